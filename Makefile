@@ -1,0 +1,47 @@
+# Each target does its own set-up in .venv; a second run reuses it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-lowest check format clean
+help:
+	@echo "make demo    tune MobileNetV2's thread counts on this machine"
+	@echo "make test    run the tests"
+	@echo "make check   lint, formatting and types"
+	@echo "make format  let ruff rewrite the formatting"
+	@echo "make test-lowest  the tests with the lowest supported versions"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp per set of requirements: pip runs again only when pyproject.toml changes.
+$(VENV)/.base: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $(VENV)/.base $@
+
+demo: $(VENV)/.base
+	$(BIN)/python examples/mobilenet.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-lowest: tests/lowest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[dev]'
+	.venv-lowest/bin/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,61 @@
+"""kamerton_ray: find the TensorFlow thread counts that make a model fastest, with Ray Tune.
+
+Importing this package imports neither TensorFlow nor Ray; `NelderMeadSearcher` imports Ray when it
+is first used, and `set_threading` imports TensorFlow when it is called.
+"""
+
+from typing import TYPE_CHECKING
+
+from kamerton_ray.errors import (
+    InvalidInputError,
+    KamertonError,
+    RuntimeStartedError,
+    StateError,
+    UndefinedSearchError,
+)
+from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
+from kamerton_ray.space import Axis, IntegerSpace, Scale
+from kamerton_ray.threads import (
+    CpuLimit,
+    Threading,
+    UsableCpus,
+    set_threading,
+    thread_space,
+    usable_cpus,
+)
+
+if TYPE_CHECKING:
+    from kamerton_ray.searcher import NelderMeadSearcher
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Axis",
+    "Best",
+    "CpuLimit",
+    "IntegerSpace",
+    "InvalidInputError",
+    "KamertonError",
+    "NelderMead",
+    "NelderMeadSearcher",
+    "RuntimeStartedError",
+    "Scale",
+    "Signal",
+    "StateError",
+    "StopRule",
+    "Suggestion",
+    "Threading",
+    "UndefinedSearchError",
+    "UsableCpus",
+    "set_threading",
+    "thread_space",
+    "usable_cpus",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "NelderMeadSearcher":
+        from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415 - it imports Ray
+
+        return NelderMeadSearcher
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,21 @@
+"""The errors that kamerton_ray raises on purpose; each is a `KamertonError`."""
+
+
+class KamertonError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class InvalidInputError(KamertonError, ValueError):
+    """An argument breaks a rule; the message names the rule and what was received."""
+
+
+class UndefinedSearchError(KamertonError, RuntimeError):
+    """The searcher was asked to work before it knew its space, metric or mode."""
+
+
+class StateError(KamertonError, ValueError):
+    """A saved search is damaged, or was not saved by this package."""
+
+
+class RuntimeStartedError(KamertonError, RuntimeError):
+    """TensorFlow's runtime has already started, so its thread counts cannot change."""

@@ -1,0 +1,337 @@
+"""TensorFlow's two thread counts: setting them, and how many a trial can use."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kamerton_ray.errors import InvalidInputError, RuntimeStartedError
+
+logger = logging.getLogger(__name__)
+
+MAX_THREADS = 4096
+"""No count above this is a thread count; the largest machines have some 2,000 CPUs."""
+
+LEAST_RANGE = 4
+"""`thread_space` reaches up to at least this many, since on few CPUs more threads can pay."""
+
+MOST_INTER_OP = 16
+"""`thread_space` reaches no further for inter-op; few graphs have more independent branches."""
+
+
+class Threading(NamedTuple):
+    """The two thread counts, in the order of Kamerton's `[intra, inter]`.
+
+    Attributes:
+        intra_op: Threads inside one operation; 0 for TensorFlow's default.
+        inter_op: Operations that run at once; 0 for TensorFlow's default.
+    """
+
+    intra_op: int = 0
+    inter_op: int = 0
+
+    @classmethod
+    def of(cls, config: Threading | Mapping[str, Any] | Sequence[int]) -> Threading:
+        """The counts in a trial's configuration, or in Kamerton's `[intra, inter]`.
+
+        Args:
+            config: A dict with `intra_op`, `inter_op` or both (other keys are ignored and a
+                missing one is 0), or a sequence of the two numbers.
+
+        Raises:
+            InvalidInputError: A count is not an integer from 0 to `MAX_THREADS`, or there are
+                none.
+        """
+        if isinstance(config, Mapping):
+            if not {"intra_op", "inter_op"} & set(config):
+                raise InvalidInputError(
+                    f"a threading dict must have 'intra_op' or 'inter_op', but got {config!r}"
+                )
+            counts = [config.get("intra_op", 0), config.get("inter_op", 0)]
+        elif isinstance(config, Sequence) and not isinstance(config, str) and len(config) == 2:  # noqa: PLR2004
+            counts = list(config)
+        else:
+            raise InvalidInputError(
+                "threading must be a dict with 'intra_op' and 'inter_op', a Threading, or "
+                f"[intra, inter], but got {config!r}"
+            )
+        return cls(_thread_count("intra_op", counts[0]), _thread_count("inter_op", counts[1]))
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a process these counts; TensorFlow reads them when it starts."""
+        return {
+            "TF_NUM_INTRAOP_THREADS": str(self.intra_op),
+            "TF_NUM_INTEROP_THREADS": str(self.inter_op),
+        }
+
+
+def set_threading(config: Threading | Mapping[str, Any] | Sequence[int]) -> Threading:
+    """Set TensorFlow's thread counts in this process, before its runtime starts.
+
+    Zero leaves the choice to TensorFlow: the environment variables `TF_NUM_INTRAOP_THREADS` and
+    `TF_NUM_INTEROP_THREADS` if they are set, else one thread for each CPU it may run on.
+
+    Args:
+        config: A trial's configuration with `intra_op` and `inter_op`, a `Threading`, or
+            Kamerton's `[intra, inter]`.
+
+    Returns:
+        The counts that were set.
+
+    Raises:
+        InvalidInputError: A count is not an integer from 0 to `MAX_THREADS`.
+        RuntimeStartedError: TensorFlow has started with other counts. They are fixed once the
+            first tensor or operation exists (tensorflow/python/eager/context.py,
+            `intra_op_parallelism_threads`).
+    """
+    threading = Threading.of(config)
+    import tensorflow as tf  # noqa: PLC0415 - seconds, and only this function needs it
+
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threading.intra_op)
+        tf.config.threading.set_inter_op_parallelism_threads(threading.inter_op)
+    except RuntimeError as error:
+        running = Threading(
+            tf.config.threading.get_intra_op_parallelism_threads(),
+            tf.config.threading.get_inter_op_parallelism_threads(),
+        )
+        raise RuntimeStartedError(
+            f"TensorFlow's runtime has already started with {running}, so {threading} cannot be "
+            "set: TensorFlow fixes its thread pools when the first tensor or operation exists "
+            f"('{error}'). Call set_threading before anything that makes one, in a process of its "
+            "own for each configuration; with Ray Tune leave reuse_actors off."
+        ) from error
+    return threading
+
+
+@dataclass(frozen=True)
+class CpuLimit:
+    """One source's word on how many CPUs this process may use.
+
+    Attributes:
+        source: What limits it.
+        cpus: The limit in CPUs; a fraction for a quota.
+        detail: Where that was read.
+    """
+
+    source: str
+    cpus: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class UsableCpus:
+    """How many CPUs this process can really use, and why.
+
+    Attributes:
+        count: The smallest limit, rounded up; at least 1.
+        limits: Every source that says something.
+    """
+
+    count: int
+    limits: tuple[CpuLimit, ...]
+
+    def __str__(self) -> str:
+        lines = [f"{self.count} usable CPUs, the least of:"]
+        lines += [
+            f"  {limit.source:<14} {limit.cpus:>6g}  ({limit.detail})" for limit in self.limits
+        ]
+        return "\n".join(lines)
+
+
+def usable_cpus(*, root: Path | str = "/") -> UsableCpus:
+    """How many CPUs this process can really use, source by source.
+
+    TensorFlow counts the affinity mask alone and knows nothing of a container's quota, so its
+    default can be far too many. A quota of 2.5 CPUs counts as 3.
+
+    Args:
+        root: Where `proc` and `sys` are found.
+    """
+    root = Path(root)
+    limits = [CpuLimit("affinity", float(_affinity()), "the CPUs the scheduler may place it on")]
+    limits += _cgroup_v2_limits(root)
+    limits += _cgroup_v1_limits(root)
+    least = min(limit.cpus for limit in limits)
+    return UsableCpus(count=max(1, math.ceil(least)), limits=tuple(limits))
+
+
+def thread_space(cpus: int | None = None) -> dict[str, Any]:
+    """The search space of thread counts: `{"intra_op": tune.randint, "inter_op": tune.randint}`.
+
+    Args:
+        cpus: The CPUs that a trial will have. By default those of the largest node of the Ray
+            cluster that this process is connected to, asked on the node itself, or of this
+            machine.
+
+    Returns:
+        Intra-op counts up to the number of CPUs and inter-op counts up to the same or 16, both
+        at least up to 4.
+
+    Raises:
+        InvalidInputError: `cpus` is not a positive integer.
+    """
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    count = _trial_cpus() if cpus is None else _thread_count("cpus", cpus, least=1)
+    intra = max(LEAST_RANGE, count)
+    inter = max(LEAST_RANGE, min(count, MOST_INTER_OP))
+    return {"intra_op": tune.randint(1, intra + 1), "inter_op": tune.randint(1, inter + 1)}
+
+
+def _trial_cpus() -> int:
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return usable_cpus().count
+    counts = _node_cpus(ray)
+    if len(set(counts.values())) > 1:
+        logger.warning(
+            "The nodes have different numbers of usable CPUs, %s; the space covers the largest. "
+            "Step times of different nodes cannot be compared.",
+            counts,
+        )
+    return max(counts.values())
+
+
+def _node_cpus(ray: Any) -> dict[str, int]:  # noqa: ANN401 - Ray is untyped
+    """The usable CPUs of each node that can run trials, by the node's address and id.
+
+    A node without CPU resources, as a head often is, runs none. Ray's own number is no help: it
+    knows the quota, but neither the affinity nor a version 2 cpuset.
+    """
+    from ray.util.scheduling_strategies import (  # noqa: PLC0415
+        NodeAffinitySchedulingStrategy,
+    )
+
+    def count() -> int:
+        return usable_cpus().count
+
+    asked = {
+        f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}": ray.remote(count)
+        .options(
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        )
+        .remote()
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) > 0
+    }
+    if not asked:
+        raise InvalidInputError(
+            "the Ray cluster must have a live node with CPUs to run trials on, but it has none; "
+            "give thread_space(cpus=...)"
+        )
+    return dict(zip(asked, ray.get(list(asked.values())), strict=True))
+
+
+def _thread_count(name: str, value: object, *, least: int = 0) -> int:
+    plain = getattr(value, "item", None)  # NumPy's integers
+    number = plain() if callable(plain) else value
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int)
+        or not least <= number <= MAX_THREADS
+    ):
+        raise InvalidInputError(
+            f"{name} must be an integer from {least} to {MAX_THREADS}, but got {value!r} of type "
+            f"{type(value).__name__}"
+        )
+    return number
+
+
+# --- what the kernel says -----------------------------------------------------------------------
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cgroup_v2_limits(root: Path) -> list[CpuLimit]:
+    """The quotas and cpusets of this process's version 2 cgroup and all its parents.
+
+    Files and formats: Linux Documentation/admin-guide/cgroup-v2.rst, `cpu.max` and
+    `cpuset.cpus.effective`.
+    """
+    limits = []
+    for directory in _cgroup_directories(root, ""):
+        quota, _, period = _read(directory / "cpu.max").partition(" ")
+        limits += _quota(quota, period, "cgroup quota", directory / "cpu.max")
+        limits += _cpuset(directory / "cpuset.cpus.effective")
+    return limits
+
+
+def _cgroup_v1_limits(root: Path) -> list[CpuLimit]:
+    """The same of version 1, whose files are those of the controllers `cpu` and `cpuset`.
+
+    Files and formats: Linux Documentation/scheduler/sched-bwc.rst and
+    Documentation/admin-guide/cgroup-v1/cpusets.rst.
+    """
+    limits = []
+    for directory in _cgroup_directories(root, "cpu"):
+        quota = _read(directory / "cpu.cfs_quota_us")
+        period = _read(directory / "cpu.cfs_period_us")
+        limits += _quota(quota, period, "cgroup quota", directory / "cpu.cfs_quota_us")
+    for directory in _cgroup_directories(root, "cpuset"):
+        limits += _cpuset(directory / "cpuset.effective_cpus")
+    return limits
+
+
+def _cgroup_directories(root: Path, controller: str) -> list[Path]:
+    """This process's cgroup directory and its parents, nearest first.
+
+    Args:
+        root: Where `proc` and `sys` are found.
+        controller: A version 1 controller, or `""` for version 2.
+    """
+    mount = root / "sys/fs/cgroup" / (controller or "unified")
+    if not controller and not mount.is_dir():  # "unified" is where systemd mounts 2 beside 1
+        mount = mount.parent
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controller in controllers.split(","):
+            relative = Path(path.lstrip("/"))
+            # Inside a container the path can be the host's, and only the mount's root is visible.
+            return [
+                mount / part for part in (relative, *relative.parents) if (mount / part).is_dir()
+            ]
+    return []
+
+
+def _quota(quota: str, period: str, source: str, path: Path) -> list[CpuLimit]:
+    try:
+        allowed, each = int(quota), int(period)
+    except ValueError:  # "max", or no such file
+        return []
+    if allowed <= 0 or each <= 0:  # version 1 says -1 for no limit
+        return []
+    return [CpuLimit(source, allowed / each, f"{allowed} of each {each} microseconds, {path}")]
+
+
+def _cpuset(path: Path) -> list[CpuLimit]:
+    text = _read(path)
+    try:
+        cpus = sum(_range_length(part) for part in text.split(",")) if text else 0
+    except ValueError:
+        return []
+    return [CpuLimit("cgroup cpuset", float(cpus), f"CPUs {text}, {path}")] if cpus else []
+
+
+def _range_length(part: str) -> int:
+    first, _, last = part.partition("-")
+    return int(last or first) - int(first) + 1
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""

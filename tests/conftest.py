@@ -1,0 +1,25 @@
+"""One Ray cluster for the whole test session, and storage that goes with the test."""
+
+import os
+
+import pytest
+
+# Tests look at results, not at CSV files and TensorBoard.
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """A local Ray with four CPU slots, shared by every test that asks for it."""
+    import ray
+
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """Where a run writes its results; it is removed with the test."""
+    return str(tmp_path / "results")
