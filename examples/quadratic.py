@@ -46,6 +46,6 @@ def by_itself() -> None:
 
 if __name__ == "__main__":
     by_itself()
-    ray.init(include_dashboard=False, log_to_driver=False)
+    ray.init("local", include_dashboard=False, log_to_driver=False)
     with_tune()
     ray.shutdown()

@@ -6,6 +6,7 @@ is first used, and `set_threading` imports TensorFlow when it is called.
 
 from typing import TYPE_CHECKING
 
+from kamerton_ray.benchmark import benchmark
 from kamerton_ray.errors import (
     InvalidInputError,
     KamertonError,
@@ -47,6 +48,7 @@ __all__ = [
     "Threading",
     "UndefinedSearchError",
     "UsableCpus",
+    "benchmark",
     "set_threading",
     "thread_space",
     "usable_cpus",

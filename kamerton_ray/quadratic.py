@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ MAX_CANDIDATES = 10_000
 """How many lattice points are looked at; the radius shrinks with the number of axes to keep it."""
 
 Matrix = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int_]
 
 
 def lowest_nearby(
@@ -30,7 +31,7 @@ def lowest_nearby(
 
     Args:
         centre: The best point.
-        values: The finite values measured so far, the centre's included.
+        values: The values measured so far, infinite where a point failed; the centre's is finite.
         lengths: The lattice's number of values on each axis.
 
     Returns:
@@ -38,22 +39,30 @@ def lowest_nearby(
     """
     free = [i for i, length in enumerate(lengths) if length > 1]
     terms = (len(free) + 1) * (len(free) + 2) // 2
-    if len(values) < terms:
+    middle = np.array(centre)
+    known = np.fromiter(chain.from_iterable(values), int).reshape(len(values), len(lengths))
+    measured = np.fromiter(values.values(), float)
+    worked = np.isfinite(measured)
+    offsets = (known[worked][:, free] - middle[free]).astype(float)
+    if len(offsets) < terms:
         return None
-    offsets = (np.array(list(values), dtype=float) - np.array(centre))[:, free]
-    nearest = np.argsort(np.sum(offsets**2, axis=1), kind="stable")[: 2 * terms]
-    design = _terms(offsets[nearest])
-    measured = np.array(list(values.values()))[nearest]
-    coefficients, _, rank, _ = np.linalg.lstsq(design, measured, rcond=None)
-    candidates = [point for point in _box(centre, lengths, len(free)) if point not in values]
-    if rank < terms or not candidates:
+    nearest = np.argsort((offsets**2).sum(axis=1), kind="stable")[: 2 * terms]
+    fitted = measured[worked][nearest]
+    coefficients, _, rank, _ = np.linalg.lstsq(_terms(offsets[nearest]), fitted, rcond=None)
+    if rank < terms:
         return None
-    away = (np.array(candidates, dtype=float) - np.array(centre))[:, free]
-    predicted = _terms(away) @ coefficients
-    lowest = int(np.argmin(predicted))
+    low, high = _box(middle, lengths, len(free))
+    shape = tuple(int(n) for n in high - low)
+    away = np.indices(shape).reshape(len(shape), -1).T + (low - middle)
+    predicted = _terms(away[:, free].astype(float)) @ coefficients
+    inside = known[((low <= known) & (known < high)).all(axis=1)]
+    predicted[np.ravel_multi_index(tuple((inside - low).T), shape)] = np.inf
+    lowest = int(predicted.argmin())
     # Less than rounding errors is no promise.
     promise = values[centre] - predicted[lowest]
-    return candidates[lowest] if promise > 1e-9 * float(np.ptp(measured)) else None
+    if not promise > 1e-9 * (fitted.max() - fitted.min()):
+        return None
+    return tuple(int(i) for i in middle + away[lowest])
 
 
 def _terms(offsets: Matrix) -> Matrix:
@@ -63,12 +72,7 @@ def _terms(offsets: Matrix) -> Matrix:
     return np.column_stack([np.ones(count), offsets, *products])
 
 
-def _box(centre: Point, lengths: Sequence[int], free: int) -> itertools.product[Point]:
-    """The lattice points around the centre, as far as MAX_RADIUS and MAX_CANDIDATES allow."""
+def _box(middle: Indices, lengths: Sequence[int], free: int) -> tuple[Indices, Indices]:
+    """The lowest and highest corner that MAX_RADIUS and MAX_CANDIDATES allow, the last outside."""
     radius = min(MAX_RADIUS, (int(MAX_CANDIDATES ** (1 / max(free, 1))) - 1) // 2)
-    return itertools.product(
-        *(
-            range(max(0, i - radius), min(length, i + radius + 1))
-            for i, length in zip(centre, lengths, strict=True)
-        )
-    )
+    return np.maximum(middle - radius, 0), np.minimum(middle + radius + 1, lengths)

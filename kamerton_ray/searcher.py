@@ -77,8 +77,8 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         self._metric: str | None = metric
         self._mode: str | None = mode
         self._points, self._rewards = _checked_points(points_to_evaluate, evaluated_rewards)
-        self._options: dict[str, Any] = {"seed": seed, "budget": budget, "patience": patience}
-        self._scale = {name: Scale(value).value for name, value in (scale or {}).items()}
+        self._options = _checked_options(seed=seed, budget=budget, patience=patience)
+        self._scale = _checked_scale(scale or {})
         self._space = None if space is None else _tuned(space, self._scale)
         self._search: NelderMead | None = None
         self._live: dict[str, int] = {}  # trial id -> id of the open suggestion
@@ -315,7 +315,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         """
         try:
             state = json.loads(Path(checkpoint_path).read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise StateError(
                 f"{checkpoint_path} is not a saved NelderMeadSearcher: it holds no JSON ({error})"
             ) from error
@@ -343,15 +343,13 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         try:
             _check_metric_mode(state["metric"], state["mode"])
             points, rewards = _checked_points(state["points"], state["rewards"])
-            options = {name: state["options"][name] for name in self._options}
-            scale = {str(name): Scale(value).value for name, value in state["scale"].items()}
+            options, scale = _checked_options(**state["options"]), _checked_scale(state["scale"])
             space = None if state["space"] is None else IntegerSpace.from_json(state["space"])
             search = None if state["search"] is None else NelderMead.from_json(state["search"])
             live = {str(trial): int(number) for trial, number in state["live"].items()}
             failed = {str(trial): dict(config) for trial, config in state["failed"].items()}
-            if search is not None and not set(live.values()) <= set(search.open):
-                raise StateError(f"live trials without an open point: {live}")
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            _check_agreement(state["metric"], state["mode"], space, search, live, failed)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise StateError(f"a saved searcher is damaged: {error!r}") from error
         self._metric, self._mode = state["metric"], state["mode"]
         self._points, self._rewards = points, rewards
@@ -378,6 +376,47 @@ def _tuned(space: Mapping[str, Any], scale: Mapping[str, str]) -> IntegerSpace:
             f"qrandint, lograndint, qlograndint or choice, but got {dict(space)!r}"
         )
     return converted
+
+
+def _checked_options(*, seed: int, budget: int | None, patience: int | None) -> dict[str, Any]:
+    """What `NelderMead` takes beside the space, checked by it before the space is known."""
+    options = {"seed": seed, "budget": budget, "patience": patience}
+    NelderMead({"any": range(1)}, **options)  # type: ignore[arg-type]
+    return options
+
+
+def _checked_scale(scale: Mapping[str, Scale | str]) -> dict[str, str]:
+    try:
+        return {str(name): Scale(value).value for name, value in scale.items()}
+    except ValueError as error:
+        raise InvalidInputError(
+            f"a scale is 'linear' or 'log' for each parameter, but got {scale!r}"
+        ) from error
+
+
+def _check_agreement(
+    metric: str | None,
+    mode: str | None,
+    space: IntegerSpace | None,
+    search: NelderMead | None,
+    live: Mapping[str, int],
+    failed: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Refuse parts of a saved searcher that are sound one by one but never stand together."""
+    if search is None:
+        agreed = (space is None or mode is None) and not live and not failed
+    else:
+        agreed = (
+            metric is not None
+            and mode == search.mode
+            and space is not None
+            and space.without_constants() == search.space.without_constants()
+            and sorted(live.values()) == sorted(search.open)
+        )
+        for config in failed.values():
+            search.space.point(config)
+    if not agreed:
+        raise StateError("its space, metric, mode and trials are not those of its search")
 
 
 def _check_metric_mode(metric: object, mode: object) -> None:
@@ -424,6 +463,6 @@ def _number(value: object) -> float | None:
     item = getattr(value, "item", None)
     try:
         number = float(item() if callable(item) else value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (OverflowError, RuntimeError, TypeError, ValueError):  # PyTorch raises RuntimeError
         return None
     return number if math.isfinite(number) else None

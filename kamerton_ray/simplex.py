@@ -221,9 +221,10 @@ class NelderMead:
                 which is worse than every number in either mode.
 
         Raises:
-            InvalidInputError: No point with that id is open.
+            InvalidInputError: No point with that id is open, or the value is no number.
         """
-        self._learn(self._close(suggestion_id), value)
+        number = self._minimised(value)
+        self._learn(self._close(suggestion_id), number)
 
     def release(self, suggestion_id: int) -> None:
         """Give an open point back unmeasured; where it is still needed it is asked again.
@@ -239,9 +240,9 @@ class NelderMead:
         A number replaces an earlier failure at the same point, and nothing replaces a number.
 
         Raises:
-            InvalidInputError: The configuration is not on the lattice.
+            InvalidInputError: The configuration is not on the lattice, or the value is no number.
         """
-        self._learn(self.space.point(config), value)
+        self._learn(self.space.point(config), self._minimised(value))
 
     def _close(self, suggestion_id: int) -> Point:
         if suggestion_id not in self._open:
@@ -252,24 +253,36 @@ class NelderMead:
         self._wanted = None
         return self._open.pop(suggestion_id)
 
-    def _learn(self, point: Point, value: float | None) -> None:
-        number = math.nan if value is None else float(value)
+    def _minimised(self, value: float | None) -> float:
+        try:
+            number = math.nan if value is None else float(value)
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidInputError(
+                f"a value must be a number, or None for a failure, but got {value!r}"
+            ) from None
         if not math.isfinite(number):
-            number = math.inf
-        elif self.mode == "max":
-            number = -number
-        if math.isfinite(self._values.get(point, math.inf)):
-            return
-        self._values.pop(point, None)
-        self._values[point] = number
-        self._note_best(point)
-        self._wanted = None
-        self.stopped_by = None
+            return math.inf
+        return -number if self.mode == "max" else number
+
+    def _learn(self, point: Point, number: float) -> None:
+        if math.isfinite(number) and self._values.get(point) == math.inf:
+            del self._values[point]
+            self._recount()
+        if point not in self._values:
+            self._values[point] = number
+            self._note_best(point)
+            self._wanted = None
+            self.stopped_by = None
 
     def _note_best(self, point: Point) -> None:
         self._stalled += 1
         if self._values[point] < (math.inf if self._best is None else self._values[self._best]):
             self._best, self._stalled = point, 0
+
+    def _recount(self) -> None:
+        self._best, self._stalled = None, 0
+        for point in self._values:
+            self._note_best(point)
 
     # --- the stop rules -------------------------------------------------------------------------
 
@@ -353,10 +366,10 @@ class NelderMead:
     def _polish_step(self) -> None:
         """Measure what is likely to better the best point; where nothing is left, go elsewhere."""
         if self._best is not None:
-            finite = {p: value for p, value in self._values.items() if math.isfinite(value)}
             # The fit is asked while it helps: `patience` promises that fail are enough.
             fit = self._stalled < self.patience
-            promising = lowest_nearby(self._best, finite, self._lattice.lengths) if fit else None
+            lengths = self._lattice.lengths
+            promising = lowest_nearby(self._best, self._values, lengths) if fit else None
             around = self._lattice.neighbours(self._best)
             self._need(around if promising is None else [promising, *around])
         self._polished = self._best
@@ -453,19 +466,22 @@ class NelderMead:
                 patience=state["patience"],
             )
             search._restore(state)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise StateError(f"a saved search is damaged: {error!r}") from error
         return search
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         for point, value in state["values"]:
-            self._values[self._checked(point)] = math.inf if value is None else float(value)
-            self._note_best(self._checked(point))
+            number = math.inf if value is None else float(value)
+            self._values[self._checked(point)] = number if math.isfinite(number) else math.inf
+        self._recount()
         self._open = {
             _count("id", number, least=0): self._checked(point) for number, point in state["open"]
         }
-        self._asked = _count("asked", state["asked"], least=0)
+        self._asked = _count("asked", state["asked"], least=max(self._open, default=-1) + 1)
         self._phase = Phase(state["phase"])
+        if self._phase is not Phase.START and not self._values:
+            raise StateError(f"the phase {self._phase.value!r} comes after the first value")
         self._start = [self._checked(point) for point in state["start"]]
         self._simplex = [self._checked(point) for point in state["simplex"]]
         if self._phase is Phase.SIMPLEX and len(self._simplex) != self._lattice.dimension + 1:

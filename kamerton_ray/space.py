@@ -22,6 +22,12 @@ Point = tuple[int, ...]
 Path = tuple[str, ...]
 """The keys that lead to a parameter in a nested configuration."""
 
+LARGEST = 2**53
+"""Beyond this neighbouring integers are one and the same floating-point number."""
+
+TABLE = 4096
+"""Up to this many values an axis keeps all their coordinates, for speed."""
+
 LOG_SCALE_RATIO = 8
 """A range that spans more than this factor gets a logarithmic scale unless the caller says."""
 
@@ -73,13 +79,23 @@ class Axis:
 
     def coordinate(self, index: int) -> float:
         """The position of the value at `index` on the axis, from 0 (lowest) to 1 (highest)."""
+        return self._computed(index) if self._table is None else self._table[index]
+
+    def _computed(self, index: int) -> float:
         if len(self.values) == 1:
             return 0.0
         return (self._raw(self.values[index]) - self._origin) / self._span
 
+    @cached_property
+    def _table(self) -> list[float] | None:
+        return list(map(self._computed, range(len(self)))) if len(self) <= TABLE else None
+
     def nearest(self, coordinate: float) -> int:
         """The index whose coordinate is nearest; beyond an end it is the end's."""
-        above = bisect_left(range(len(self)), coordinate, key=self.coordinate)
+        if self._table is None:
+            above = bisect_left(range(len(self)), coordinate, key=self._computed)
+        else:
+            above = bisect_left(self._table, coordinate)
         if above == 0:
             return 0
         if above == len(self):
@@ -173,6 +189,7 @@ class IntegerSpace:
         """The same lattice whose configurations hold the tuned parameters alone."""
         space = copy.copy(self)
         space.constants = {}
+        space._order = [axis.path for axis in self.axes]  # noqa: SLF001 - a copy of our own
         return space
 
     def config(self, point: Point) -> dict[str, Any]:
@@ -244,6 +261,10 @@ class IntegerSpace:
             space.axes = tuple(_axis_from_json(axis) for axis in state["axes"])
             space.constants = dict(state["constants"])
             space._order = [tuple(path) for path in state["order"]]
+            held = [axis.path for axis in space.axes]
+            held += [path for path, _ in _leaves(space.constants, ())]
+            if sorted(space._order) != sorted(held):
+                raise StateError(f"the order names {space._order}, but the space has {held}")
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"not a saved search space: {error!r}") from error
         return space
@@ -359,6 +380,11 @@ def _rescale(axes: list[Axis], scale: Mapping[str, Scale | str]) -> tuple[Axis, 
 
 def _with_scale(axis: Axis, asked: Scale | str | None) -> Axis:
     low, high = axis.values[0], axis.values[-1]
+    if low < -LARGEST or high > LARGEST:
+        raise InvalidInputError(
+            f"parameter {axis.name!r}: values must lie between -2**53 and 2**53, but got "
+            f"{low} to {high}"
+        )
     if asked is None:
         wide = low >= 1 and high > LOG_SCALE_RATIO * low
         return replace(axis, scale=Scale.LOG) if wide else axis

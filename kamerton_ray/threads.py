@@ -322,7 +322,7 @@ def _cpuset(path: Path) -> list[CpuLimit]:
         cpus = sum(_range_length(part) for part in text.split(",")) if text else 0
     except ValueError:
         return []
-    return [CpuLimit("cgroup cpuset", float(cpus), f"CPUs {text}, {path}")] if cpus else []
+    return [CpuLimit("cgroup cpuset", float(cpus), f"CPUs {text}, {path}")] if cpus > 0 else []
 
 
 def _range_length(part: str) -> int:

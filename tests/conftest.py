@@ -14,7 +14,7 @@ def ray_cluster():
     """A local Ray with four CPU slots, shared by every test that asks for it."""
     import ray
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 

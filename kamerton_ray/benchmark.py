@@ -1,0 +1,341 @@
+"""benchmark: from a function that builds a model to a `tune.Trainable` that times it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+import cloudpickle
+
+from kamerton_ray.environment import user_environment, working_directory
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.isolation import AttemptError, Child, Outcome, Server
+from kamerton_ray.threads import Threading
+from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError
+from kamerton_ray.worker import takes_config
+
+logger = logging.getLogger(__name__)
+
+Config = dict[str, Any]
+Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
+
+MAX_SERVERS = 3
+"""How many servers, one for each environment, are kept warm; each holds TensorFlow in memory."""
+
+THREAD_KEYS = ("intra_op", "inter_op")
+
+
+class Isolation(Enum):
+    """How a trial's process comes to be."""
+
+    FORK = "fork"
+    """Forked from a warm process that has imported TensorFlow: a hundredth of a second."""
+    SPAWN = "spawn"
+    """Forked from an empty process, so that it imports everything itself: seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """The options of `benchmark`, which documents them."""
+
+    timing: TimingOptions
+    timeout_s: float
+    pair: bool
+    env: Env
+    isolation: Isolation
+
+
+class Bench:
+    """Times configurations, each in a process of its own, with or without Ray.
+
+    The servers and the default's process stay warm between attempts, until `close`.
+
+    Args:
+        build: The function to build steps with.
+        options: The options of `benchmark`.
+
+    Raises:
+        InvalidInputError: `build` cannot be called, or cannot be pickled.
+    """
+
+    def __init__(self, build: Callable[..., Callable[[], object]], options: BenchOptions) -> None:
+        if not callable(build):
+            raise InvalidInputError(
+                f"build must be a function that returns a step to time, but got {build!r}"
+            )
+        try:
+            self._build: bytes = cloudpickle.dumps(build)
+        except Exception as error:
+            raise InvalidInputError(
+                f"build must be picklable to reach the trials' processes, but {build!r} is not: "
+                f"{error}. Make what it uses inside of it."
+            ) from error
+        self._takes_config = takes_config(build)
+        self._options = options
+        self._isolation = options.isolation
+        self._servers: dict[str, Server] = {}
+        self._default: _Default | None = None
+
+    def measure(self, config: Config) -> dict[str, Any]:
+        """Time a configuration against TensorFlow's default threads.
+
+        Returns:
+            A result for Ray Tune: the fields of `Timing`, `outcome`, `error`, `isolation`,
+            `strays` (processes that the attempt left behind) and `machine`. Where the attempt
+            failed its numbers are NaN.
+        """
+        try:
+            default = self._default_for(config)
+            server = self._server(self._environment(config))
+            with self._fork(server, _threads(config), config) as child:
+                timing = default.time(child)
+        except (AttemptError, TooFastError) as error:
+            if _lost_server(error):
+                self.close()
+            return self._result(_NOTHING, error)
+        return self._result(timing, None, child) | ({"error": default.error})
+
+    def close(self) -> None:
+        """End every process."""
+        if self._default is not None:
+            self._default.close()
+            self._default = None
+        for server in self._servers.values():
+            server.close()
+        self._servers = {}
+
+    def _result(
+        self, timing: Timing, error: AttemptError | TooFastError | None, child: Child | None = None
+    ) -> dict[str, Any]:
+        outcome = Outcome.OK if error is None else getattr(error, "outcome", Outcome.TOO_FAST)
+        return {
+            **asdict(timing),
+            "outcome": outcome.name.lower(),
+            "error": "" if error is None else str(error),
+            "isolation": self._isolation.value,
+            "strays": 0 if child is None else child.strays,
+            "machine": {} if child is None else child.machine,
+        }
+
+    def _environment(self, config: Config | None) -> dict[str, str]:
+        """The user's environment, and what the user asks for; None stands for the default."""
+        asked = self._options.env
+        if callable(asked):
+            # What differs from configuration to configuration is tuned, so not the default's.
+            asked = {} if config is None else asked(config)
+        return {**user_environment(), **{name: str(value) for name, value in asked.items()}}
+
+    def _server(self, env: dict[str, str]) -> Server:
+        """The warm server for an environment; the one used longest ago makes room for a new one."""
+        key = json.dumps(env, sort_keys=True)
+        server = self._servers.pop(key, None) or self._start(env)
+        self._servers[key] = server
+        while len(self._servers) > MAX_SERVERS:
+            kept = None if self._default is None else self._default.server
+            oldest = next(k for k, server in self._servers.items() if server is not kept)
+            self._servers.pop(oldest).close()
+        return server
+
+    def _start(self, env: dict[str, str]) -> Server:
+        preload = self._isolation is Isolation.FORK
+        server = Server(self._build, env=env, preload=preload, cwd=working_directory())
+        if not server.runtime_started:
+            return server
+        server.close()
+        self._isolation = Isolation.SPAWN
+        logger.warning(
+            "Importing the module of build starts TensorFlow's runtime, whose threads do not "
+            "survive a fork: each trial imports everything anew, which takes seconds. Create "
+            "tensors and models inside build to avoid that."
+        )
+        return Server(self._build, env=env, preload=False, cwd=working_directory())
+
+    def _fork(self, server: Server, threads: Threading, config: Config) -> Child:
+        return server.fork(threads, config, timeout=self._options.timeout_s)
+
+    def _default_for(self, config: Config) -> _Default:
+        """The default's process, kept from trial to trial while the rest of `config` is the same.
+
+        Only a `build` that takes the configuration can make another model of another one.
+        """
+        rest = (
+            {k: v for k, v in config.items() if k not in THREAD_KEYS} if self._takes_config else {}
+        )
+        key = json.dumps(rest, sort_keys=True, default=repr)
+        if self._default is None or self._default.key != key:
+            if self._default is not None:
+                self._default.close()
+            self._default = _Default(key, Timer(self._options.timing))
+            if self._options.pair:
+                server = self._server(self._environment(None))
+                same = {**config, **dict.fromkeys(THREAD_KEYS, 0)}
+                self._default.start(server, lambda: self._fork(server, Threading(), same))
+        return self._default
+
+
+_NOTHING = Timing(
+    seconds=math.nan,
+    seconds_p90=math.nan,
+    seconds_p99=math.nan,
+    blocks=0,
+    settled=False,
+    estimate="none",
+)
+
+
+class _Default:
+    """TensorFlow's default threads, as a process to compare with.
+
+    Attributes:
+        key: What it was built of.
+        error: Why it cannot be measured; then candidates are timed alone.
+        server: What it was forked from.
+    """
+
+    def __init__(self, key: str, timer: Timer) -> None:
+        self.key = key
+        self.error = ""
+        self.server: Server | None = None
+        self._timer = timer
+        self._child: Child | None = None
+
+    def start(self, server: Server, fork: Callable[[], Child]) -> None:
+        """Fork and build the process; where it fails only `error` tells."""
+        self.server = server
+        self._child = fork()
+        try:
+            self._child.build()
+        except AttemptError as error:
+            self._give_up(error)
+
+    def time(self, child: Child) -> Timing:
+        """Time a candidate against the default, or alone where the default has failed."""
+        child.build()
+        if self._child is None:
+            return self._timer.alone(child.run)
+        try:
+            return self._timer.against(child.run, self._child.run)
+        except AttemptError as error:
+            if self._child.error is None:
+                raise
+            self._give_up(error)
+        return self._timer.alone(child.run)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def _give_up(self, error: AttemptError) -> None:
+        if error.outcome is Outcome.SERVER_LOST:
+            raise error
+        self.error = f"TensorFlow's default could not be measured: {error}"
+        logger.warning("%s", self.error)
+        self.close()
+
+
+def benchmark(
+    build: Callable[..., Callable[[], object]],
+    *,
+    warmup_s: float = 2.0,
+    budget_s: float = 2.5,
+    precision: float = 0.02,
+    timeout_s: float = 60.0,
+    pair: bool = True,
+    env: Env | None = None,
+    isolation: Isolation | str = Isolation.FORK,
+) -> type[Any]:
+    """A `tune.Trainable` that times what `build` builds, in a process of its own for each trial.
+
+    Use it with `reuse_actors=True`: then the warm process that has imported TensorFlow outlives
+    the trial, and a trial costs little more than its measuring.
+
+    Args:
+        build: Called in the trial's process after the threads are set; builds the model and
+            returns `step`, a callable without arguments that runs one step to its end. With a
+            parameter it gets the trial's configuration. It may be a closure or of a notebook.
+        warmup_s: The longest warm-up in seconds; it ends when the step time has settled.
+        budget_s: The longest measurement in seconds, the default's share included.
+        precision: Stop earlier when the speed-up's 95 % interval reaches no farther to each side.
+        timeout_s: How long building, or a block of steps, may take before it counts as hung.
+        pair: Whether to compare with TensorFlow's default threads, block by block in turn.
+        env: Variables to set beside the user's own, for the default as well; or a function of
+            the configuration, to tune variables, which the default goes without.
+        isolation: `"fork"` from a warm process, or `"spawn"` to import everything anew.
+
+    Returns:
+        A class for `tune.run` or `Tuner`. A trial reports `seconds` (median step time),
+        `default_seconds`, `speedup` (default / this; above 1 is faster), `speedup_low` and
+        `speedup_high` (95 % interval), `seconds_p90`, `seconds_p99`, `outcome` and more; see
+        `Timing` and `Bench.measure`. A failed trial reports NaN, and `error` says why.
+
+    Raises:
+        InvalidInputError: An argument breaks its rule.
+    """
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    options = BenchOptions(
+        timing=TimingOptions(warmup_s=warmup_s, budget_s=budget_s, precision=precision),
+        timeout_s=_positive("timeout_s", timeout_s),
+        pair=pair,
+        env={} if env is None else env,
+        isolation=_isolation(isolation),
+    )
+    Bench(build, options)  # what is wrong with build is said here, not in every trial
+
+    class Benchmark(tune.Trainable):  # type: ignore[misc]
+        """Times one configuration a trial."""
+
+        def setup(self, config: Config) -> None:  # noqa: ARG002 - the trial's is in self.config
+            self._bench = Bench(build, options)
+
+        def step(self) -> dict[str, Any]:
+            return {**self._bench.measure(self.config), "done": True}
+
+        def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
+            return True
+
+        def cleanup(self) -> None:
+            self._bench.close()
+
+        @classmethod
+        def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
+            return tune.PlacementGroupFactory([{"CPU": _node_cpus()}])
+
+    Benchmark.__name__ = Benchmark.__qualname__ = getattr(build, "__name__", "Benchmark")
+    return Benchmark
+
+
+def _node_cpus() -> float:
+    """All CPUs of the largest node: two trials that share one would disturb each other."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return float(max(nodes, default=1) or 1)
+
+
+def _threads(config: Config) -> Threading:
+    return Threading.of(config) if set(THREAD_KEYS) & set(config) else Threading()
+
+
+def _lost_server(error: AttemptError | TooFastError) -> bool:
+    return isinstance(error, AttemptError) and error.outcome is Outcome.SERVER_LOST
+
+
+def _positive(name: str, value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
+    return float(value)
+
+
+def _isolation(value: Isolation | str) -> Isolation:
+    try:
+        return Isolation(value)
+    except ValueError:
+        raise InvalidInputError(f"isolation is 'fork' or 'spawn', but got {value!r}") from None

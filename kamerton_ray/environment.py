@@ -1,0 +1,53 @@
+"""The environment that a user's program would have outside Ray's worker process.
+
+Ray sets `OMP_NUM_THREADS` in a worker (ray/_private/utils.py, `set_omp_num_threads_if_unset`),
+Tune sets `PL_DISABLE_FORK` (ray/tune/execution/class_cache.py), and both change what is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+_OF_THE_WORKER = ("PATH", "PYTHONPATH", "VIRTUAL_ENV")
+"""What a runtime_env changes so that its packages are found; it is the worker's to say."""
+
+_OF_TUNE = ("PL_DISABLE_FORK",)
+
+
+def user_environment() -> dict[str, str]:
+    """The variables that Ray was started with on this node, and those of the `runtime_env`.
+
+    Outside a Ray worker it is this process's own environment.
+    """
+    started_with = _environment_of(os.environ.get("RAY_RAYLET_PID", ""))
+    if started_with is None:
+        return dict(os.environ)
+    asked = {name: value for name, value in _runtime_env().items() if name not in _OF_TUNE}
+    found = {name: os.environ[name] for name in _OF_THE_WORKER if name in os.environ}
+    return {**started_with, **found, **asked}
+
+
+def working_directory() -> str | None:
+    """Where the user's program would run: Tune has moved its trials into folders of their own."""
+    original = os.environ.get("TUNE_ORIG_WORKING_DIR")
+    return original if original and Path(original).is_dir() else None
+
+
+def _environment_of(pid: str) -> dict[str, str] | None:
+    try:
+        text = Path("/proc", pid or "none", "environ").read_bytes().decode(errors="surrogateescape")
+    except OSError:
+        return None
+    pairs = (entry.partition("=") for entry in text.split("\0") if entry)
+    return {name: value for name, _, value in pairs if name}
+
+
+def _runtime_env() -> Mapping[str, str]:
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return {}
+    variables: Mapping[str, str] = ray.get_runtime_context().runtime_env.get("env_vars") or {}
+    return variables

@@ -1,0 +1,406 @@
+"""Isolation: attempts as children of a clean, warm process, and every way that one can fail.
+
+`Server` is the handle on a `kamerton_ray.worker` process and `Child` on one attempt in it. Such a
+child costs a tenth of a second where a new process that imports TensorFlow costs six to ten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from enum import Enum
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+
+from kamerton_ray.errors import KamertonError
+from kamerton_ray.threads import Threading
+from kamerton_ray.worker import PACKET
+
+OUTPUT_LIMIT = 64 << 20
+"""A child that prints more bytes than this is stopped: reading them disturbs the timing."""
+
+TAIL = 4096
+"""How many of the last bytes of an output are kept."""
+
+START_TIMEOUT_S = 300.0
+"""How long the imports may take; TensorFlow's own takes 6 to 10 s on a slow machine."""
+
+KILL_TIMEOUT_S = 30.0
+"""How long a killed process may take to be gone."""
+
+# The child's modules must be found as they are here, whatever its working directory holds.
+_BOOT = (
+    "import sys; sys.path.pop(0); import json; sys.path[:] = json.loads(sys.argv[2]); "
+    "from kamerton_ray.worker import main; main(int(sys.argv[1]))"
+)
+
+
+class Outcome(Enum):
+    """How an attempt ended; each value says it in words."""
+
+    OK = "measured"
+    BUILD_RAISED = "build raised an exception"
+    STEP_RAISED = "step raised an exception"
+    WRONG_RETURN = "build must return a callable without arguments"
+    EXITED = "the process exited"
+    SIGNALLED = "the process was ended by a signal"
+    OUT_OF_MEMORY = "out of memory"
+    TIMEOUT = "it took longer than the timeout"
+    OUTPUT_FLOOD = "it printed too much"
+    TOO_FAST = "a step is too short to be timed"
+    MALFORMED = "the process sent something that is no result"
+    SERVER_LOST = "the process that forks the attempts ended"
+
+
+class AttemptError(KamertonError):
+    """An attempt failed.
+
+    Attributes:
+        outcome: How.
+        detail: The traceback, the exit code or the signal.
+        stderr: The last lines that the attempt wrote there.
+    """
+
+    def __init__(self, outcome: Outcome, detail: str = "", stderr: str = "") -> None:
+        self.outcome, self.detail, self.stderr = outcome, detail.strip(), stderr.strip()
+        said = f"Its last lines of stderr:\n{self.stderr}" if self.stderr else ""
+        super().__init__("\n".join(part for part in (outcome.value, self.detail, said) if part))
+
+
+class Server:
+    """A clean process that has imported TensorFlow and `build`, and forks attempts on request.
+
+    Args:
+        build: The pickled function to build steps with.
+        env: Its whole environment, and that of every attempt. What binds when TensorFlow is
+            imported (`TF_ENABLE_ONEDNN_OPTS`, `OMP_*`) therefore needs a server of its own.
+        preload: Whether it imports TensorFlow and unpickles `build` itself. Otherwise each child
+            does, which costs seconds, but works where that starts TensorFlow's runtime.
+        tensorflow: Whether to import TensorFlow and to set thread counts.
+        cwd: The working directory.
+
+    Attributes:
+        runtime_started: Whether the imports started TensorFlow's runtime: its threads do not
+            survive a fork, so the attempts need a server that does not preload.
+
+    Raises:
+        AttemptError: The imports failed.
+    """
+
+    def __init__(
+        self,
+        build: bytes,
+        *,
+        env: Mapping[str, str],
+        preload: bool = True,
+        tensorflow: bool = True,
+        cwd: str | None = None,
+    ) -> None:
+        self.preload = preload
+        self._ended: dict[int, dict[str, Any]] = {}
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = [entry or str(Path.cwd()) for entry in sys.path]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(theirs.fileno()), json.dumps(path)],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,  # Ctrl-C is for whoever started us
+            )
+        try:
+            setup = {"build": build, "preload": preload, "tensorflow": tensorflow}
+            self._give(pickle.dumps(setup))
+            first = self._first_notice()
+        except BaseException:
+            self.close()
+            raise
+        self.runtime_started: bool = first["runtime_started"]
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def fork(self, threads: Threading, config: object = None, *, timeout: float) -> Child:
+        """Start an attempt.
+
+        Args:
+            threads: The thread counts to set first.
+            config: What a `build` with a parameter gets.
+            timeout: How many seconds building, or a block of steps, may take.
+
+        Raises:
+            AttemptError: The server was lost.
+        """
+        ours, theirs = socket.socketpair()
+        out, their_out = os.pipe()
+        err, their_err = os.pipe()
+        try:
+            request = json.dumps({"fork": list(threads)}).encode()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self.control, [request], [theirs.fileno(), their_out, their_err])
+            while "forked" not in (notice := self.notice(START_TIMEOUT_S)):
+                self._note(notice)
+        except BaseException:
+            ours.close()
+            os.close(out)
+            os.close(err)
+            raise
+        finally:
+            theirs.close()
+            os.close(their_out)
+            os.close(their_err)
+        child = Child(self, notice["forked"], Connection(ours.detach()), (out, err), timeout)
+        child.give(cloudpickle.dumps(config))
+        return child
+
+    def kill(self, pid: int) -> None:
+        """End a child and all of its process group."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.control.send(json.dumps({"kill": pid}).encode())
+
+    def ended(self, pid: int, timeout: float) -> dict[str, Any] | None:
+        """How a child ended, or None if it has not within `timeout` seconds.
+
+        Raises:
+            AttemptError: The server was lost, and its children with it.
+        """
+        deadline = time.monotonic() + timeout
+        while pid not in self._ended:
+            left = deadline - time.monotonic()
+            if not wait([self.control], max(left, 0)):
+                return None
+            self._note(self.notice(0))
+        return self._ended[pid]
+
+    def forget(self, pid: int) -> None:
+        """Keep no more of a child that has ended."""
+        self._ended.pop(pid, None)
+
+    def notice(self, timeout: float) -> dict[str, Any]:
+        """The server's next message.
+
+        Raises:
+            AttemptError: It is lost, or has sent none within `timeout` seconds.
+        """
+        if not wait([self.control], timeout):
+            raise AttemptError(Outcome.TIMEOUT, f"no answer in {timeout:g} s", self._log_tail())
+        try:
+            packet = self.control.recv(PACKET)
+        except ConnectionResetError:
+            packet = b""
+        if not packet:
+            raise AttemptError(Outcome.SERVER_LOST, self._how_ended(), self._log_tail())
+        message: dict[str, Any] = json.loads(packet)
+        return message
+
+    def close(self) -> None:
+        """End the process and all its children, and wait until they are gone."""
+        self.control.close()  # the process takes that as the order to end
+        try:
+            self._process.wait(KILL_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(KILL_TIMEOUT_S)
+        self._log.close()
+
+    def _first_notice(self) -> dict[str, Any]:
+        notice = self.notice(START_TIMEOUT_S)
+        if "error" in notice:
+            raise AttemptError(Outcome.BUILD_RAISED, "on import:\n" + notice["error"])
+        return notice
+
+    def _give(self, payload: bytes) -> None:
+        if self._process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
+                stdin.write(payload)
+
+    def _note(self, notice: dict[str, Any]) -> None:
+        self._ended[notice["exited"]] = notice
+
+    def _how_ended(self) -> str:
+        try:
+            return _how(self._process.wait(KILL_TIMEOUT_S))
+        except subprocess.TimeoutExpired:
+            return "it closed its connection"
+
+    def _log_tail(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - TAIL))
+        return self._log.read().decode(errors="replace")
+
+
+class Child:
+    """One attempt: a process that builds a step and runs blocks of it on request.
+
+    Attributes:
+        pid: Its id, which is that of its process group, too.
+        error: How it failed, or None.
+        machine: The CPU model, usable CPUs, TensorFlow version and whether oneDNN is on.
+        strays: How many processes it left behind in other groups; they were killed.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        pid: int,
+        connection: Connection,
+        outputs: tuple[int, int],
+        timeout: float,
+    ) -> None:
+        self.pid = pid
+        self.error: AttemptError | None = None
+        self.machine: dict[str, Any] = {}
+        self.strays = 0
+        self._server = server
+        self._connection = connection
+        self._tails = dict.fromkeys(outputs, b"")
+        self._stderr = outputs[1]
+        self._open = set(outputs)
+        self._printed = 0
+        self._timeout = timeout
+        self._oom_kills = _oom_kills()
+
+    def __enter__(self) -> Child:  # noqa: PYI034 - typing.Self is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def build(self) -> None:
+        """Wait until the step is built.
+
+        Raises:
+            AttemptError: It was not, or not in time.
+        """
+        imports = 0 if self._server.preload else START_TIMEOUT_S
+        self.machine = self._answer(self._timeout + imports).get("machine", {})
+
+    def run(self, steps: int) -> list[float]:
+        """Run steps one after the other.
+
+        Returns:
+            The seconds of each step; in a long block, of runs of several steps, per step.
+
+        Raises:
+            AttemptError: A step failed, or they took too long.
+        """
+        self.give(json.dumps({"steps": steps}).encode())
+        seconds = self._answer(self._timeout).get("seconds")
+        if not isinstance(seconds, list) or not all(isinstance(s, float) for s in seconds):
+            raise self._error(Outcome.MALFORMED, repr(seconds)[:TAIL])
+        return seconds
+
+    def give(self, message: bytes) -> None:
+        """Send it a message."""
+        # One that is gone cannot be written to; waiting for its answer then says how it ended.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send_bytes(message)
+
+    def close(self) -> None:
+        """End the process with all it started, and wait until it is gone."""
+        with contextlib.suppress(AttemptError):  # gone with the server
+            self._server.kill(self.pid)
+            notice = self._server.ended(self.pid, KILL_TIMEOUT_S)
+            self.strays = notice["strays"] if notice else 0
+        self._server.forget(self.pid)
+        self._connection.close()
+        for fd in self._tails:
+            os.close(fd)
+
+    def _answer(self, timeout: float) -> dict[str, Any]:
+        """The child's next message, while its outputs are read and its end is watched for."""
+        deadline = time.monotonic() + timeout
+        while True:
+            left = max(deadline - time.monotonic(), 0)
+            ready = wait([self._connection, self._server.control, *self._open], left)
+            self._drain()
+            if self._connection in ready:
+                return self._received()
+            if self._server.control in ready and self._server.ended(self.pid, 0):
+                # Its last message may have come between the two looks.
+                if self._connection.poll():
+                    return self._received()
+                raise self._end()
+            if self._printed > OUTPUT_LIMIT:
+                raise self._error(Outcome.OUTPUT_FLOOD, f"more than {OUTPUT_LIMIT} bytes")
+            if not ready or left == 0:
+                raise self._error(Outcome.TIMEOUT, f"of {timeout:g} s")
+
+    def _received(self) -> dict[str, Any]:
+        try:
+            message = json.loads(self._connection.recv_bytes())
+        except (EOFError, ConnectionResetError):
+            raise self._end() from None
+        except (OSError, ValueError) as error:
+            raise self._error(Outcome.MALFORMED, repr(error)) from None
+        if not isinstance(message, dict):
+            raise self._error(Outcome.MALFORMED, repr(message)[:TAIL])
+        if "raised" in message:
+            outcome = Outcome.BUILD_RAISED if message["raised"] == "build" else Outcome.STEP_RAISED
+            if message["memory"]:
+                outcome = Outcome.OUT_OF_MEMORY
+            raise self._error(outcome, message["traceback"])
+        if "wrong_return" in message:
+            raise self._error(Outcome.WRONG_RETURN, f"but it returned {message['wrong_return']}")
+        return message
+
+    def _end(self) -> AttemptError:
+        """How a child ended that sent no answer."""
+        notice = self._server.ended(self.pid, KILL_TIMEOUT_S)
+        if notice is None:
+            return self._error(Outcome.MALFORMED, "it closed its connection")
+        code = notice["code"]
+        if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
+            return self._error(Outcome.OUT_OF_MEMORY, "the kernel killed it")
+        return self._error(Outcome.SIGNALLED if code < 0 else Outcome.EXITED, _how(code))
+
+    def _error(self, outcome: Outcome, detail: str) -> AttemptError:
+        self._drain()
+        stderr = self._tails[self._stderr].decode(errors="replace")
+        self.error = AttemptError(outcome, detail, stderr)
+        return self.error
+
+    def _drain(self) -> None:
+        """Read what the child has printed, and keep the end of it."""
+        for fd in [fd for fd in wait(list(self._open), 0) if isinstance(fd, int)]:
+            chunk = os.read(fd, 1 << 20)
+            if not chunk:
+                self._open.remove(fd)
+            self._printed += len(chunk)
+            self._tails[fd] = (self._tails[fd] + chunk)[-TAIL:]
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"by signal {-code}"
+
+
+def _oom_kills(path: Path = Path("/proc/vmstat")) -> int:
+    """How many processes the kernel has killed for memory (Linux 4.13 and later)."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="ascii").splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return 0
