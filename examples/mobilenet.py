@@ -20,7 +20,7 @@ BATCH, SIZE = 8, 96
 
 def build():
     """Called in each trial's process, after its threads are set: the model, and one step of it."""
-    import tensorflow as tf  # noqa: PLC0415 - in the trial's process alone
+    import tensorflow as tf
 
     model = tf.keras.applications.MobileNetV2((SIZE, SIZE, 3), weights=None)
     predict = tf.function(model)

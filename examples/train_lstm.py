@@ -20,7 +20,7 @@ BATCH, LENGTH, FEATURES, UNITS = 16, 24, 32, 64
 
 def build():
     """Called in each trial's process, after its threads are set: the model, and a training step."""
-    import tensorflow as tf  # noqa: PLC0415 - in the trial's process alone
+    import tensorflow as tf
 
     model = tf.keras.Sequential(
         [

@@ -98,6 +98,7 @@ class Timing:
         settled: Whether the warm-up ended with a steady step time.
         cut_short: Whether the measurement ended early, the candidate being clearly worse.
         estimate: `"paired"`, `"level"` or `"alone"`.
+        measured_s: How long it took, the warm-up included.
     """
 
     seconds: float
@@ -111,6 +112,7 @@ class Timing:
     settled: bool
     cut_short: bool = False
     estimate: str = "alone"
+    measured_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -178,15 +180,22 @@ class Timer:
 
     def alone(self, run: Run) -> Timing:
         """Time a candidate by itself."""
+        start = self._clock()
         count, settled = self.warm_up(run)
         end = self._clock() + self._options.budget_s
         blocks = [run(count)]
         while self._clock() < end or len(blocks) < BATCHES:
             blocks.append(run(count))
-        return Timing(blocks=len(blocks), settled=settled, **_step_times(blocks))
+        return Timing(
+            blocks=len(blocks),
+            settled=settled,
+            measured_s=self._clock() - start,
+            **_step_times(blocks),
+        )
 
     def against(self, run: Run, default: Run) -> Timing:
         """Time a candidate and the default in blocks that take turns, never at the same time."""
+        start = self._clock()
         default_count, _ = self.warm_up(default)
         count, settled = self.warm_up(run)
         end = self._clock() + self._options.budget_s
@@ -219,6 +228,7 @@ class Timer:
             settled=settled,
             cut_short=cut_short,
             estimate=estimate.name,
+            measured_s=self._clock() - start,
             **_step_times(ours),
         )
 

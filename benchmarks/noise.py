@@ -1,0 +1,113 @@
+"""How much a trial's answer wanders from process to process, and whether its interval is honest.
+
+For each model the same threads are measured again and again, each time in a fresh process: the
+coefficient of variation of the plain median step time and of the reported speed-up, side by side
+from the same trials. With --aa the candidate is the default itself, set explicitly: the share of
+trials whose interval holds 1.
+"""
+
+import argparse
+import json
+import statistics
+
+from models import MODELS
+
+from kamerton_ray import usable_cpus
+from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
+from kamerton_ray.timing import TimingOptions
+
+
+def repeat(build, threads: tuple[int, int], times: int, options: BenchOptions) -> list[dict]:
+    """The results of as many trials of the same threads."""
+    bench = Bench(build, options)
+    config = dict(zip(("intra_op", "inter_op"), threads, strict=True))
+    try:
+        return [bench.measure(config) for _ in range(times)]
+    finally:
+        bench.close()
+
+
+def variation(values: list[float]) -> float:
+    """The coefficient of variation."""
+    return statistics.stdev(values) / statistics.mean(values)
+
+
+def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
+    """Print a row for each model."""
+    print(f"coefficient of variation over {times} processes")
+    print("model        threads   step ms   plain   speed-up   of which by level   blocks")
+    every, rows = [], []
+    for build, threads in MODELS.items():
+        if only and only != build.__name__:
+            continue
+        results = repeat(build, threads, times, options)
+        plain = variation([r["seconds"] for r in results])
+        ours = variation([r["speedup"] for r in results])
+        rows.append((plain, ours))
+        every += [{"model": build.__name__, **r} for r in results]
+        by_level = sum(r["estimate"] == "level" for r in results)
+        milliseconds = 1e3 * statistics.median(r["seconds"] for r in results)
+        blocks = statistics.median(r["blocks"] for r in results)
+        print(
+            f"{build.__name__:<12} {threads}   {milliseconds:7.2f}  {plain:6.1%}   {ours:7.1%}"
+            f"   {by_level:>8} of {times}   {blocks:>12.0f}",
+            flush=True,
+        )
+    plain, ours = (statistics.median(column) for column in zip(*rows, strict=True))
+    print(f"median over models            {plain:6.1%}   {ours:7.1%}")
+    return every
+
+
+def same_against_same(times: int, options: BenchOptions, only: str) -> list[dict]:
+    """Print how often the interval of a speed-up that is 1 holds 1."""
+    cpus = usable_cpus().count
+    held, every = 0, []
+    for i in range(times):
+        build = [b for b in MODELS if only in {"", b.__name__}][i % (1 if only else len(MODELS))]
+        every.append((build, None))
+    print(f"A/A: intra_op={cpus} inter_op={cpus} against the default")
+    found = []
+    for build in dict.fromkeys(b for b, _ in every):
+        count = sum(b is build for b, _ in every)
+        results = repeat(build, (cpus, cpus), count, options)
+        inside = [r["speedup_low"] <= 1 <= r["speedup_high"] for r in results]
+        held += sum(inside)
+        found += [{"model": build.__name__, **r} for r in results]
+        speedups = " ".join(f"{r['speedup']:.3f}" for r in results)
+        widths = statistics.median((r["speedup_high"] - r["speedup_low"]) / 2 for r in results)
+        print(
+            f"{build.__name__:<12} {sum(inside)} of {count} hold 1, half-width {widths:.3f}: "
+            f"{speedups}",
+            flush=True,
+        )
+    print(f"the 95 % interval holds 1 in {held} of {times}: {held / times:.0%}")
+    return found
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--times", type=int, default=12, help="processes per model (%(default)s)")
+    parser.add_argument("--aa", type=int, default=0, metavar="N", help="N trials of A/A instead")
+    parser.add_argument("--model", default="", help="this model alone")
+    parser.add_argument("--seconds", type=float, default=2.5, help="measured a trial (%(default)s)")
+    parser.add_argument("--json", help="write every result to this file")
+    args = parser.parse_args()
+    options = BenchOptions(
+        timing=TimingOptions(budget_s=args.seconds),
+        timeout_s=60.0,
+        pair=True,
+        env={},
+        isolation=Isolation.FORK,
+    )
+    if args.aa:
+        results = same_against_same(args.aa, options, args.model)
+    else:
+        results = noise(args.times, options, args.model)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as file:  # noqa: PTH123
+            json.dump(results, file)
+
+
+if __name__ == "__main__":
+    main()

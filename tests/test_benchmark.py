@@ -1,0 +1,281 @@
+"""benchmark(build) with real TensorFlow, in forked processes, with and without Ray."""
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cloudpickle
+import pytest
+from ray import tune
+
+from kamerton_ray import InvalidInputError, NelderMeadSearcher, benchmark
+from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
+from kamerton_ray.timing import TimingOptions
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+QUICK = {"warmup_s": 0.3, "budget_s": 0.2}
+LIMITS = {"timeout_s": 60.0, "pair": True, "env": {}, "isolation": Isolation.FORK}
+
+
+@contextlib.contextmanager
+def bench(build, **options):
+    made = Bench(build, BenchOptions(timing=TimingOptions(**QUICK), **(LIMITS | options)))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def children():
+    return {
+        int(p) for t in Path("/proc/self/task").glob("*/children") for p in t.read_text().split()
+    }
+
+
+def models(config):
+    """Every way to run TensorFlow that users have, by name."""
+    import numpy as np
+    import tensorflow as tf
+
+    inputs = np.random.default_rng(0).random((4, 8), np.float32)
+    model = tf.keras.Sequential([tf.keras.Input((8,)), tf.keras.layers.Dense(4)])
+
+    def keras_call():
+        return model(inputs)
+
+    def keras_predict():
+        return model.predict(inputs, verbose=0)
+
+    def saved_model(folder=config["folder"]):
+        tf.saved_model.save(model, folder)
+        served = tf.saved_model.load(folder).signatures["serving_default"]
+        return lambda: served(tf.constant(inputs))
+
+    def plain_graph():
+        graph = tf.Graph()
+        with graph.as_default():
+            fed = tf.compat.v1.placeholder(tf.float32, (4, 8))
+            doubled = tf.matmul(fed, tf.ones((8, 2)))
+        session = tf.compat.v1.Session(graph=graph)
+        return lambda: session.run(doubled, {fed: inputs})
+
+    def training_step():
+        optimizer = tf.keras.optimizers.Adam()
+
+        @tf.function
+        def step():
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(tf.square(model(inputs, training=True)))
+            gradients = tape.gradient(loss, model.trainable_variables)
+            optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+        return step
+
+    def thread_counts():
+        get = tf.config.threading
+        found = (get.get_intra_op_parallelism_threads(), get.get_inter_op_parallelism_threads())
+        if found != (config["intra_op"], config["inter_op"]):
+            raise AssertionError(found)
+        return keras_call
+
+    steps = {
+        "keras call": lambda: keras_call,
+        "tf.function": lambda: tf.function(model).get_concrete_function(tf.constant(inputs)),
+        "keras predict": lambda: keras_predict,
+        "saved model": saved_model,
+        "plain graph": plain_graph,
+        "training step": training_step,
+        "thread counts": thread_counts,
+    }
+    made = steps[config["kind"]]()
+    if config["kind"] == "tf.function":
+        return lambda: made(tf.constant(inputs))
+    return made
+
+
+def test_every_way_to_run_tensorflow_works_in_a_forked_process(tmp_path):
+    kinds = ["keras call", "tf.function", "keras predict", "saved model", "plain graph"]
+    kinds += ["training step", "thread counts"]
+    with bench(models) as made:
+        for kind in kinds:
+            folder = str(tmp_path / kind)
+            config = {"kind": kind, "folder": folder, "intra_op": 3, "inter_op": 2}
+            result = made.measure(config)
+            assert (kind, result["outcome"], result["error"]) == (kind, "ok", "")
+            assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
+            assert result["seconds"] <= result["seconds_p90"] <= result["seconds_p99"]
+            assert result["isolation"] == "fork"
+        import tensorflow as tf
+
+        assert result["machine"]["tensorflow"] == tf.__version__
+        assert result["machine"]["onednn"] in {"on", "off"}
+        assert result["machine"]["usable_cpus"] >= 1
+        assert result["machine"]["cpu_model"]
+    assert children() == set()
+
+
+def test_a_variable_that_binds_on_import_takes_effect_for_each_configuration():
+    def build(config):
+        if os.environ["TF_ENABLE_ONEDNN_OPTS"] != config["onednn"]:
+            raise AssertionError(os.environ["TF_ENABLE_ONEDNN_OPTS"])
+        return lambda: time.sleep(0.01)
+
+    def env(config):
+        return {"TF_ENABLE_ONEDNN_OPTS": config["onednn"]}
+
+    with bench(build, env=env, pair=False) as made:
+        found = [made.measure({"onednn": value})["machine"]["onednn"] for value in ("0", "1", "0")]
+        assert found == ["off", "on", "off"]
+        assert len(children()) == 2  # a server for each environment, kept
+
+
+def test_a_module_that_starts_the_runtime_on_import_is_spawned(tmp_path, monkeypatch, caplog):
+    (tmp_path / "eager_module.py").write_text(
+        "import tensorflow as tf\n"
+        "TABLE = tf.constant([1.0])\n"
+        "def build():\n"
+        "    if tf.config.threading.get_intra_op_parallelism_threads() not in (0, 3):\n"
+        "        raise AssertionError\n"
+        "    return lambda: tf.reduce_sum(TABLE)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with bench(_by_name("eager_module"), pair=False) as made, caplog.at_level(logging.WARNING):
+        result = made.measure({"intra_op": 3, "inter_op": 1})
+    assert (result["outcome"], result["error"], result["isolation"]) == ("ok", "", "spawn")
+    assert "starts TensorFlow's runtime" in caplog.text
+
+
+class _Named:
+    """Pickled as a module's `build`, without this process importing the module."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def __call__(self):
+        raise AssertionError("it is unpickled as the module's own function")
+
+    def __reduce__(self):
+        return (_import_build, (self.module,))
+
+
+def _import_build(module):
+    import importlib
+
+    return importlib.import_module(module).build
+
+
+def _by_name(module):
+    return _Named(module)
+
+
+def test_a_default_that_fails_leaves_the_candidates_timed_alone(caplog):
+    def build(config):
+        if config["intra_op"] == 0:
+            raise RuntimeError("only explicit threads here")
+        return lambda: time.sleep(0.01)
+
+    with bench(build) as made:
+        results = [made.measure({"intra_op": 1, "inter_op": n}) for n in (1, 2)]
+    for result in results:
+        assert result["outcome"] == "ok"
+        assert result["seconds"] > 0.01
+        assert math.isnan(result["speedup"])
+        assert "only explicit threads here" in result["error"]
+    assert caplog.text.count("default could not be measured") == 1
+
+
+def test_a_lost_server_costs_one_attempt():
+    def build():
+        def step():
+            if os.path.exists(flag):  # noqa: PTH110 - the child has no pathlib
+                os.remove(flag)  # noqa: PTH107
+                os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(0.01)
+
+        return step
+
+    flag = os.path.abspath(f"kill-the-server-{os.getpid()}")  # noqa: PTH100
+    Path(flag).touch()
+    try:
+        with bench(build, pair=False) as made:
+            lost, after = (made.measure({"intra_op": 1}) for _ in range(2))
+    finally:
+        Path(flag).unlink(missing_ok=True)
+    assert lost["outcome"] in {"server_lost", "signalled"}
+    assert after["outcome"] == "ok"
+
+
+def test_a_step_that_does_nothing_is_too_fast():
+    with bench(lambda: lambda: None, pair=False) as made:
+        result = made.measure({"intra_op": 1})
+    assert result["outcome"] == "too_fast"
+    assert math.isnan(result["seconds"])
+
+
+def test_build_must_be_a_function_that_can_be_pickled():
+    with pytest.raises(InvalidInputError, match=r"must be a function that returns .* but got 42"):
+        benchmark(42)
+    lock = threading.Lock()
+    with pytest.raises(InvalidInputError, match="picklable"):
+        benchmark(lambda: lock.acquire)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("timeout_s", 0), ("budget_s", -1), ("precision", "x"), ("isolation", "thread")],
+)
+def test_options_are_checked_at_once(option, value):
+    with pytest.raises(InvalidInputError, match=option):
+        benchmark(lambda: lambda: None, **{option: value})
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_tune_run_goes_on_over_every_kind_of_failure(storage):
+    folder = Path(storage)
+    folder.mkdir()
+
+    def build(config):
+        with open(folder / "servers", "a") as seen:  # noqa: PTH123 - appended by each trial
+            seen.write(f"{os.getppid()}\n")
+        for variable in ("OMP_NUM_THREADS", "PL_DISABLE_FORK"):
+            if variable in os.environ and variable not in asked:
+                raise AssertionError(variable)
+        intra = config["intra_op"]
+        if intra == 1:
+            raise ValueError("not with one thread")
+        if intra == 2:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if intra == 3:
+            return lambda: time.sleep(1000)
+        if intra == 4:
+            return "no step"
+        return lambda: time.sleep(0.001 * max(intra, 1))
+
+    asked = set(os.environ)
+    searcher = NelderMeadSearcher(patience=6)
+    analysis = tune.run(
+        benchmark(build, timeout_s=2.0, **QUICK),
+        config={"intra_op": tune.randint(1, 9)},
+        metric="seconds",
+        mode="min",
+        search_alg=searcher,
+        num_samples=-1,
+        reuse_actors=True,
+        storage_path=storage,
+        verbose=0,
+    )
+    outcomes = {t.config["intra_op"]: t.last_result["outcome"] for t in analysis.trials}
+    expected = {1: "build_raised", 2: "signalled", 3: "timeout", 4: "wrong_return"}
+    assert outcomes == {n: expected.get(n, "ok") for n in outcomes}
+    assert set(expected) & set(outcomes)
+    assert searcher.best.config == {"intra_op": 5}
+    assert analysis.best_config == {"intra_op": 5}
+    # One server for all the trials: it outlives them.
+    assert len(set((folder / "servers").read_text().split())) == 1

@@ -1,0 +1,334 @@
+"""Attempts in real processes: what each kind of failure is called, and that nothing is left."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cloudpickle
+import pytest
+
+from kamerton_ray.isolation import OUTPUT_LIMIT, AttemptError, Outcome, Server, _oom_kills
+from kamerton_ray.threads import Threading
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@contextlib.contextmanager
+def attempt(build, *, config=None, timeout=30.0, **options):
+    """A child of a server that knows nothing of TensorFlow."""
+    server = Server(
+        cloudpickle.dumps(build), env=options.pop("env", dict(os.environ)), tensorflow=False
+    )
+    try:
+        with server.fork(Threading(1, 1), config, timeout=timeout) as child:
+            yield child
+    finally:
+        server.close()
+
+
+def failure(build, *, steps=1, **options):
+    """The error that an attempt ends with, and its standard error."""
+    with attempt(build, **options) as child, pytest.raises(AttemptError) as caught:
+        child.build()
+        child.run(steps)
+    return caught.value
+
+
+def descendants():
+    return {
+        int(p) for t in Path("/proc/self/task").glob("*/children") for p in t.read_text().split()
+    }
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] == "Z"
+
+
+def wait_until(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_steps_are_run_and_timed_in_the_child():
+    def build():
+        return lambda: time.sleep(0.01)
+
+    with attempt(build) as child:
+        child.build()
+        seconds = child.run(5)
+    assert len(seconds) == 5
+    assert all(second >= 0.01 for second in seconds)
+
+
+def test_a_long_block_reports_runs_of_steps():
+    with attempt(lambda: lambda: None) as child:
+        child.build()
+        assert 1000 <= len(child.run(1_000_000)) <= 2000
+
+
+def test_build_with_a_parameter_gets_the_configuration():
+    def build(config):
+        if config != {"batch": 8, "object": {1, 2}}:
+            raise AssertionError(config)
+        return lambda: None
+
+    with attempt(build, config={"batch": 8, "object": {1, 2}}) as child:
+        child.build()
+
+
+def test_each_child_is_a_process_group_of_its_own():
+    with attempt(lambda: lambda: None) as child:
+        child.build()
+        assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
+
+
+def test_the_child_has_the_given_environment_alone():
+    def build():
+        if os.environ.get("ASKED") != "yes" or "HOME" in os.environ:
+            raise AssertionError(dict(os.environ))
+        return lambda: None
+
+    with attempt(build, env={"ASKED": "yes"}) as child:
+        child.build()
+
+
+def test_an_exception_in_build_comes_with_its_traceback():
+    def build():
+        print("said before", file=sys.stderr)
+        raise ValueError("no such layer")
+
+    error = failure(build)
+    assert error.outcome is Outcome.BUILD_RAISED
+    assert "ValueError: no such layer" in error.detail
+    assert "in build" in error.detail
+    assert error.stderr == "said before"
+
+
+def test_an_exception_in_step_comes_with_its_traceback():
+    def build():
+        def step():
+            raise ZeroDivisionError("in the middle")
+
+        return step
+
+    error = failure(build)
+    assert error.outcome is Outcome.STEP_RAISED
+    assert "ZeroDivisionError: in the middle" in error.detail
+
+
+def test_build_must_return_a_callable():
+    error = failure(lambda: 42)
+    assert error.outcome is Outcome.WRONG_RETURN
+    assert "42 of type int" in error.detail
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_an_exit_is_named_with_its_code(code):
+    error = failure(lambda: sys.exit(code))
+    assert error.outcome is Outcome.EXITED
+    assert error.detail == f"with code {code}"
+
+
+def test_a_hard_exit_in_step_is_named_with_its_code():
+    error = failure(lambda: lambda: os._exit(7))
+    assert (error.outcome, error.detail) == (Outcome.EXITED, "with code 7")
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGTERM])
+def test_a_signal_is_named(number):
+    error = failure(lambda: lambda: os.kill(os.getpid(), number))
+    assert (error.outcome, error.detail) == (Outcome.SIGNALLED, f"by {number.name}")
+
+
+def test_running_out_of_memory_is_named():
+    def build():
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+        return lambda: bytearray(4 << 30)
+
+    assert failure(build).outcome is Outcome.OUT_OF_MEMORY
+
+
+def test_the_kernels_memory_kills_are_counted(tmp_path):
+    vmstat = tmp_path / "vmstat"
+    vmstat.write_text("nr_free_pages 5\noom_kill 17\noom_kill_other 3\n")
+    assert _oom_kills(vmstat) == 17
+    assert _oom_kills(tmp_path / "missing") == 0
+
+
+def test_a_hang_ends_at_the_timeout_with_the_whole_process_group():
+    def build():
+        def step():
+            subprocess.Popen(["sleep", "1000"])
+            time.sleep(1000)
+
+        return step
+
+    error = failure(build, timeout=1.0)
+    assert (error.outcome, error.detail) == (Outcome.TIMEOUT, "of 1 s")
+    assert wait_until(lambda: not _sleepers())
+
+
+def _sleepers():
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == b"sleep\x001000\x00":
+                found.append(path)
+    return found
+
+
+def test_a_flood_of_output_is_stopped():
+    def build():
+        def step():
+            while True:
+                os.write(1, b"x" * 65536)
+
+        return step
+
+    error = failure(build, timeout=120.0)
+    assert error.outcome is Outcome.OUTPUT_FLOOD
+    assert str(OUTPUT_LIMIT) in error.detail
+
+
+def test_output_that_is_no_flood_does_not_disturb():
+    def build():
+        def step():
+            os.write(1, b"{}\n" * 10000)
+            os.write(2, b"[1, 2]\n" * 10000)
+
+        return step
+
+    with attempt(build) as child:
+        child.build()
+        assert len(child.run(20)) == 20
+
+
+def test_a_result_written_by_hand_is_malformed():
+    def build():
+        def step():
+            for fd in range(3, 64):
+                with contextlib.suppress(OSError):
+                    os.write(fd, b"\x00\x00\x00\x05hello")
+
+        return step
+
+    assert failure(build).outcome in {Outcome.MALFORMED, Outcome.EXITED}
+
+
+def test_a_step_that_forks_does_not_answer_twice():
+    def build():
+        def step():
+            os.fork()
+
+        return step
+
+    with attempt(build) as child:
+        child.build()
+        assert len(child.run(3)) == 3
+        assert len(child.run(1)) == 1
+
+
+def test_processes_in_another_session_are_ended_with_the_child():
+    def build():
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            time.sleep(1000)
+        return lambda: None
+
+    with attempt(build) as child:
+        child.build()
+    assert child.strays == 1
+
+
+def test_the_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
+    (tmp_path / "broken_module.py").write_text("raise RuntimeError('half installed')\n")
+    good = tmp_path / "good"
+    good.mkdir()
+    (good / "broken_module.py").write_text("def build():\n    return lambda: None\n")
+    monkeypatch.syspath_prepend(str(good))
+    import broken_module
+
+    pickled = cloudpickle.dumps(broken_module.build)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(AttemptError, match="half installed") as caught:
+        Server(pickled, env=dict(os.environ), tensorflow=False)
+    assert caught.value.outcome is Outcome.BUILD_RAISED
+
+
+def test_a_killed_server_is_named_and_takes_its_children_along():
+    server = Server(cloudpickle.dumps(lambda: lambda: None), env=dict(os.environ), tensorflow=False)
+    child = server.fork(Threading(1, 1), timeout=30.0)
+    child.build()
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(AttemptError) as caught:
+        child.run(1)
+    assert caught.value.outcome in {Outcome.SERVER_LOST, Outcome.SIGNALLED}
+    with pytest.raises(AttemptError) as caught:
+        server.fork(Threading(1, 1), timeout=30.0)
+    assert caught.value.outcome is Outcome.SERVER_LOST
+    assert "SIGKILL" in caught.value.detail
+    child.close()
+    server.close()
+    assert wait_until(lambda: gone(child.pid))
+
+
+def test_server_and_children_end_with_the_process_that_started_them():
+    script = """
+import os, sys, time, cloudpickle
+from kamerton_ray.isolation import Server
+from kamerton_ray.threads import Threading
+server = Server(cloudpickle.dumps(lambda: (lambda: time.sleep(1000))), env=dict(os.environ),
+                tensorflow=False)
+child = server.fork(Threading(1, 1), timeout=1000.0)
+child.build()
+child.give(b'{"steps": 1}')
+print(server.pid, child.pid, flush=True)
+time.sleep(1000)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+    ) as owner:
+        server, child = map(int, owner.stdout.readline().split())
+        assert not gone(server)
+        assert not gone(child)
+        owner.kill()
+    assert wait_until(lambda: gone(server) and gone(child))
+
+
+def test_200_attempts_leave_no_process_no_descriptor_and_no_zombie():
+    def build():
+        if os.getpid() % 3 == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        subprocess.Popen(["sleep", "1000"])
+        return lambda: None
+
+    server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    before, fds = descendants(), len(os.listdir("/proc/self/fd"))
+    in_server = len(os.listdir(f"/proc/{server.pid}/fd"))
+    for _ in range(200):
+        with server.fork(Threading(1, 1), timeout=30.0) as child, contextlib.suppress(AttemptError):
+            child.build()
+            child.run(1)
+    assert len(os.listdir("/proc/self/fd")) == fds
+    assert len(os.listdir(f"/proc/{server.pid}/fd")) == in_server
+    assert descendants() == before
+    listing = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    assert listing.split() == []
+    server.close()
+    assert server.pid not in descendants()
+    assert not _sleepers()

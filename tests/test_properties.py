@@ -1,0 +1,183 @@
+# ruff: noqa: S311 - random values here are not for secrets
+import json
+import math
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray import tune
+
+from kamerton_ray import IntegerSpace, NelderMead, Signal, StopRule
+
+# Hypothesis draws the shape of a case and a seed; `random.Random(seed)` fills in the rest, which is
+# several times faster than drawing everything and shrinks just as well.
+SEEDS = st.integers(0, 2**32 - 1)
+MOST_POINTS = [12, 40, 150, 1200]  # of a lattice, so that an example takes milliseconds
+
+
+def random_domain(rng, most):
+    """A domain of at most `most` values."""
+    count = min(rng.choice([1, 2, rng.randint(1, most), most]), most)
+    low = rng.choice([1, 1, 2, rng.randint(-20, 20)])
+    step = rng.randint(2, 5)
+    first = -(-low // step) * step
+    # Quantized first to last, where the bounds need not be multiples.
+    upper = first + (count - 1) * step + rng.randrange(step)
+    kinds = [
+        range(low, low + count),
+        range(low, low + count * step, step),
+        tune.randint(low, low + count),
+        tune.qrandint(low, upper, step),
+        tune.choice(sorted(rng.sample(range(-50, 200), count), reverse=rng.random() < 0.5)),
+    ]
+    if low >= 1:
+        kinds += [tune.lograndint(low, low + count), tune.qlograndint(low, upper, step)]
+    return rng.choice(kinds)
+
+
+def random_space(rng, axes):
+    domains, left = {}, rng.choice(MOST_POINTS)
+    for i in range(axes):
+        domain = random_domain(rng, max(1, min(100, left)))
+        left //= len(IntegerSpace({"x": domain}).axes[0])
+        place = domains.setdefault(rng.choice("gh"), {}) if rng.random() < 0.3 else domains
+        place[f"x{i}"] = domain
+        if rng.random() < 0.2:
+            place[f"c{i}"] = rng.choice([None, 1, "text", [1, 2]])
+    plain = IntegerSpace(domains)
+    scale = {
+        axis.name: rng.choice(["linear", "log"])
+        for axis in plain.axes
+        if axis.values[0] >= 1 and rng.random() < 0.5
+    }
+    return IntegerSpace(domains, scale=scale)
+
+
+def random_point(rng, space):
+    return tuple(rng.randrange(len(axis)) for axis in space.axes)
+
+
+def random_objective(rng, space):
+    """A quadratic, a table of noise, a constant or plateaus; a share of the points fails."""
+    centre = random_point(rng, space)
+    failing = rng.choice([0, 0, 0.1, 0.5, 1])
+    salt = rng.random()
+    kind = rng.choice(["quadratic", "noise", "constant", "plateau"])
+
+    def objective(point):
+        drawn = random.Random(f"{salt}{point}")
+        if drawn.random() < failing:
+            return drawn.choice([None, math.nan, math.inf, -math.inf])
+        distance = sum((x - c) ** 2 for x, c in zip(point, centre, strict=True))
+        return {
+            "quadratic": float(distance),
+            "noise": drawn.random(),
+            "constant": 1.0,
+            "plateau": float(distance // 8),
+        }[kind]
+
+    return objective
+
+
+def random_search(rng, axes):
+    space = random_space(rng, axes)
+    return NelderMead(
+        space,
+        start=[space.config(random_point(rng, space)) for _ in range(rng.choice([0, 0, 1, 3]))],
+        mode=rng.choice(["min", "max"]),
+        seed=rng.randrange(5),
+        budget=rng.choice([None, None, rng.randint(1, 30)]),
+        patience=rng.choice([None, None, rng.randint(1, 20)]),
+    )
+
+
+def restored(search):
+    return NelderMead.from_json(json.loads(json.dumps(search.to_json(), allow_nan=False)))
+
+
+def visible(search):
+    return search.best, search.measured, search.open, search.stopped_by
+
+
+def ask(searches, seen):
+    """Ask every search; all must say the same, which must be new and on the lattice."""
+    answers = [search.ask() for search in searches]
+    assert all(answer == answers[0] for answer in answers)
+    trial = answers[0]
+    if isinstance(trial, Signal):
+        assert (trial is Signal.WAIT) == bool(searches[0].open)
+        return None
+    space = searches[0].space
+    assert space.point(trial.config) == trial.point
+    assert trial.point not in seen
+    seen.add(trial.point)
+    return trial
+
+
+@settings(max_examples=10_000, deadline=None, derandomize=True, database=None)
+@given(axes=st.integers(1, 4), parallel=st.integers(1, 8), seed=SEEDS)
+def test_any_search_stays_inside_never_repeats_survives_a_restore_and_ends(axes, parallel, seed):
+    rng = random.Random(seed)
+    search = random_search(rng, axes)
+    objective = random_objective(rng, search.space)
+    searches, seen, live = [search], set(), []
+    for _ in range(2000):
+        if rng.random() < 0.1:
+            searches[1:] = [restored(searches[-1])]  # the first is never interrupted
+        assert [visible(one) for one in searches[1:]] in ([], [visible(search)])
+        trial = ask(searches, seen) if len(live) < parallel else None
+        if trial is not None:
+            live.append(trial)
+            if rng.random() < 0.5:
+                continue
+        if not live:
+            break
+        trial = live.pop(rng.randrange(len(live)))
+        if rng.random() < 0.05:
+            seen.discard(trial.point)  # a released point may be asked again
+            for one in searches:
+                one.release(trial.id)
+        else:
+            for one in searches:
+                one.tell(trial.id, objective(trial.point))
+    assert search.ask() is Signal.DONE
+    assert isinstance(search.stopped_by, StopRule)
+    assert search.measured == len(seen) <= search.space.size
+
+
+@settings(max_examples=1_000, deadline=None, derandomize=True, database=None)
+@given(axes=st.integers(1, 4), seed=SEEDS)
+def test_every_point_of_any_space_survives_the_round_trip_and_json(axes, seed):
+    rng = random.Random(seed)
+    space = random_space(rng, axes)
+    again = IntegerSpace.from_json(json.loads(json.dumps(space.to_json())))
+    assert again == space
+    for _ in range(20):
+        point = random_point(rng, space)
+        config = space.config(point)
+        assert space.point(config) == again.point(config) == point
+        assert json.dumps(again.config(point)) == json.dumps(config)
+
+
+@settings(max_examples=1_000, deadline=None, derandomize=True, database=None)
+@given(axes=st.integers(1, 3), seed=SEEDS)
+def test_the_best_is_the_best_of_everything_told_and_added(axes, seed):
+    rng = random.Random(seed)
+    search = random_search(rng, axes)
+    objective = random_objective(rng, search.space)
+    told = {}
+    for _ in range(60):
+        if rng.random() < 0.2:
+            point = random_point(rng, search.space)
+            search.add(search.space.config(point), objective(point))
+        else:
+            trial = search.ask()
+            if isinstance(trial, Signal):
+                break
+            point = trial.point
+            search.tell(trial.id, objective(point))
+        told[point] = objective(point)
+    worked = [value for value in told.values() if value is not None and math.isfinite(value)]
+    best = (min if search.mode == "min" else max)(worked, default=None)
+    assert (search.best and search.best.value) == best
+    assert search.best is None or told[search.best.point] == best

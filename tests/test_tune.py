@@ -1,0 +1,446 @@
+"""Runs of Ray Tune on a real local cluster."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+from ray import cloudpickle, tune
+from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
+from ray.tune.search import ConcurrencyLimiter, Repeater
+
+from kamerton_ray import InvalidInputError, NelderMeadSearcher, StopRule
+
+# Ray's workers cannot import a test file: they get what is in it by value.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+SPACE = {"x": tune.randint(1, 9), "y": tune.randint(1, 9)}
+LOWEST = {"x": 3, "y": 4}
+ODD = {"x": 5, "y": 3}  # where the trainables below misbehave; the searches begin here
+
+
+class Thing:
+    """Something that only a pickle can hold."""
+
+    number = 7
+
+
+def bowl(config):
+    return (config["x"] - 3) ** 2 + (config["y"] - 4) ** 2
+
+
+def report_bowl(config):
+    tune.report({"loss": bowl(config)})
+
+
+class BowlTrainable(tune.Trainable):
+    def setup(self, config):
+        self.config = config
+
+    def step(self):
+        return {"loss": bowl(self.config), "done": True}
+
+    def reset_config(self, new_config):
+        self.config = new_config
+        return True
+
+
+class OddResetTrainable(BowlTrainable):
+    """An actor that cannot be reset for one configuration."""
+
+    def reset_config(self, new_config):
+        super().reset_config(new_config)
+        return new_config != ODD
+
+
+class LiveTrials(tune.Callback):
+    """Counts the trials that are not finished."""
+
+    def __init__(self):
+        self.most = 0
+
+    def on_step_end(self, iteration, trials, **info):  # noqa: ARG002 - Ray's signature
+        self.most = max(self.most, sum(not trial.is_finished() for trial in trials))
+
+
+@pytest.fixture
+def run(ray_cluster, storage):  # noqa: ARG001 - the cluster has to be there
+    """`tune.run`, one trial at a time unless told otherwise; the analysis and the searcher."""
+
+    def go(trainable=report_bowl, searcher=None, search_alg=None, config=SPACE, **options):
+        searcher = searcher or NelderMeadSearcher(points_to_evaluate=[ODD])
+        analysis = tune.run(
+            trainable,
+            config=config,
+            search_alg=search_alg or searcher,
+            storage_path=storage,
+            **{
+                "metric": "loss",
+                "mode": "min",
+                "num_samples": -1,
+                "max_concurrent_trials": 1,
+                "reuse_actors": True,
+                "verbose": 0,
+                **options,
+            },
+        )
+        return analysis, searcher
+
+    return go
+
+
+@pytest.fixture(scope="module")
+def earlier(ray_cluster, tmp_path_factory):  # noqa: ARG001 - the cluster has to be there
+    """The analysis of a short run, not to be changed."""
+    return tune.run(
+        report_bowl,
+        config=SPACE,
+        search_alg=NelderMeadSearcher(points_to_evaluate=[ODD, LOWEST]),
+        metric="loss",
+        mode="min",
+        num_samples=5,
+        reuse_actors=True,
+        verbose=0,
+        storage_path=str(tmp_path_factory.mktemp("earlier")),
+    )
+
+
+def configs(analysis):
+    return [trial.config for trial in analysis.trials]
+
+
+def odd(config):
+    return {"x": config["x"], "y": config["y"]} == ODD
+
+
+# --- the end of a run ----------------------------------------------------------------------------
+
+
+def test_tune_run_ends_by_itself_at_the_lowest_point(run):
+    analysis, searcher = run(max_concurrent_trials=None)
+    assert analysis.best_config == LOWEST
+    assert searcher.best.config == LOWEST
+    assert searcher.stopped_by is StopRule.CONVERGED
+    tried = {(config["x"], config["y"]) for config in configs(analysis)}
+    assert len(tried) == len(analysis.trials) < 64
+
+
+def test_a_tuner_ends_by_itself_at_the_lowest_point(ray_cluster, storage):  # noqa: ARG001
+    searcher = NelderMeadSearcher(points_to_evaluate=[ODD])
+    tuner = tune.Tuner(
+        report_bowl,
+        param_space=SPACE,
+        tune_config=tune.TuneConfig(
+            metric="loss",
+            mode="min",
+            search_alg=searcher,
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(storage_path=storage, verbose=0),
+    )
+    results = tuner.fit()
+    assert results.get_best_result().config == LOWEST
+    assert searcher.best.config == LOWEST
+    assert searcher.stopped_by is StopRule.CONVERGED
+
+
+def test_a_space_in_the_constructor_is_enough(run):
+    searcher = NelderMeadSearcher(SPACE, "loss", "min", [ODD])
+    analysis, _ = run(searcher=searcher, config={})
+    assert analysis.best_config == LOWEST
+
+
+def test_mode_max_finds_the_highest_point(run):
+    analysis, searcher = run(
+        lambda config: {"score": 100 - bowl(config)}, metric="score", mode="max"
+    )
+    assert analysis.best_config == LOWEST
+    assert (searcher.best.config, searcher.best.value) == (LOWEST, 100.0)
+
+
+def test_a_bare_returned_number_is_the_metric(run):
+    analysis, searcher = run(lambda config: 1 + bowl(config), metric=None)
+    assert (searcher.best.config, searcher.best.value) == (LOWEST, 1.0)
+    assert len(analysis.trials) < 64
+
+
+def test_given_points_are_the_first_trials_in_order_and_num_samples_ends_the_run(run):
+    points = [{"x": 8, "y": 1}, {"x": 2, "y": 7}, {"x": 8, "y": 8}]
+    analysis, searcher = run(searcher=NelderMeadSearcher(points_to_evaluate=points), num_samples=4)
+    assert configs(analysis)[:3] == points
+    assert len(analysis.trials) == 4
+    assert searcher.stopped_by is None
+
+
+def test_one_trial_at_a_time_gives_the_same_configurations_in_every_run_and_without_ray(run):
+    runs = [configs(run(searcher=NelderMeadSearcher(seed=3), num_samples=12)[0]) for _ in range(2)]
+    alone, without_ray = NelderMeadSearcher(SPACE, "loss", "min", seed=3), []
+    for trial in map(str, range(12)):
+        without_ray.append(alone.suggest(trial))
+        alone.on_trial_complete(trial, {"loss": bowl(without_ray[-1])})
+    assert runs == [without_ray, without_ray]
+
+
+# --- concurrency, wrappers, schedulers, actors ---------------------------------------------------
+
+
+def test_max_concurrent_trials_caps_the_live_trials(run):
+    live = LiveTrials()
+    analysis, _ = run(max_concurrent_trials=2, callbacks=[live])
+    assert live.most == 2
+    assert analysis.best_config == LOWEST
+
+
+def test_it_works_in_a_concurrency_limiter(run):
+    live, searcher = LiveTrials(), NelderMeadSearcher(points_to_evaluate=[ODD])
+    analysis, _ = run(
+        searcher=searcher,
+        search_alg=ConcurrencyLimiter(searcher, 2),
+        max_concurrent_trials=None,
+        callbacks=[live],
+    )
+    assert live.most == 2
+    assert analysis.best_config == LOWEST
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda searcher: ConcurrencyLimiter(Repeater(searcher, repeat=2), 2),
+        lambda searcher: Repeater(ConcurrencyLimiter(searcher, 1), repeat=2),
+    ],
+    ids=["limiter around repeater", "repeater around limiter"],
+)
+def test_it_works_in_a_repeater(run, wrap):
+    # The metric is the searcher's own because Ray's wrappers do not learn TuneConfig's.
+    searcher = NelderMeadSearcher(None, "loss", "min", [ODD])
+    analysis, _ = run(
+        lambda config: {"loss": bowl(config) + config["__trial_index__"]},
+        searcher=searcher,
+        search_alg=wrap(searcher),
+        max_concurrent_trials=None,
+        metric=None,
+        mode=None,
+    )
+    assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.5)
+    assert len(analysis.trials) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        ASHAScheduler(max_t=3, grace_period=1, reduction_factor=2),
+        MedianStoppingRule(time_attr="training_iteration", grace_period=1, min_samples_required=2),
+    ],
+    ids=["asha", "median"],
+)
+def test_trials_that_a_scheduler_stops_count_with_their_last_value(run, scheduler):
+    def report_three_times(config):
+        for step in range(3):
+            tune.report({"loss": 4 * bowl(config) + 2 - step})
+
+    analysis, searcher = run(
+        report_three_times, NelderMeadSearcher(patience=3), scheduler=scheduler
+    )
+    iterations = {trial.last_result["training_iteration"] for trial in analysis.trials}
+    assert min(iterations) < 3, "no trial was stopped"
+    assert searcher.stopped_by is StopRule.CONVERGED
+    assert searcher.best.value == min(trial.last_result["loss"] for trial in analysis.trials)
+
+
+@pytest.mark.parametrize("trainable", [report_bowl, BowlTrainable], ids=["function", "class"])
+def test_actors_are_reused(run, trainable):  # T12
+    analysis, _ = run(trainable, num_samples=8, max_concurrent_trials=2)
+    assert all(trial.last_result["loss"] == bowl(trial.config) for trial in analysis.trials)
+    assert len({trial.last_result["pid"] for trial in analysis.trials}) < 8
+
+
+# --- spaces --------------------------------------------------------------------------------------
+
+
+def test_nested_domains_constants_and_objects_reach_the_trainable(run):
+    space = {
+        "threads": {"inter": tune.randint(1, 5), "intra": tune.randint(1, 5), "name": "pool"},
+        "list": [1, {"two": 2}],
+        "thing": Thing(),
+    }
+
+    def check_and_report(config):
+        assert config["threads"]["name"] == "pool"
+        assert config["list"] == [1, {"two": 2}]
+        threads = config["threads"]
+        loss = (threads["inter"] - 2) ** 2 + (threads["intra"] - 3) ** 2
+        tune.report({"loss": loss, "number": config["thing"].number})
+
+    analysis, searcher = run(check_and_report, searcher=NelderMeadSearcher(), config=space)
+    assert searcher.best.config == {"threads": {"inter": 2, "intra": 3}}
+    assert {trial.last_result["number"] for trial in analysis.trials} == {7}
+    assert all(type(trial.config["threads"]["inter"]) is int for trial in analysis.trials)
+
+
+def test_a_choice_of_numpy_integers_is_refused_before_the_first_trial(run):  # T10
+    with pytest.raises(InvalidInputError, match=r"array\.tolist"):
+        run(config={"x": tune.choice(np.arange(4))})
+
+
+def test_a_second_run_with_a_different_space_is_refused(run):
+    _, searcher = run(num_samples=1)
+    with pytest.raises(ValueError, match="already instantiated with a search space"):
+        run(searcher=searcher, config={"x": tune.randint(1, 5)})
+
+
+# --- trials that go wrong ------------------------------------------------------------------------
+
+
+def raise_error(config):
+    if odd(config):
+        raise ValueError("not this one")
+    return {"loss": bowl(config)}
+
+
+def report_nan(config):
+    return {"loss": float("nan") if odd(config) else bowl(config)}
+
+
+def report_infinity(config):
+    return {"loss": -float("inf") if odd(config) else bowl(config)}
+
+
+def report_nothing(config):
+    if not odd(config):
+        tune.report({"loss": bowl(config)})
+
+
+def kill_own_process(config):
+    if odd(config):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"loss": bowl(config)}
+
+
+@pytest.mark.parametrize(
+    "trainable", [raise_error, report_nan, report_infinity, report_nothing, kill_own_process]
+)
+def test_the_run_goes_on_past_a_trial_that_goes_wrong(run, trainable, monkeypatch):  # T7
+    # Ray itself ends a run at the first missing metric, unless it is told not to.
+    monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    analysis, searcher = run(trainable, max_concurrent_trials=2, raise_on_failed_trial=False)
+    assert configs(analysis).count(ODD) == 1
+    assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.0)
+    assert searcher.stopped_by is StopRule.CONVERGED
+
+
+def test_the_lowest_of_the_rest_is_found_where_the_lowest_goes_wrong(run):
+    def fail_at_lowest(config):
+        return {"loss": None if config == LOWEST else bowl(config)}
+
+    _, searcher = run(fail_at_lowest)
+    assert searcher.best.value == 1.0
+
+
+def test_a_trial_whose_actor_cannot_be_reset_does_not_stop_the_run(run):  # T3
+    # Ray gives such a trial up without a word to the searcher.
+    searcher = NelderMeadSearcher(points_to_evaluate=[{"x": 8, "y": 8}, ODD])
+    analysis, _ = run(OddResetTrainable, searcher=searcher, raise_on_failed_trial=False)
+    assert next(trial.status for trial in analysis.trials if trial.config == ODD) == "ERROR"
+    assert searcher.best.config == LOWEST
+    assert searcher.stopped_by is StopRule.CONVERGED
+
+
+def test_a_retried_trial_counts_once(run, tmp_path):
+    def fail_at_first(config):
+        if odd(config) and not (tmp_path / "tried").exists():
+            (tmp_path / "tried").touch()
+            raise ValueError("only now")
+        return {"loss": bowl(config)}
+
+    analysis, searcher = run(fail_at_first, max_failures=1)
+    assert (tmp_path / "tried").exists()
+    assert all(trial.status == "TERMINATED" for trial in analysis.trials)
+    assert searcher.best.config == LOWEST
+
+
+def test_a_run_whose_trials_all_fail_ends_and_says_so(run, caplog):
+    def fail(config):
+        raise ValueError(config)
+
+    searcher = NelderMeadSearcher(patience=2)
+    analysis, _ = run(fail, searcher=searcher, raise_on_failed_trial=False)
+    assert searcher.stopped_by is StopRule.FAILED
+    assert len(analysis.trials) == 4
+    (record,) = [r for r in caplog.records if r.name.startswith("kamerton_ray")]
+    assert (record.levelname, "all of its 4 trials failed" in record.message) == ("ERROR", True)
+
+
+def test_a_time_budget_ends_a_run(run):
+    def sleep(config):
+        time.sleep(0.2)
+        return {"loss": bowl(config)}
+
+    analysis, searcher = run(sleep, time_budget_s=2, raise_on_failed_trial=False)
+    assert searcher.stopped_by is None
+    assert len(analysis.trials) < 64
+
+
+def test_odd_values_leave_constants_and_checkpoints_sound(run, caplog):
+    # Ray's InvalidValuesTest.
+    bad = {0: float("inf"), 1: float("-inf"), 2: float("nan")}
+    space = {"report": tune.randint(0, 21), "list": [1, 2, 3], "num": 4}
+    analysis, searcher = run(
+        lambda config: bad.get(config["report"] % 4, config["report"]),
+        searcher=NelderMeadSearcher(),
+        config=space,
+        metric="_metric",
+        mode="max",
+        num_samples=16,
+    )
+    best = searcher.best.config["report"]
+    assert best % 4 == 3
+    assert searcher.best.value == best
+    assert all(trial.config["list"] == [1, 2, 3] for trial in analysis.trials)
+    assert all(trial.config["num"] == 4 for trial in analysis.trials)
+    assert "Can't pickle" not in caplog.text
+
+
+# --- what earlier runs found ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("choose", "known"),
+    [
+        (lambda analysis: analysis, 5),
+        (lambda analysis: analysis.trials, 5),
+        (lambda analysis: analysis.trials[1], 1),
+    ],
+    ids=["an analysis", "a list of trials", "one trial"],
+)
+def test_trials_of_an_earlier_run_are_taken_in(earlier, choose, known):
+    # Ray's AddEvaluatedPointTest.
+    searcher = NelderMeadSearcher(SPACE, "loss", "min")
+    searcher.add_evaluated_trials(choose(earlier), "loss")
+    assert searcher._search.measured == known
+    assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.0)
+    assert searcher.suggest("t") not in configs(earlier)[:known] or known == 1
+
+
+def test_a_run_does_not_repeat_what_an_earlier_one_measured(run, earlier):
+    searcher = NelderMeadSearcher(SPACE, "loss", "min")
+    searcher.add_evaluated_trials(earlier, "loss")
+    analysis, _ = run(searcher=searcher)
+    assert not any(config in configs(earlier) for config in configs(analysis))
+    assert searcher.best.config == LOWEST
+
+
+def test_a_warm_start_in_two_halves_gives_the_trials_of_one_run(run, tmp_path):
+    # Ray's AbstractWarmStartTest.
+    def limited(searcher, **options):
+        limiter = ConcurrencyLimiter(searcher, 1)
+        return configs(run(search_alg=limiter, max_concurrent_trials=None, **options)[0])
+
+    whole = limited(NelderMeadSearcher(points_to_evaluate=[ODD]), num_samples=10)
+    halves = limited(NelderMeadSearcher(points_to_evaluate=[ODD]), num_samples=5, name="first")
+    second = NelderMeadSearcher()
+    second.restore_from_dir(str(tmp_path / "results" / "first"))
+    assert halves + limited(second, num_samples=5) == whole
