@@ -301,6 +301,13 @@ def benchmark(
         def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
             return True
 
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
+            """Tuner saves every trial at its end; one of a single step has nothing to keep."""
+            return {}
+
+        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+            """Nothing was kept."""
+
         def cleanup(self) -> None:
             self._bench.close()
 

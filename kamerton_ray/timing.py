@@ -33,8 +33,12 @@ from kamerton_ray.errors import InvalidInputError
 Run = Callable[[int], list[float]]
 """Runs so many steps and returns the seconds of each."""
 
-BLOCK_S = 0.03
-"""A block is this long, or one step: the clock's resolution is a ten-thousandth of it."""
+BLOCK_S = 0.01
+"""A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
+the clock's resolution is still far below."""
+
+WARMUP_BLOCK_S = 0.05
+"""The same during the warm-up, where a trend must show above the noise."""
 
 SHORTEST_STEP_S = 1e-6
 """A step below this does nothing that could be timed: the loop around it takes a tenth of that."""
@@ -169,10 +173,11 @@ class Timer:
             block = run(count)
             step = float(np.median(block))
             recent = [*recent[1:], step]
-            count = min(max(1, round(BLOCK_S / max(step, 1e-9))), 2 * count)
+            count = min(max(1, round(WARMUP_BLOCK_S / max(step, 1e-9))), 2 * count)
             middle = sorted(recent)[1]
             steady = max(recent) - min(recent) <= SETTLED * middle
-            long_enough = count * step >= BLOCK_S / 2 or count > 2 * BLOCK_S / SHORTEST_STEP_S
+            longest = WARMUP_BLOCK_S / SHORTEST_STEP_S
+            long_enough = count * step >= WARMUP_BLOCK_S / 2 or count >= longest
             if long_enough and (steady or self._clock() >= end):
                 if step < SHORTEST_STEP_S:
                     raise TooFastError(f"a step must take at least 1 us, but took {step:.1g} s")

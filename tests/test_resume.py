@@ -69,13 +69,14 @@ def finished(experiment):
     }
 
 
-def wait_until(holds):
-    """Wait for a condition on files that another process is writing."""
-    while True:
+def wait_until(holds, process):
+    """Wait for a condition on files that the process is writing."""
+    while process.poll() is None:
         with contextlib.suppress(ValueError, KeyError, OSError):
             if holds():
                 return
         time.sleep(0.02)
+    raise AssertionError("the run ended before it was interrupted")
 
 
 def session_of(leader):
@@ -109,16 +110,16 @@ def started_run(directory):
             time.sleep(0.05)
 
 
-def wait_for_trials(directory, count):
+def wait_for_trials(directory, count, process):
     """Wait for a snapshot with so many finished trials and one unfinished, just written."""
     experiment = directory / resumable.NAME
 
     def stamp():
         return max(path.stat().st_mtime_ns for path in experiment.glob("*_state-*"))
 
-    wait_until(lambda: len(finished(experiment)) >= count)
+    wait_until(lambda: len(finished(experiment)) >= count, process)
     seen = stamp()
-    wait_until(lambda: stamp() != seen)
+    wait_until(lambda: stamp() != seen, process)
     time.sleep(SNAPSHOT_S / 4)  # Ray copies the files one by one
 
 
@@ -134,7 +135,7 @@ def killed_run(tmp_path_factory):
     """The directory of a run that was killed in the middle."""
     directory = tmp_path_factory.mktemp("killed")
     with started_run(directory) as process:
-        wait_for_trials(directory, 5)
+        wait_for_trials(directory, 5, process)
         process.kill()
         process.wait()
     experiment = directory / resumable.NAME
@@ -194,7 +195,7 @@ def test_a_killed_run_whose_open_trials_are_skipped_does_not_hang(killed):  # T3
 
 def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path, ray_cluster):  # noqa: ARG001
     with started_run(tmp_path) as process:
-        wait_for_trials(tmp_path, 3)
+        wait_for_trials(tmp_path, 3, process)
         before = finished(tmp_path / resumable.NAME)
         process.send_signal(signal.SIGINT)
         assert process.wait() == 0

@@ -129,6 +129,7 @@ def fill(searcher, names="open"):
     while (config := searcher.suggest(f"{names}{len(live)}")) is not None:
         assert config != FINISHED
         live[f"{names}{len(live)}"] = config
+        assert len(live) < 100, "no end of open trials"
     return live
 
 
@@ -273,6 +274,12 @@ def test_constants_alone_leave_the_constructors_space():
     searcher = NelderMeadSearcher(SPACE)
     assert searcher.set_search_properties("loss", "min", {"batch": 8})
     assert set(searcher.suggest("t")) == {"x", "y"}
+
+
+def test_the_constructors_constants_stay_where_rays_space_has_none():
+    searcher = NelderMeadSearcher({**SPACE, "batch": 8})
+    assert searcher.set_search_properties("loss", "min", SPACE)
+    assert searcher.suggest("t")["batch"] == 8
 
 
 def test_nothing_to_tune_anywhere_is_an_error():
@@ -748,13 +755,28 @@ def test_waiting_is_not_given_up_while_ray_polls_fast():  # T3
     assert all(searcher.suggest(f"more{i}") is None for i in range(1000))
 
 
-def test_waiting_is_not_given_up_while_trials_report():  # T3
+@pytest.mark.parametrize(
+    "report",
+    [
+        lambda searcher: searcher.on_trial_result("open0", {"loss": 1.0}),
+        lambda searcher: searcher.on_trial_complete("of another life", {"loss": 1.0}),
+    ],
+    ids=["a result", "a completion"],
+)
+def test_waiting_is_not_given_up_while_trials_report(report):  # T3
     searcher = make()
     searcher._clock = FakeClock(1.0)
     fill(searcher)
     for i in range(100):
         assert searcher.suggest(f"more{i}") is None
-        searcher.on_trial_result("open0", {"loss": 1.0})
+        report(searcher)
+
+
+def test_polls_that_were_given_a_trial_do_not_count():  # T3
+    searcher = make(points_to_evaluate=[{"x": x, "y": 1} for x in range(1, 9)])
+    searcher._clock = FakeClock(1.0)
+    assert len(fill(searcher)) == 8
+    assert [searcher.suggest(f"more{i}") for i in range(3)] == [None] * 3
 
 
 def test_one_fast_poll_begins_the_count_anew():  # T3
@@ -901,11 +923,14 @@ def test_a_copy_taken_in_the_middle_goes_on_alike(copied, trials, tmp_path):  # 
 
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
 def test_a_copy_without_a_space_can_be_given_one(copied, tmp_path):  # T6
-    searcher = NelderMeadSearcher(points_to_evaluate=[{"x": 16, "y": 1}], scale={"x": "log"})
+    searcher = NelderMeadSearcher(
+        points_to_evaluate=[{"x": 16, "y": 1}], scale={"x": "log"}, budget=9, seed=2, patience=4
+    )
     again = copied(searcher, tmp_path)
     for one in (searcher, again):
         assert one.set_search_properties("loss", "min", SPACE)
     assert drive(again) == drive(searcher)
+    assert again.stopped_by is searcher.stopped_by is StopRule.BUDGET
 
 
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)

@@ -55,11 +55,11 @@ def test_warm_up_ends_when_the_step_time_has_settled():
     count, settled = machine.timer(warmup_s=60).warm_up(machine.run("c", 0.001))
     assert settled
     assert machine.now > 0.4  # while the steps still got faster it went on
-    assert 25 <= count <= 35
+    assert 8 <= count <= 10
 
 
 def test_warm_up_that_does_not_settle_says_so():
-    machine = Machine(slowness=lambda now: 1.5 + math.sin(40 * now))
+    machine = Machine(slowness=lambda now: 1.5 + math.sin(20 * now))
     _, settled = machine.timer(warmup_s=1.0).warm_up(machine.run("c", 0.004))
     assert not settled
     assert 1.0 <= machine.now < 1.5

@@ -1,0 +1,98 @@
+"""Every example and every Python snippet of the README is run as a user would run it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory, monkeypatch):
+    """Ray writes its results below the home directory."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+
+
+def run(*command, cwd):
+    """What a command prints; it has to succeed."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("TUNE_")}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "did not complete" not in done.stderr, done.stderr
+    return done.stdout
+
+
+def quadratic(folder):
+    output = run(str(EXAMPLES / "quadratic.py"), cwd=folder)
+    ends = re.findall(r"\{'x': 5, 'y': 7\} after (\d+) (?:points|trials): the best point", output)
+    assert len(ends) == 2
+    assert all(int(points) <= 35 for points in ends)
+
+
+def mobilenet(folder):
+    output = run(str(EXAMPLES / "mobilenet.py"), "--trials", "3", "--seconds", "0.2", cwd=folder)
+    assert len(re.findall(r"trial +\d+  intra_op=\d+ inter_op=\d+ +[\d.]+ ms", output)) == 3
+    assert re.search(r"Best: intra_op=\d inter_op=\d, [\d.]+x \[[\d.]+, [\d.]+\]", output)
+    assert "export TF_NUM_INTRAOP_THREADS=" in output or "keep the default" in output
+
+
+def train_lstm(folder):
+    output = run(str(EXAMPLES / "train_lstm.py"), "--trials", "2", cwd=folder)
+    assert len(re.findall(r"trial +\d+  intra_op=\d+ inter_op=\d+ +[\d.]+ ms", output)) == 2
+
+
+CHECKS = {check.__name__: check for check in (quadratic, mobilenet, train_lstm)}
+HELPERS = {"display"}  # imported by the examples
+
+
+@pytest.mark.parametrize("name", sorted(CHECKS))
+def test_the_example_runs_and_leaves_no_file(name, tmp_path):
+    before = sorted(EXAMPLES.iterdir())
+    CHECKS[name](tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    added = set(EXAMPLES.iterdir()) - set(before)
+    assert {path.name for path in added} <= {"__pycache__"}
+
+
+def test_no_example_is_left_out():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(CHECKS) | HELPERS
+
+
+def snippets():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(snippets())))
+def test_the_readme_snippet_runs(number, tmp_path):
+    # The first one searches to its end, which takes a minute; two trials show as well that it runs.
+    code = snippets()[number].replace("num_samples=-1", "num_samples=2")
+    (tmp_path / "snippet.py").write_text(code)
+    output = run("snippet.py", cwd=tmp_path)
+    if "print(search.best.config" in code:
+        assert "{'x': 5, 'y': 7} 31 CONVERGED" in output
+
+
+def test_the_readme_shows_the_commands():
+    readme = (ROOT / "README.md").read_text()
+    assert "make demo" in readme
+    assert "make test" in readme
+
+
+def test_no_path_of_a_machine_stands_in_the_repository():
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split()
+    home = re.compile(r"/(?:root|home/\w+)/")
+    found = [
+        name
+        for name in tracked
+        if name != "tests/test_examples.py" and home.search((ROOT / name).read_text())
+    ]
+    assert found == []
