@@ -1,8 +1,11 @@
 """One Ray cluster for the whole test session, and storage that goes with the test."""
 
 import os
+import signal
 
 import pytest
+
+HANG_S = 400  # no test takes half of it
 
 # Tests look at results, not at CSV files and TensorBoard.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -23,3 +26,17 @@ def ray_cluster():
 def storage(tmp_path):
     """Where a run writes its results; it is removed with the test."""
     return str(tmp_path / "results")
+
+
+@pytest.fixture(autouse=True)
+def no_hang():
+    """Fail a test that hangs: Ray asks a searcher that has nothing to say for ever."""
+
+    def give_up(*_):
+        raise TimeoutError(f"the test did not end within {HANG_S} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(HANG_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)

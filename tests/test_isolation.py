@@ -275,6 +275,7 @@ def test_a_killed_server_is_named_and_takes_its_children_along():
     child = server.fork(Threading(1, 1), timeout=30.0)
     child.build()
     os.kill(server.pid, signal.SIGKILL)
+    assert wait_until(lambda: gone(child.pid))
     with pytest.raises(AttemptError) as caught:
         child.run(1)
     assert caught.value.outcome in {Outcome.SERVER_LOST, Outcome.SIGNALLED}
@@ -284,7 +285,6 @@ def test_a_killed_server_is_named_and_takes_its_children_along():
     assert "SIGKILL" in caught.value.detail
     child.close()
     server.close()
-    assert wait_until(lambda: gone(child.pid))
 
 
 def test_server_and_children_end_with_the_process_that_started_them():
@@ -318,6 +318,7 @@ def test_200_attempts_leave_no_process_no_descriptor_and_no_zombie():
         return lambda: None
 
     server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    server.fork(Threading(1, 1), timeout=30.0).close()  # now the server has set itself up
     before, fds = descendants(), len(os.listdir("/proc/self/fd"))
     in_server = len(os.listdir(f"/proc/{server.pid}/fd"))
     for _ in range(200):

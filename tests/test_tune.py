@@ -21,9 +21,6 @@ LOWEST = {"x": 3, "y": 4}
 ODD = {"x": 5, "y": 3}  # where the trainables below misbehave; the searches begin here
 
 
-HANG_S = 180  # no run below takes a tenth of it
-
-
 class Thing:
     """Something that only a pickle can hold."""
 
@@ -66,20 +63,6 @@ class LiveTrials(tune.Callback):
 
     def on_step_end(self, iteration, trials, **info):  # noqa: ARG002 - Ray's signature
         self.most = max(self.most, sum(not trial.is_finished() for trial in trials))
-
-
-@pytest.fixture(autouse=True)
-def no_hang():
-    """Fail a test that hangs: Ray asks a searcher that has nothing to say for ever."""
-
-    def give_up(*_):
-        raise TimeoutError(f"the run did not end within {HANG_S} s")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(HANG_S)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture
