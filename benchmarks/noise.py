@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=12, help="processes per model (%(default)s)")
     parser.add_argument("--aa", type=int, default=0, metavar="N", help="N trials of A/A instead")
     parser.add_argument("--model", default="", help="this model alone")
-    parser.add_argument("--seconds", type=float, default=2.5, help="measured a trial (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="measured a trial (%(default)s)")
     parser.add_argument("--json", help="write every result to this file")
     args = parser.parse_args()
     options = BenchOptions(

@@ -244,8 +244,8 @@ def benchmark(
     build: Callable[..., Callable[[], object]],
     *,
     warmup_s: float = 2.0,
-    budget_s: float = 2.5,
-    precision: float = 0.02,
+    budget_s: float = 4.0,
+    precision: float = 0.04,
     timeout_s: float = 60.0,
     pair: bool = True,
     env: Env | None = None,
@@ -262,7 +262,8 @@ def benchmark(
             parameter it gets the trial's configuration. It may be a closure or of a notebook.
         warmup_s: The longest warm-up in seconds; it ends when the step time has settled.
         budget_s: The longest measurement in seconds, the default's share included.
-        precision: Stop earlier when the speed-up's 95 % interval reaches no farther to each side.
+        precision: Stop earlier when the speed-up's 95 % interval reaches no farther to each side,
+            as a share; it always reaches 0.03, since two processes differ by so much.
         timeout_s: How long building, or a block of steps, may take before it counts as hung.
         pair: Whether to compare with TensorFlow's default threads, block by block in turn.
         env: Variables to set beside the user's own, for the default as well; or a function of

@@ -49,9 +49,12 @@ BATCHES = 6
 T_QUANTILE = 2.571
 """The 97.5 % quantile of Student's t with BATCHES - 1 degrees of freedom."""
 
-PROCESS_SD = 0.01
-"""The standard deviation of log step time between processes with the same threads, on a quiet
-machine (`benchmarks/noise.py` measures it)."""
+NORMAL_QUANTILE = 1.960
+"""That of the normal distribution."""
+
+PROCESS_SD = 0.015
+"""The standard deviation of the log speed-up between processes with the same threads, beyond what
+their blocks show: 1.2 to 1.7 % for four of the five models of `benchmarks/noise.py --aa 40`."""
 
 LOOK_EVERY = BATCHES
 """How many block pairs are taken between two looks at the interval."""
@@ -76,8 +79,8 @@ class TimingOptions:
     """
 
     warmup_s: float = 2.0
-    budget_s: float = 2.5
-    precision: float = 0.02
+    budget_s: float = 4.0
+    precision: float = 0.04
 
     def __post_init__(self) -> None:
         for name in ("warmup_s", "budget_s", "precision"):
@@ -135,7 +138,7 @@ class Estimate:
     @property
     def half_width(self) -> float:
         """How far the 95 % interval of the log speed-up reaches to each side."""
-        return T_QUANTILE * math.hypot(self.error, PROCESS_SD)
+        return math.hypot(T_QUANTILE * self.error, NORMAL_QUANTILE * PROCESS_SD)
 
 
 class TooFastError(InvalidInputError):
