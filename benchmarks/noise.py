@@ -61,14 +61,11 @@ def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
 def same_against_same(times: int, options: BenchOptions, only: str) -> list[dict]:
     """Print how often the interval of a speed-up that is 1 holds 1."""
     cpus = usable_cpus().count
-    held, every = 0, []
-    for i in range(times):
-        build = [b for b in MODELS if only in {"", b.__name__}][i % (1 if only else len(MODELS))]
-        every.append((build, None))
+    builds = [build for build in MODELS if only in {"", build.__name__}]
     print(f"A/A: intra_op={cpus} inter_op={cpus} against the default")
-    found = []
-    for build in dict.fromkeys(b for b, _ in every):
-        count = sum(b is build for b, _ in every)
+    held, found = 0, []
+    for i, build in enumerate(builds):
+        count = len(range(i, times, len(builds)))
         results = repeat(build, (cpus, cpus), count, options)
         inside = [r["speedup_low"] <= 1 <= r["speedup_high"] for r in results]
         held += sum(inside)

@@ -16,7 +16,7 @@ from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import AttemptError, Child, Outcome, Server
 from kamerton_ray.threads import Threading
-from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError
+from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError, positive
 from kamerton_ray.worker import takes_config
 
 logger = logging.getLogger(__name__)
@@ -283,7 +283,7 @@ def benchmark(
 
     options = BenchOptions(
         timing=TimingOptions(warmup_s=warmup_s, budget_s=budget_s, precision=precision),
-        timeout_s=_positive("timeout_s", timeout_s),
+        timeout_s=positive("timeout_s", timeout_s),
         pair=pair,
         env={} if env is None else env,
         isolation=_isolation(isolation),
@@ -334,12 +334,6 @@ def _threads(config: Config) -> Threading:
 
 def _lost_server(error: AttemptError | TooFastError) -> bool:
     return isinstance(error, AttemptError) and error.outcome is Outcome.SERVER_LOST
-
-
-def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
-    return float(value)
 
 
 def _isolation(value: Isolation | str) -> Isolation:

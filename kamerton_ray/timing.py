@@ -84,9 +84,7 @@ class TimingOptions:
 
     def __post_init__(self) -> None:
         for name in ("warmup_s", "budget_s", "precision"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-                raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
+            positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,20 +208,22 @@ class Timer:
         ours: list[list[float]] = []
         theirs: list[list[float]] = []
         cut_short = False
-        while not ours or len(ours) % LOOK_EVERY or self._clock() < end:
-            # The one to go first changes, so that a steady drift favours neither.
-            if len(ours) % 2:
-                theirs.append(default(default_count))
-                ours.append(run(count))
-            else:
-                ours.append(run(count))
-                theirs.append(default(default_count))
-            if len(ours) % LOOK_EVERY == 0 and len(ours) > LOOK_EVERY:
-                estimate = self._estimate(ours, theirs)
+        while True:
+            for _ in range(LOOK_EVERY):
+                # The one to go first changes, so that a steady drift favours neither.
+                if len(ours) % 2:
+                    theirs.append(default(default_count))
+                    ours.append(run(count))
+                else:
+                    ours.append(run(count))
+                    theirs.append(default(default_count))
+            estimate = self._estimate(ours, theirs)
+            if len(ours) > LOOK_EVERY:
                 cut_short = estimate.interval()[1] < CLEARLY_WORSE
                 if cut_short or estimate.half_width <= self._options.precision:
                     break
-        estimate = self._estimate(ours, theirs)
+            if self._clock() >= end:
+                break
         levels = _log_medians(theirs)
         self._default_levels.append(float(np.median(levels)))
         low, high = estimate.interval()
@@ -246,6 +246,17 @@ class Timer:
         if len(self._default_levels) >= 3:  # noqa: PLR2004 - fewer show no spread
             estimates.append(level_estimate(candidate, np.array(self._default_levels)))
         return min(estimates, key=lambda estimate: estimate.error)
+
+
+def positive(name: str, value: float) -> float:
+    """`value`, which must be a number above 0.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
+    return float(value)
 
 
 def paired_estimate(candidate: Floats, default: Floats) -> Estimate:

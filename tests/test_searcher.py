@@ -13,6 +13,7 @@ import threading
 
 import numpy as np
 import pytest
+from json_tree import places
 from ray import cloudpickle, tune
 from ray.tune.search import ConcurrencyLimiter, Repeater, Searcher
 from ray.tune.search.search_generator import SearchGenerator
@@ -1085,15 +1086,6 @@ def test_a_state_whose_parts_do_not_fit_together_is_refused(key, value, state, t
     state[key] = value
     with pytest.raises(StateError, match="saved searcher"):
         restore_json(state, tmp_path)
-
-
-def places(tree, path=()):
-    """The path of every value in a JSON tree."""
-    children = tree.items() if isinstance(tree, dict) else enumerate(tree)
-    for key, value in children:
-        yield (*path, key)
-        if isinstance(value, (dict, list)):
-            yield from places(value, (*path, key))
 
 
 @pytest.mark.parametrize("junk", [None, "junk", -1, 10**400, [[1]], {"a": 1}])

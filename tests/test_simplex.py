@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from json_tree import places
 
 from kamerton_ray import (
     IntegerSpace,
@@ -822,15 +823,6 @@ def test_a_value_that_is_not_finite_is_restored_as_a_failure(value):
     state = NelderMead({"x": range(5)}).to_json()
     again = NelderMead.from_json(state | {"values": [[[1], value], [[2], 5.0]]})
     assert again.best.value == 5.0
-
-
-def places(node, path=()):
-    """The paths to everything inside a JSON value."""
-    children = node.items() if isinstance(node, dict) else enumerate(node)
-    for key, child in children:
-        yield (*path, key)
-        if isinstance(child, (dict, list)):
-            yield from places(child, (*path, key))
 
 
 JUNK = [None, True, -1, 10**400, 1.5, math.nan, "", "junk", [], [[]], {}, {"range": [0, 9, 2]}]
