@@ -3,7 +3,7 @@
 For each model the same threads are measured again and again, each time in a fresh process: the
 coefficient of variation of the plain median step time and of the reported speed-up, side by side
 from the same trials. With --aa the candidate is the default itself, set explicitly: the share of
-trials whose interval holds 1.
+trials whose interval holds 1. "stolen" is the share of CPU time that the hypervisor gave to others.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def variation(values: list[float]) -> float:
 def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
     """Print a row for each model."""
     print(f"coefficient of variation over {times} processes")
-    print("model        threads   step ms   plain   speed-up   of which by level   blocks")
+    print("model        threads   step ms   plain   speed-up   of which by level   blocks   stolen")
     every, rows = [], []
     for build, threads in MODELS.items():
         if only and only != build.__name__:
@@ -48,9 +48,10 @@ def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
         by_level = sum(r["estimate"] == "level" for r in results)
         milliseconds = 1e3 * statistics.median(r["seconds"] for r in results)
         blocks = statistics.median(r["blocks"] for r in results)
+        stolen = statistics.mean(r["stolen"] for r in results)
         print(
             f"{build.__name__:<12} {threads}   {milliseconds:7.2f}  {plain:6.1%}   {ours:7.1%}"
-            f"   {by_level:>8} of {times}   {blocks:>12.0f}",
+            f"   {by_level:>8} of {times}   {blocks:>12.0f}   {stolen:6.1%}",
             flush=True,
         )
     plain, ours = (statistics.median(column) for column in zip(*rows, strict=True))

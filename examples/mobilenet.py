@@ -38,7 +38,7 @@ def main() -> None:
     print(f"MobileNetV2, batch {BATCH}, {SIZE}x{SIZE}, on {usable_cpus().count} CPUs", flush=True)
     ray.init("local", include_dashboard=False, log_to_driver=False)
     progress = Progress()
-    searcher = NelderMeadSearcher(patience=11)
+    searcher = NelderMeadSearcher(patience=11, budget=12)
     with tempfile.TemporaryDirectory() as results:
         tune.run(
             benchmark(build, budget_s=args.seconds, warmup_s=1.0),

@@ -217,14 +217,14 @@ class _Default:
         """Time a candidate against the default, or alone where the default has failed."""
         child.build()
         if self._child is None:
-            return self._timer.alone(child.run)
+            return self._timer.alone(child)
         try:
-            return self._timer.against(child.run, self._child.run)
+            return self._timer.against(child, self._child)
         except AttemptError as error:
             if self._child.error is None:
                 raise
             self._give_up(error)
-        return self._timer.alone(child.run)
+        return self._timer.alone(child)
 
     def close(self) -> None:
         """End the process."""
@@ -245,7 +245,7 @@ def benchmark(
     *,
     warmup_s: float = 2.0,
     budget_s: float = 4.0,
-    precision: float = 0.04,
+    precision: float = 0.05,
     timeout_s: float = 60.0,
     pair: bool = True,
     env: Env | None = None,
@@ -263,7 +263,7 @@ def benchmark(
         warmup_s: The longest warm-up in seconds; it ends when the step time has settled.
         budget_s: The longest measurement in seconds, the default's share included.
         precision: Stop earlier when the speed-up's 95 % interval reaches no farther to each side,
-            as a share; it always reaches 0.03, since two processes differ by so much.
+            as a share; it always reaches 0.04, since two processes differ by so much.
         timeout_s: How long building, or a block of steps, may take before it counts as hung.
         pair: Whether to compare with TensorFlow's default threads, block by block in turn.
         env: Variables to set beside the user's own, for the default as well; or a function of

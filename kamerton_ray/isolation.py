@@ -254,6 +254,8 @@ class Child:
         pid: Its id, which is that of its process group, too.
         error: How it failed, or None.
         machine: The CPU model, usable CPUs, TensorFlow version and whether oneDNN is on.
+        faults: How many page faults its steps have caused so far.
+        cpu_s: How many CPU seconds they have taken so far.
         strays: How many processes it left behind in other groups; they were killed.
     """
 
@@ -268,6 +270,8 @@ class Child:
         self.pid = pid
         self.error: AttemptError | None = None
         self.machine: dict[str, Any] = {}
+        self.faults = 0
+        self.cpu_s = 0.0
         self.strays = 0
         self._server = server
         self._connection = connection
@@ -303,9 +307,17 @@ class Child:
             AttemptError: A step failed, or they took too long.
         """
         self.give(json.dumps({"steps": steps}).encode())
-        seconds = self._answer(self._timeout).get("seconds")
-        if not isinstance(seconds, list) or not all(isinstance(s, float) for s in seconds):
-            raise self._error(Outcome.MALFORMED, repr(seconds)[:TAIL])
+        answer = self._answer(self._timeout)
+        seconds, faults, cpu_s = (answer.get(key) for key in ("seconds", "faults", "cpu_s"))
+        if (
+            not isinstance(seconds, list)
+            or not all(isinstance(s, float) for s in seconds)
+            or not isinstance(faults, int)
+            or not isinstance(cpu_s, float)
+        ):
+            raise self._error(Outcome.MALFORMED, repr(answer)[:TAIL])
+        self.faults += faults
+        self.cpu_s += cpu_s
         return seconds
 
     def give(self, message: bytes) -> None:

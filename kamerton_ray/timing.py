@@ -1,7 +1,7 @@
 """Timing: a candidate against the default, in blocks that take turns, and what can be said of it.
 
-It measures through two functions that run steps and return their seconds, so it knows nothing of
-processes, and takes its clock as an argument.
+It measures through two objects that run steps and return their seconds, so it knows nothing of how
+processes are made, and takes its clock as an argument.
 
 The speed-up is estimated on the logarithms of the blocks' median step times. Two estimates are at
 hand, and the one with the smaller standard error is taken:
@@ -14,24 +14,26 @@ hand, and the one with the smaller standard error is taken:
 The standard errors come from batch means (Law & Kelton, "Simulation Modeling and Analysis", on
 output analysis of a single run): neighbouring blocks resemble each other, so the means of a few
 long batches are taken for independent, not the blocks. To them comes what no block within a trial
-shows: that two processes with the same threads differ.
+shows: that two processes with the same threads differ. Most of that is luck with memory: whether
+malloc keeps what a step frees, or returns it and has each page fault in anew at the next step,
+settles by chance in each process, and can be a quarter of the step time.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
+import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from kamerton_ray.errors import InvalidInputError
-
-Run = Callable[[int], list[float]]
-"""Runs so many steps and returns the seconds of each."""
 
 BLOCK_S = 0.01
 """A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
@@ -52,9 +54,15 @@ T_QUANTILE = 2.571
 NORMAL_QUANTILE = 1.960
 """That of the normal distribution."""
 
-PROCESS_SD = 0.015
+PROCESS_SD = 0.02
 """The standard deviation of the log speed-up between processes with the same threads, beyond what
-their blocks show: 1.2 to 1.7 % for four of the five models of `benchmarks/noise.py --aa 40`."""
+their blocks and page faults show: 0 to 2.5 % for the models of `benchmarks/noise.py --aa 40`."""
+
+PAGES = 128
+"""How many pages are touched to see what a page fault costs."""
+
+PAGE_TRIES = 8
+"""How many times that is done."""
 
 LOOK_EVERY = BATCHES
 """How many block pairs are taken between two looks at the interval."""
@@ -80,7 +88,7 @@ class TimingOptions:
 
     warmup_s: float = 2.0
     budget_s: float = 4.0
-    precision: float = 0.04
+    precision: float = 0.05
 
     def __post_init__(self) -> None:
         for name in ("warmup_s", "budget_s", "precision"):
@@ -104,6 +112,9 @@ class Timing:
         cut_short: Whether the measurement ended early, the candidate being clearly worse.
         estimate: `"paired"`, `"level"` or `"alone"`.
         measured_s: How long it took, the warm-up included.
+        stolen: The share of the machine's CPU time that the hypervisor gave to others meanwhile;
+            NaN where the system does not count it. Above a few percent the speed-up is that of
+            such moments: threads that wait for each other suffer more than one alone.
     """
 
     seconds: float
@@ -118,15 +129,17 @@ class Timing:
     cut_short: bool = False
     estimate: str = "alone"
     measured_s: float = 0.0
+    stolen: float = math.nan
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A log speed-up with its standard error."""
+    """A log speed-up with its standard error, and how much another process may differ."""
 
     name: str
     log_speedup: float
     error: float
+    process_sd: float = PROCESS_SD
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the speed-up."""
@@ -136,7 +149,22 @@ class Estimate:
     @property
     def half_width(self) -> float:
         """How far the 95 % interval of the log speed-up reaches to each side."""
-        return math.hypot(T_QUANTILE * self.error, NORMAL_QUANTILE * PROCESS_SD)
+        return math.hypot(T_QUANTILE * self.error, NORMAL_QUANTILE * self.process_sd)
+
+
+class Process(Protocol):
+    """A process that runs steps; `isolation.Child` is one."""
+
+    @property
+    def faults(self) -> int:
+        """How many page faults its steps have caused so far."""
+
+    @property
+    def cpu_s(self) -> float:
+        """How many CPU seconds its steps have taken so far."""
+
+    def run(self, steps: int) -> list[float]:
+        """Run so many steps and return the seconds of each."""
 
 
 class TooFastError(InvalidInputError):
@@ -149,16 +177,25 @@ class Timer:
     Args:
         options: How long and how precisely.
         clock: The seconds on some clock.
+        stolen: The seconds that the hypervisor has taken from all CPUs.
+        fault_s: The seconds that a page fault takes; measured by default.
     """
 
     def __init__(
-        self, options: TimingOptions, *, clock: Callable[[], float] = time.perf_counter
+        self,
+        options: TimingOptions,
+        *,
+        clock: Callable[[], float] = time.perf_counter,
+        stolen: Callable[[], float] | None = None,
+        fault_s: float | None = None,
     ) -> None:
         self._options = options
         self._clock = clock
+        self._stolen = stolen or stolen_cpu_seconds
+        self._fault_s = page_fault_seconds() if fault_s is None else fault_s
         self._default_levels: list[float] = []
 
-    def warm_up(self, run: Run) -> tuple[int, bool]:
+    def warm_up(self, process: Process) -> tuple[int, bool]:
         """Run steps until their time has settled.
 
         Returns:
@@ -168,10 +205,10 @@ class Timer:
             TooFastError: The steps are too short.
         """
         end = self._clock() + self._options.warmup_s
-        run(1)  # what the first step alone does: tracing, allocating
+        process.run(1)  # what the first step alone does: tracing, allocating
         count, recent = 1, [math.inf] * 3
         while True:
-            block = run(count)
+            block = process.run(count)
             step = float(np.median(block))
             recent = [*recent[1:], step]
             count = min(max(1, round(WARMUP_BLOCK_S / max(step, 1e-9))), 2 * count)
@@ -184,39 +221,29 @@ class Timer:
                     raise TooFastError(f"a step must take at least 1 us, but took {step:.1g} s")
                 return max(1, round(BLOCK_S / step)), steady
 
-    def alone(self, run: Run) -> Timing:
+    def alone(self, process: Process) -> Timing:
         """Time a candidate by itself."""
-        start = self._clock()
-        count, settled = self.warm_up(run)
+        since = self._now()
+        count, settled = self.warm_up(process)
         end = self._clock() + self._options.budget_s
-        blocks = [run(count)]
-        while self._clock() < end or len(blocks) < BATCHES:
-            blocks.append(run(count))
-        return Timing(
-            blocks=len(blocks),
-            settled=settled,
-            measured_s=self._clock() - start,
-            **_step_times(blocks),
-        )
+        ours = _Blocks(process, count)
+        while self._clock() < end or len(ours) < BATCHES:
+            ours.measure()
+        return Timing(blocks=len(ours), settled=settled, **self._spent(since), **ours.step_times())
 
-    def against(self, run: Run, default: Run) -> Timing:
+    def against(self, candidate: Process, default: Process) -> Timing:
         """Time a candidate and the default in blocks that take turns, never at the same time."""
-        start = self._clock()
-        default_count, _ = self.warm_up(default)
-        count, settled = self.warm_up(run)
+        since = self._now()
+        theirs = _Blocks(default, self.warm_up(default)[0])
+        count, settled = self.warm_up(candidate)
+        ours = _Blocks(candidate, count)
         end = self._clock() + self._options.budget_s
-        ours: list[list[float]] = []
-        theirs: list[list[float]] = []
         cut_short = False
         while True:
             for _ in range(LOOK_EVERY):
                 # The one to go first changes, so that a steady drift favours neither.
-                if len(ours) % 2:
-                    theirs.append(default(default_count))
-                    ours.append(run(count))
-                else:
-                    ours.append(run(count))
-                    theirs.append(default(default_count))
+                for blocks in (theirs, ours) if len(ours) % 2 else (ours, theirs):
+                    blocks.measure()
             estimate = self._estimate(ours, theirs)
             if len(ours) > LOOK_EVERY:
                 cut_short = estimate.interval()[1] < CLEARLY_WORSE
@@ -224,11 +251,11 @@ class Timer:
                     break
             if self._clock() >= end:
                 break
-        levels = _log_medians(theirs)
-        self._default_levels.append(float(np.median(levels)))
+        level = float(np.median(theirs.log_medians()))
+        self._default_levels.append(level)
         low, high = estimate.interval()
         return Timing(
-            default_seconds=float(np.exp(np.median(levels))),
+            default_seconds=math.exp(level),
             speedup=math.exp(estimate.log_speedup),
             speedup_low=low,
             speedup_high=high,
@@ -236,16 +263,63 @@ class Timer:
             settled=settled,
             cut_short=cut_short,
             estimate=estimate.name,
-            measured_s=self._clock() - start,
-            **_step_times(ours),
+            **self._spent(since),
+            **ours.step_times(),
         )
 
-    def _estimate(self, ours: Sequence[list[float]], theirs: Sequence[list[float]]) -> Estimate:
-        candidate, default = _log_medians(ours), _log_medians(theirs)
-        estimates = [paired_estimate(candidate, default)]
+    def _now(self) -> tuple[float, float]:
+        return self._clock(), self._stolen()
+
+    def _spent(self, since: tuple[float, float]) -> dict[str, Any]:
+        """What a trial took, and what the hypervisor took from it."""
+        seconds, stolen = (now - then for now, then in zip(self._now(), since, strict=True))
+        whole = seconds * (os.cpu_count() or 1)
+        return {"measured_s": seconds, "stolen": stolen / whole if whole > 0 else math.nan}
+
+    def _estimate(self, ours: _Blocks, theirs: _Blocks) -> Estimate:
+        candidate = ours.log_medians()
+        estimates = [paired_estimate(candidate, theirs.log_medians())]
         if len(self._default_levels) >= 3:  # noqa: PLR2004 - fewer show no spread
             estimates.append(level_estimate(candidate, np.array(self._default_levels)))
-        return min(estimates, key=lambda estimate: estimate.error)
+        best = min(estimates, key=lambda estimate: estimate.error)
+        shares = (blocks.fault_share(self._fault_s) for blocks in (ours, theirs))
+        return replace(best, process_sd=process_sd(*shares))
+
+
+class _Blocks:
+    """The blocks of steps that one process has run."""
+
+    def __init__(self, process: Process, count: int) -> None:
+        self._process = process
+        self._count = count
+        self._faults, self._cpu_s = process.faults, process.cpu_s
+        self._blocks: list[list[float]] = []
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def measure(self) -> None:
+        """Run one more."""
+        self._blocks.append(self._process.run(self._count))
+
+    def log_medians(self) -> Floats:
+        """The log of each block's median step time."""
+        return np.log([float(np.median(block)) for block in self._blocks])
+
+    def fault_share(self, fault_s: float) -> float:
+        """The share of its CPU time that went into page faults, each taking `fault_s`."""
+        faults = self._process.faults - self._faults
+        cpu_s = self._process.cpu_s - self._cpu_s
+        return min(1.0, faults * fault_s / cpu_s) if cpu_s > 0 else 0.0
+
+    def step_times(self) -> dict[str, Any]:
+        """The median and the percentiles of the steps, as `Timing` names them."""
+        steps = np.concatenate([np.asarray(block) for block in self._blocks])
+        return {
+            "seconds": float(np.median(steps)),
+            "seconds_p90": float(np.quantile(steps, 0.9)),
+            "seconds_p99": float(np.quantile(steps, 0.99)),
+        }
 
 
 def positive(name: str, value: float) -> float:
@@ -257,6 +331,45 @@ def positive(name: str, value: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
     return float(value)
+
+
+def stolen_cpu_seconds() -> float:
+    """The seconds that the hypervisor has taken from all CPUs since the start of the machine.
+
+    The eighth number of the first line of /proc/stat (proc_stat(5), "steal"); NaN without one.
+    """
+    try:
+        with Path("/proc/stat").open(encoding="ascii") as file:
+            return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return math.nan
+
+
+def page_fault_seconds() -> float:
+    """What a page fault costs on this machine, the page's release included; a few milliseconds.
+
+    It is the least of several tries: what disturbs them only makes them longer.
+    """
+    return min(_touch_pages() for _ in range(PAGE_TRIES)) / PAGES
+
+
+def _touch_pages() -> float:
+    start = time.perf_counter()
+    with mmap.mmap(-1, PAGES * mmap.PAGESIZE) as memory:
+        for offset in range(0, PAGES * mmap.PAGESIZE, mmap.PAGESIZE):
+            memory[offset] = 1
+    return time.perf_counter() - start
+
+
+def process_sd(*fault_shares: float) -> float:
+    """The standard deviation of the log speed-up between processes with the same threads.
+
+    Args:
+        fault_shares: The share of its CPU time that each process spends on page faults. Another
+            process may have none of them; a share evenly spread from none to all of this has a
+            standard deviation of this / sqrt(12).
+    """
+    return math.hypot(PROCESS_SD, *(share / math.sqrt(12) for share in fault_shares))
 
 
 def paired_estimate(candidate: Floats, default: Floats) -> Estimate:
@@ -296,16 +409,3 @@ def batch_error(values: Floats) -> float:
     """The standard error of the centre of values that resemble their neighbours."""
     centres = [float(np.median(batch)) for batch in np.array_split(values, BATCHES)]
     return float(np.std(centres, ddof=1)) / math.sqrt(BATCHES)
-
-
-def _log_medians(blocks: Sequence[list[float]]) -> Floats:
-    return np.log([float(np.median(block)) for block in blocks])
-
-
-def _step_times(blocks: Sequence[list[float]]) -> dict[str, Any]:
-    steps = np.concatenate([np.asarray(block) for block in blocks])
-    return {
-        "seconds": float(np.median(steps)),
-        "seconds_p90": float(np.quantile(steps, 0.9)),
-        "seconds_p99": float(np.quantile(steps, 0.99)),
-    }

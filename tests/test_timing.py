@@ -1,6 +1,8 @@
 """Timing on a simulated machine, whose clock, noise and drift are known."""
 
 import math
+import os
+import types
 
 import numpy as np
 import pytest
@@ -13,7 +15,9 @@ from kamerton_ray.timing import (
     TooFastError,
     hodges_lehmann,
     level_estimate,
+    page_fault_seconds,
     paired_estimate,
+    stolen_cpu_seconds,
 )
 
 
@@ -29,8 +33,8 @@ class Machine:
     def clock(self):
         return self.now
 
-    def run(self, name, step_s, *, noise=0.0, outliers=0.0):
-        """A function that runs steps of a process with noise of its own."""
+    def process(self, name, step_s, *, noise=0.0, outliers=0.0, faults=0):
+        """A process with noise, and so many page faults a step, of its own."""
 
         def run(count):
             self.log.append((name, count))
@@ -42,17 +46,20 @@ class Machine:
                 taken = step_s * factor * self.slowness(self.now)
                 self.now += taken
                 times.append(taken)
+            process.faults += faults * count
+            process.cpu_s += sum(times)
             return times
 
-        return run
+        process = types.SimpleNamespace(run=run, faults=0, cpu_s=0.0)
+        return process
 
     def timer(self, **options):
-        return Timer(TimingOptions(**options), clock=self.clock)
+        return Timer(TimingOptions(**options), clock=self.clock, fault_s=1e-6)
 
 
 def test_warm_up_ends_when_the_step_time_has_settled():
     machine = Machine(slowness=lambda now: 1 + 5 * math.exp(-now / 0.2))
-    count, settled = machine.timer(warmup_s=60).warm_up(machine.run("c", 0.001))
+    count, settled = machine.timer(warmup_s=60).warm_up(machine.process("c", 0.001))
     assert settled
     assert machine.now > 0.4  # while the steps still got faster it went on
     assert 8 <= count <= 10
@@ -60,26 +67,26 @@ def test_warm_up_ends_when_the_step_time_has_settled():
 
 def test_warm_up_that_does_not_settle_says_so():
     machine = Machine(slowness=lambda now: 1.5 + math.sin(20 * now))
-    _, settled = machine.timer(warmup_s=1.0).warm_up(machine.run("c", 0.004))
+    _, settled = machine.timer(warmup_s=1.0).warm_up(machine.process("c", 0.004))
     assert not settled
     assert 1.0 <= machine.now < 1.5
 
 
 def test_a_slow_step_is_a_block_of_its_own():
     machine = Machine()
-    assert machine.timer().warm_up(machine.run("c", 0.5)) == (1, True)
+    assert machine.timer().warm_up(machine.process("c", 0.5)) == (1, True)
 
 
 def test_a_step_that_does_nothing_is_too_fast():
     machine = Machine()
     with pytest.raises(TooFastError, match="at least 1 us, but took 1e-07 s"):
-        machine.timer().warm_up(machine.run("c", 1e-7))
+        machine.timer().warm_up(machine.process("c", 1e-7))
 
 
 def test_blocks_take_turns_and_change_who_goes_first():
     machine = Machine()
     timer = machine.timer(budget_s=2.0, precision=1e-9)
-    timing = timer.against(machine.run("c", 0.03), machine.run("d", 0.03))
+    timing = timer.against(machine.process("c", 0.03), machine.process("d", 0.03))
     order = [name for name, _ in machine.log][-2 * timing.blocks :]
     assert "".join(order[:8]) == "cddccddc"
     assert order.count("c") == order.count("d")
@@ -87,7 +94,7 @@ def test_blocks_take_turns_and_change_who_goes_first():
 
 def test_the_speed_up_is_default_over_candidate():
     machine = Machine()
-    timing = machine.timer().against(machine.run("c", 0.002), machine.run("d", 0.003))
+    timing = machine.timer().against(machine.process("c", 0.002), machine.process("d", 0.003))
     assert timing.speedup == pytest.approx(1.5)
     assert timing.seconds == pytest.approx(0.002)
     assert timing.default_seconds == pytest.approx(0.003)
@@ -97,7 +104,7 @@ def test_the_speed_up_is_default_over_candidate():
 def test_percentiles_are_of_single_steps():
     machine = Machine(seed=1)
     timing = machine.timer().against(
-        machine.run("c", 0.001, outliers=0.05), machine.run("d", 0.001)
+        machine.process("c", 0.001, outliers=0.05), machine.process("d", 0.001)
     )
     assert timing.seconds == pytest.approx(0.001)
     assert timing.seconds_p90 == pytest.approx(0.001)
@@ -106,7 +113,7 @@ def test_percentiles_are_of_single_steps():
 
 def test_alone_there_is_no_speed_up():
     machine = Machine()
-    timing = machine.timer(budget_s=1.0).alone(machine.run("c", 0.01))
+    timing = machine.timer(budget_s=1.0).alone(machine.process("c", 0.01))
     assert timing.seconds == pytest.approx(0.01)
     assert math.isnan(timing.speedup)
     assert timing.estimate == "alone"
@@ -115,14 +122,45 @@ def test_alone_there_is_no_speed_up():
 
 def test_a_steady_machine_needs_no_more_than_two_looks():
     machine = Machine()
-    timing = machine.timer(precision=0.03).against(machine.run("c", 0.03), machine.run("d", 0.03))
+    timing = machine.timer(precision=0.04).against(
+        machine.process("c", 0.03), machine.process("d", 0.03)
+    )
     assert timing.blocks == 2 * BATCHES
+
+
+def test_page_faults_widen_the_interval():
+    """Whether a process faults is luck; a fault takes 1 us on the simulated machine."""
+    machine = Machine()
+    timer = machine.timer(budget_s=1.0)
+    clean = timer.against(machine.process("c", 0.01), machine.process("d", 0.01))
+    faulty = timer.against(machine.process("c", 0.01, faults=2000), machine.process("d", 0.01))
+    assert math.log(clean.speedup_high) == pytest.approx(1.96 * 0.02)
+    assert math.log(faulty.speedup_high) == pytest.approx(1.96 * math.hypot(0.02, 0.2 / 12**0.5))
+
+
+def test_a_page_fault_costs_something():
+    assert 1e-8 < page_fault_seconds() < 1e-3
+
+
+def test_what_the_hypervisor_takes_is_reported():
+    machine = Machine()
+    # It takes a fifth of the time from each CPU.
+    timer = Timer(
+        TimingOptions(),
+        clock=machine.clock,
+        stolen=lambda: 0.2 * os.cpu_count() * machine.now,
+        fault_s=0.0,
+    )
+    process = machine.process("c", 0.01)
+    assert timer.alone(process).stolen == pytest.approx(0.2)
+    assert timer.against(process, machine.process("d", 0.01)).stolen == pytest.approx(0.2)
+    assert stolen_cpu_seconds() >= 0 or math.isnan(stolen_cpu_seconds())
 
 
 def test_a_clearly_worse_candidate_is_cut_short():
     machine = Machine(seed=2)
     timing = machine.timer(budget_s=60, precision=1e-9).against(
-        machine.run("c", 0.06, noise=0.05), machine.run("d", 0.03, noise=0.05)
+        machine.process("c", 0.06, noise=0.05), machine.process("d", 0.03, noise=0.05)
     )
     assert timing.cut_short
     assert timing.blocks == 2 * BATCHES
@@ -132,7 +170,7 @@ def test_a_clearly_worse_candidate_is_cut_short():
 def test_a_shared_drift_cancels():
     machine = Machine(seed=3, slowness=lambda now: 1 + 0.3 * math.sin(now))
     timing = machine.timer(budget_s=10, precision=1e-9).against(
-        machine.run("c", 0.03, noise=0.01), machine.run("d", 0.036, noise=0.01)
+        machine.process("c", 0.03, noise=0.01), machine.process("d", 0.036, noise=0.01)
     )
     assert timing.estimate == "paired"
     assert timing.speedup == pytest.approx(1.2, rel=0.01)
@@ -141,7 +179,7 @@ def test_a_shared_drift_cancels():
 def test_a_default_that_jumps_by_itself_is_noticed():
     machine = Machine(seed=4)
     timer = machine.timer(budget_s=2.0, precision=1e-9)
-    steady, jumpy = machine.run("c", 0.03, noise=0.01), machine.run("d", 0.03, noise=0.5)
+    steady, jumpy = machine.process("c", 0.03, noise=0.01), machine.process("d", 0.03, noise=0.5)
     timings = [timer.against(steady, jumpy) for _ in range(12)]
     assert [timing.estimate for timing in timings[:3]] == ["paired"] * 3
     by_level = [timing for timing in timings if timing.estimate == "level"]
@@ -164,8 +202,8 @@ def test_the_interval_covers_the_truth(speedup):
         machine = shaky(seed)
         process = math.exp(0.01 * machine.rng.standard_normal())  # how two processes differ
         timing = machine.timer(budget_s=2.0).against(
-            machine.run("c", 0.02 * process, noise=0.05, outliers=0.02),
-            machine.run("d", 0.02 * speedup, noise=0.05, outliers=0.02),
+            machine.process("c", 0.02 * process, noise=0.05, outliers=0.02),
+            machine.process("d", 0.02 * speedup, noise=0.05, outliers=0.02),
         )
         hits.append(timing.speedup_low <= speedup <= timing.speedup_high)
     assert np.mean(hits) >= 0.93
