@@ -1,4 +1,4 @@
-"""Five small models that differ in what threads do for them; each has a pair to compare with."""
+"""Small models that differ in what threads do for them, in inference and in training."""
 
 
 def mlp():
@@ -55,6 +55,71 @@ def branched():
     return _step(tf.keras.Model(inputs, layers.Add()(branches)), (64, 256))
 
 
+def inception():
+    """Three blocks of four convolutions side by side."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    inputs = hidden = tf.keras.Input((32, 32, 32))
+    for _ in range(3):
+        sides = [layers.Conv2D(16, k, padding="same", activation="relu") for k in (1, 3, 5)]
+        pooled = layers.Conv2D(16, 1)(layers.MaxPooling2D(3, 1, padding="same")(hidden))
+        hidden = layers.Concatenate()([*(side(hidden) for side in sides), pooled])
+    return _step(tf.keras.Model(inputs, hidden), (4, 32, 32, 32))
+
+
+def recommender():
+    """Twenty embeddings looked up side by side, then two dense layers."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    inputs = tf.keras.Input((20,), dtype="int32")
+    found = [layers.Embedding(10_000, 32)(inputs[:, i]) for i in range(20)]
+    hidden = layers.Dense(256, activation="relu")(layers.Concatenate()(found))
+    model = tf.keras.Model(inputs, layers.Dense(1)(hidden))
+    predict = tf.function(model)
+    ids = tf.random.uniform((512, 20), 0, 10_000, tf.int32)
+    return lambda: predict(ids)
+
+
+def lstm_training():
+    """A training step of an LSTM."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    model = tf.keras.Sequential([tf.keras.Input((20, 32)), layers.LSTM(64), layers.Dense(1)])
+    return _training_step(model, (32, 20, 32))
+
+
+def convolution_training():
+    """A training step of a small convolutional network."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    convolutions = [layers.Conv2D(n, 3, 2, activation="relu") for n in (16, 32, 64)]
+    head = [layers.GlobalAveragePooling2D(), layers.Dense(1)]
+    model = tf.keras.Sequential([tf.keras.Input((48, 48, 3)), *convolutions, *head])
+    return _training_step(model, (16, 48, 48, 3))
+
+
+def _training_step(model, shape):
+    import tensorflow as tf
+
+    optimizer = tf.keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    inputs, targets = tf.random.uniform(shape), tf.random.uniform((shape[0], 1))
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean((model(inputs, training=True) - targets) ** 2)
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return loss
+
+    return step
+
+
 def _step(model, shape):
     import tensorflow as tf
 
@@ -63,6 +128,7 @@ def _step(model, shape):
     return lambda: predict(inputs)
 
 
+# What `noise.py` measures, and with which threads.
 MODELS = {
     mlp: (1, 1),
     mobilenet: (1, 1),
@@ -70,3 +136,6 @@ MODELS = {
     transformer: (2, 1),
     branched: (3, 2),
 }
+
+# Whose whole grids `record.py` measures.
+RECORDED = [*MODELS, inception, recommender, lstm_training, convolution_training]

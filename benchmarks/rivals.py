@@ -1,0 +1,329 @@
+"""The searchers that search.py compares, each through its own interface at its default settings.
+
+A searcher is a function of a `Task`: it calls `task.measure(config)` until that raises `Spent` or
+it stops by itself. Every one measures the task's start point first, where it can be told to.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from surfaces import Config, Surface
+
+from kamerton_ray import NelderMead
+from kamerton_ray.simplex import Suggestion
+
+OUTLIERS = 0.015
+
+
+class Spent(Exception):  # noqa: N818 - it is no error
+    """The task's budget is spent."""
+
+
+@dataclass
+class Task:
+    """One search on one surface: measures with noise, and keeps count.
+
+    Attributes:
+        surface: What is searched.
+        noise: The standard deviation of a measurement's logarithm.
+        budget: How many measurements there are.
+        seed: Settles the noise, and the searcher's own randomness.
+        regrets: The true regret of the recommended configuration after each measurement.
+        waits: The seconds the searcher took before each measurement.
+        wave: How many measurements are taken side by side.
+    """
+
+    surface: Surface
+    noise: float
+    budget: int
+    seed: int
+    wave: int = 1
+    regrets: list[float] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng([self.seed, 1])
+        self._best: tuple[float, Config] | None = None
+        self._since = time.perf_counter()
+
+    def measure(self, config: Config) -> float:
+        """The noisy step time of a configuration; the best so far is what is recommended."""
+        self.waits.append(time.perf_counter() - self._since)
+        if len(self.waits) > self.budget:
+            raise Spent
+        value = self.surface.seconds(config)
+        if self.noise:
+            value *= float(np.exp(self.noise * self._rng.standard_normal()))
+            if self._rng.random() < OUTLIERS:
+                value *= float(self._rng.uniform(1.3, 2.0))
+        if self._best is None or value < self._best[0]:
+            self._best = (value, dict(config))
+        self.regrets.append(self.surface.regret(self._best[1]))
+        self._since = time.perf_counter()
+        return value
+
+    def recommend(self, config: Config) -> None:
+        """Recommend this one instead of the best so far."""
+        self.regrets[-1] = self.surface.regret(config)
+
+
+Searcher = Callable[[Task], None]
+
+
+def kamerton_ray(task: Task) -> None:
+    """This project's searcher."""
+    search = NelderMead(_domains(task.surface), start=[task.surface.start], seed=task.seed)
+    opened: list[Suggestion] = []
+    while True:
+        while len(opened) < task.wave and isinstance(found := search.ask(), Suggestion):
+            opened.append(found)
+        if not opened:
+            return
+        for one in opened:
+            search.tell(one.id, task.measure(one.config))
+            best = search.best
+            if best is not None:
+                task.recommend(best.config)
+        opened = []
+
+
+def random_search(task: Task) -> None:
+    """Random without repeats."""
+    configs = task.surface.configs()
+    random.Random(task.seed).shuffle(configs)  # noqa: S311
+    task.measure(task.surface.start)
+    for config in configs:
+        if config != task.surface.start:
+            task.measure(config)
+
+
+def scipy_nelder_mead(task: Task) -> None:
+    """SciPy's Nelder-Mead, rounded."""
+    from scipy.optimize import minimize
+
+    axes = task.surface.axes
+    start = [axes[name].index(value) for name, value in task.surface.start.items()]
+
+    def value(x: np.ndarray) -> float:
+        indices = (round(float(i)) for i in x)
+        return task.measure({n: v[i] for (n, v), i in zip(axes.items(), indices, strict=True)})
+
+    bounds = [(0, len(values) - 1) for values in axes.values()]
+    minimize(value, start, method="Nelder-Mead", bounds=bounds)
+
+
+def kamerton(task: Task) -> None:
+    """The forking tuner's published algorithm, written afresh from its description.
+
+    A start vertex and steps of half of it; int() truncation, at least 1, no upper bound but that of
+    the surface, no memory of what was measured; the end when the objectives' standard deviation is
+    below 0.01. Of its known faults the expansion is kept: it forgets to add the centre.
+    """
+    axes = task.surface.axes
+    lows = np.array([values[0] for values in axes.values()])
+
+    def value(vertex: np.ndarray) -> float:
+        indices = np.maximum(vertex.astype(int), lows)
+        config = {
+            name: min(values, key=lambda v, i=i: abs(v - i))
+            for (name, values), i in zip(axes.items(), indices, strict=True)
+        }
+        return task.measure(config)
+
+    first = np.array(list(task.surface.start.values()), dtype=float)
+    vertices = [first, *(first + step for step in np.diag(np.ceil(first / 2)))]
+    simplex = [(value(vertex), tuple(vertex)) for vertex in vertices]
+    for _ in range(200):
+        simplex.sort()
+        if statistics.pstdev(v for v, _ in simplex) < 0.01:  # noqa: PLR2004 - its default
+            return
+        centre = np.mean([vertex for _, vertex in simplex[:-1]], axis=0)
+        worst = np.array(simplex[-1][1])
+        reflected = centre + (centre - worst)
+        at_reflected = value(reflected)
+        if at_reflected < simplex[0][0]:
+            expanded = reflected - centre
+            at_expanded = value(expanded)
+            better = at_expanded < at_reflected
+            simplex[-1] = (
+                (at_expanded, tuple(expanded)) if better else (at_reflected, tuple(reflected))
+            )
+        elif at_reflected < simplex[1][0]:
+            simplex[-1] = (at_reflected, tuple(reflected))
+        else:
+            contracted = centre + 0.5 * (worst - centre)
+            at_contracted = value(contracted)
+            if at_contracted < simplex[-1][0]:
+                simplex[-1] = (at_contracted, tuple(contracted))
+            else:
+                best = np.array(simplex[0][1])
+                moved = [best + 0.5 * (np.array(vertex) - best) for _, vertex in simplex[1:]]
+                simplex = [simplex[0], *((value(vertex), tuple(vertex)) for vertex in moved)]
+
+
+def _optuna(task: Task, name: str) -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    samplers = {
+        "tpe": optuna.samplers.TPESampler,
+        "gp": optuna.samplers.GPSampler,
+        "cmaes": optuna.samplers.CmaEsSampler,
+    }
+    study = optuna.create_study(sampler=samplers[name](seed=task.seed))
+    study.enqueue_trial(task.surface.start)
+    axes = task.surface.axes
+    while True:
+        trial = study.ask()
+        config = {
+            knob: (
+                trial.suggest_int(knob, values[0], values[-1])
+                if _even(values)
+                else values[trial.suggest_int(knob, 0, len(values) - 1)]
+            )
+            for knob, values in axes.items()
+        }
+        study.tell(trial, task.measure(config))
+
+
+def optuna_tpe(task: Task) -> None:
+    """Optuna, tree-structured Parzen estimator (its default)."""
+    _optuna(task, "tpe")
+
+
+def optuna_gp(task: Task) -> None:
+    """Optuna, Gaussian process."""
+    _optuna(task, "gp")
+
+
+def optuna_cmaes(task: Task) -> None:
+    """Optuna, CMA-ES."""
+    _optuna(task, "cmaes")
+
+
+def blendsearch(task: Task) -> None:
+    """FLAML's BlendSearch, with the start as its low-cost point."""
+    from flaml import BlendSearch
+    from flaml import tune as flaml_tune
+
+    axes = task.surface.axes
+    space = {name: flaml_tune.randint(0, len(values)) for name, values in axes.items()}
+    start = {name: axes[name].index(value) for name, value in task.surface.start.items()}
+    np.random.seed(task.seed)  # noqa: NPY002 - it has no seed of its own
+    searcher = BlendSearch(
+        metric="loss", mode="min", space=space, points_to_evaluate=[start], seed=task.seed
+    )
+    for number in _numbers():
+        indices = searcher.suggest(number)
+        if indices is None:
+            continue  # it has no new point at this moment
+        config = {name: axes[name][index] for name, index in indices.items() if name in axes}
+        value = task.measure(config)
+        searcher.on_trial_complete(number, {"loss": value, "training_iteration": 1})
+
+
+def hyperopt_tpe(task: Task) -> None:
+    """HyperOpt, tree-structured Parzen estimator."""
+    import hyperopt
+
+    axes = task.surface.axes
+    space = {
+        name: hyperopt.hp.randint(name, len(values))
+        for name, values in axes.items()
+        if len(values) > 1
+    }
+    start = {name: axes[name].index(task.surface.start[name]) for name in space}
+    fixed = {name: values[0] for name, values in axes.items() if len(values) == 1}
+    hyperopt.fmin(
+        lambda found: task.measure({**fixed, **{n: axes[n][i] for n, i in found.items()}}),
+        space,
+        algo=hyperopt.tpe.suggest,
+        max_evals=10 * task.budget,
+        points_to_evaluate=[start],
+        rstate=np.random.default_rng(task.seed),
+        show_progressbar=False,
+        catch_eval_exceptions=False,
+    )
+
+
+def bayesian_optimization(task: Task) -> None:
+    """The package bayesian-optimization, with integer parameters."""
+    from bayes_opt import BayesianOptimization
+
+    warnings.simplefilter("ignore")
+    axes = task.surface.axes
+    optimizer = BayesianOptimization(
+        f=None,
+        pbounds={n: (0, len(values) - 1, int) for n, values in axes.items() if len(values) > 1},
+        random_state=task.seed,
+        verbose=0,
+        allow_duplicate_points=True,
+    )
+    fixed = {name: values[0] for name, values in axes.items() if len(values) == 1}
+    found = {n: axes[n].index(task.surface.start[n]) for n in axes if n not in fixed}
+    while True:
+        config = {**fixed, **{name: axes[name][round(i)] for name, i in found.items()}}
+        optimizer.register(params=found, target=-task.measure(config))
+        found = optimizer.suggest()
+
+
+def nevergrad(task: Task) -> None:
+    """Nevergrad's NGOpt, which chooses among its algorithms."""
+    import nevergrad as ng
+
+    warnings.simplefilter("ignore")
+    axes = task.surface.axes
+    choices = {
+        name: ng.p.Scalar(
+            init=values.index(task.surface.start[name]), lower=0, upper=max(1, len(values) - 1)
+        ).set_integer_casting()
+        for name, values in axes.items()
+    }
+    optimizer = ng.optimizers.NGOpt(parametrization=ng.p.Dict(**choices), budget=task.budget)
+    optimizer.parametrization.random_state = np.random.RandomState(task.seed)
+    optimizer.suggest({name: axes[name].index(v) for name, v in task.surface.start.items()})
+    while True:
+        asked = optimizer.ask()
+        config = {n: axes[n][min(len(axes[n]) - 1, i)] for n, i in asked.value.items()}
+        optimizer.tell(asked, task.measure(config))
+
+
+def _domains(surface: Surface) -> dict[str, range | tuple[int, ...]]:
+    return {
+        name: range(values[0], values[-1] + 1) if _even(values) else values
+        for name, values in surface.axes.items()
+    }
+
+
+def _even(values: tuple[int, ...]) -> bool:
+    return values == tuple(range(values[0], values[-1] + 1))
+
+
+def _numbers() -> Iterator[str]:
+    number = 0
+    while number < 10_000:  # noqa: PLR2004 - a searcher that finds nothing new ends at last
+        yield str(number)
+        number += 1
+
+
+SEARCHERS: dict[str, Searcher] = {
+    "kamerton_ray": kamerton_ray,
+    "Optuna TPE": optuna_tpe,
+    "Optuna GP": optuna_gp,
+    "Optuna CMA-ES": optuna_cmaes,
+    "BlendSearch": blendsearch,
+    "HyperOpt TPE": hyperopt_tpe,
+    "bayesian-optimization": bayesian_optimization,
+    "Nevergrad NGOpt": nevergrad,
+    "random": random_search,
+    "SciPy Nelder-Mead": scipy_nelder_mead,
+    "Kamerton": kamerton,
+}

@@ -1,0 +1,191 @@
+"""How many trials each searcher needs, on surfaces whose true minimum is known.
+
+Every searcher gets the same surfaces, start points, seeds and budget, and one noisy measurement a
+trial. Counted are the trials until the recommended configuration is truly within 5 % and 2 % of
+the optimum. Without --held-out the surfaces are those to design with.
+
+The rivals come with `pip install '.[bench]'`; one that is not installed is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import json
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rivals import SEARCHERS, Spent, Task
+from surfaces import Surface, parametric, published, recorded
+
+BUDGET = 40
+NEVER = math.inf
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one search came to.
+
+    Attributes:
+        searcher: Which searcher.
+        family: What kind of surface.
+        noise: How noisy.
+        knobs: How many knobs the surface has.
+        regrets: The true regret of what was recommended after each trial, up to the budget.
+        used: After how many trials it stopped.
+        wait_ms: The median milliseconds for a suggestion.
+        wave: How many trials were run side by side.
+    """
+
+    searcher: str
+    family: str
+    noise: float
+    knobs: int
+    regrets: list[float]
+    used: int
+    wait_ms: float
+    wave: int
+
+    def reached(self, within: float) -> float:
+        """After how many trials the recommendation was first so good; infinite if never."""
+        return next((i + 1 for i, r in enumerate(self.regrets) if r <= within), NEVER)
+
+
+def surfaces(knobs: int, count: int) -> list[Surface]:
+    """The surfaces with so many knobs."""
+    found = parametric(count, knobs)
+    return found if knobs > 2 else [*found, *published(), *recorded()]  # noqa: PLR2004
+
+
+def search(name: str, surface: Surface, noise: float, seed: int, wave: int) -> Run:
+    """Let a searcher search."""
+    task = Task(surface, noise, BUDGET, seed, wave)
+    try:
+        SEARCHERS[name](task)
+    except Spent:
+        pass
+    used = len(task.regrets)
+    regrets = task.regrets + [task.regrets[-1]] * (BUDGET - used)
+    return Run(
+        searcher=name,
+        family=surface.family.partition(",")[0],
+        noise=noise,
+        knobs=len(surface.axes),
+        regrets=regrets,
+        used=used,
+        wait_ms=1e3 * statistics.median(task.waits),
+        wave=wave,
+    )
+
+
+def _searches(job: tuple[str, int, int, bool, float, int, int]) -> list[Run]:
+    name, knobs, count, held_out, noise, seeds, wave = job
+    return [
+        search(name, surface, noise, seed, wave)
+        for surface in surfaces(knobs, count)
+        if surface.held_out == held_out
+        for seed in range(seeds)
+    ]
+
+
+def table(runs: Iterable[Run], title: str) -> None:
+    """Print a row for each searcher."""
+    by: dict[str, list[Run]] = {}
+    for run in runs:
+        by.setdefault(run.searcher, []).append(run)
+    print(f"\n{title}: {len(next(iter(by.values())))} searches each")
+    print(
+        f"{'':<22} within 5 %: med  p90  reached   within 2 %: med  reached   "
+        "regret after 10, 20, 40   trials   ms"
+    )
+    for name, rows in by.items():
+        five, two = ([run.reached(w) for run in rows] for w in (0.05, 0.02))
+        regret = " ".join(f"{np.mean([r.regrets[n - 1] for r in rows]):6.1%}" for n in (10, 20, 40))
+        print(
+            f"{name:<22} {_count(five, 0.5):>15} {_count(five, 0.9):>4} {_share(five):>8}   "
+            f"{_count(two, 0.5):>15} {_share(two):>8}   {regret:>23}   "
+            f"{statistics.mean(r.used for r in rows):6.1f} "
+            f"{statistics.median(r.wait_ms for r in rows):6.2f}"
+        )
+
+
+def _count(trials: list[float], quantile: float) -> str:
+    found = float(np.quantile(trials, quantile, method="inverted_cdf"))
+    return "never" if found == NEVER else f"{found:.0f}"
+
+
+def _share(trials: list[float]) -> str:
+    return f"{statistics.mean(t < NEVER for t in trials):.0%}"
+
+
+def installed() -> list[str]:
+    """The searchers whose packages are there."""
+    surface = parametric(1)[0]
+    found = []
+    for name in SEARCHERS:
+        try:
+            SEARCHERS[name](Task(surface, 0.0, 2, 0))
+        except Spent:
+            found.append(name)
+        except ImportError as error:
+            print(f"{name} is left out: {error}")
+        else:
+            found.append(name)
+    return found
+
+
+def waves(args: argparse.Namespace) -> None:
+    """Print how many rounds of trials side by side this project's searcher needs."""
+    medians = {}
+    for wave in (1, 4, 8):
+        job = ("kamerton_ray", 2, args.surfaces, args.held_out, 0.02, args.seeds, wave)
+        rounds = [math.ceil(run.reached(0.05) / wave) if run.reached(0.05) < NEVER else NEVER
+                  for run in _searches(job)]
+        medians[wave] = float(np.median(rounds))
+        print(f"{wave} at once: {medians[wave]:.0f} rounds in the median until within 5 %, "
+              f"mean {np.mean([r for r in rounds if r < NEVER]):.1f}")
+
+
+def main() -> None:
+    """Search and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--held-out", action="store_true", help="the surfaces kept for the end")
+    parser.add_argument("--surfaces", type=int, default=60, help="parametric ones (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
+    parser.add_argument("--knobs", type=int, nargs="+", default=[2], choices=(2, 3, 4))
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.02])
+    parser.add_argument("--only", nargs="+", help="these searchers alone")
+    parser.add_argument("--families", action="store_true", help="a table for each family, too")
+    parser.add_argument("--waves", action="store_true", help="trials side by side instead")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write every search to this file")
+    args = parser.parse_args()
+    if args.waves:
+        waves(args)
+        return
+    names = args.only or installed()
+    jobs = [
+        (name, knobs, args.surfaces, args.held_out, noise, args.seeds, 1)
+        for name in names
+        for knobs in args.knobs
+        for noise in args.noise
+    ]
+    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+        runs = [run for found in pool.map(_searches, jobs) for run in found]
+    for knobs in args.knobs:
+        for noise in args.noise:
+            chosen = [r for r in runs if r.knobs == knobs and r.noise == noise]
+            table(chosen, f"{knobs} knobs, {noise:.0%} noise")
+            if args.families:
+                for family in dict.fromkeys(r.family for r in chosen):
+                    table([r for r in chosen if r.family == family], f"  {family}")
+    if args.json:
+        args.json.write_text(json.dumps([vars(run) for run in runs]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""Surfaces to search on: step times over thread counts whose true minimum is known.
+
+Three kinds. `parametric` machines and graphs, drawn at random from a model of what threads do;
+`published`, a measured curve over cores crossed with models of inter-op parallelism; `recorded`,
+grids that record.py measured. A third of the parametric and half of the recorded surfaces are held
+out: look at the others only while designing.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+RECORDED = Path(__file__).parent / "surfaces"
+
+# ResNet50 at batch 1, milliseconds on 1 to 56 cores of two Xeon 8180M (28 cores each): intel-
+# extension-for-pytorch, intel_extension_for_pytorch/cpu/hypertune/example/record.csv.
+RESNET50_MS = [
+    *(69.55, 39.55, 30.18, 24.36, 20.67, 17.92, 16.35, 15.31, 15.00, 13.98, 13.13, 12.96, 13.63),
+    *(13.02, 12.34, 13.21, 13.01, 13.06, 12.60, 12.68, 13.40, 12.63, 12.93, 12.46, 13.55, 13.41),
+    *(13.41, 14.26, 13.96, 14.08, 13.53, 14.55, 14.29, 14.33, 14.60, 14.33, 13.75, 14.62, 14.52),
+    *(13.69, 13.83, 13.98, 13.08, 12.50, 13.20, 13.09, 13.12, 12.89, 13.95, 13.82, 13.20, 13.56),
+    *(13.33, 13.55, 13.67, 13.42),
+]
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+
+Config = dict[str, int]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A step time for each configuration.
+
+    Attributes:
+        name: What it is called.
+        family: What kind of surface it is.
+        axes: The values of each knob, in order.
+        start: TensorFlow's default, which every searcher measures first.
+        seconds: The true step time of a configuration.
+        held_out: Whether it is kept for the final comparison.
+    """
+
+    name: str
+    family: str
+    axes: dict[str, tuple[int, ...]]
+    start: Config
+    seconds: Callable[[Config], float]
+    held_out: bool
+
+    @functools.cached_property
+    def optimum(self) -> float:
+        """The least true step time."""
+        return min(self.seconds(config) for config in self.configs())
+
+    def configs(self) -> list[Config]:
+        """Every configuration."""
+        return [
+            dict(zip(self.axes, values, strict=True))
+            for values in itertools.product(*self.axes.values())
+        ]
+
+    def regret(self, config: Config) -> float:
+        """By which share a configuration is truly slower than the best."""
+        return self.seconds(config) / self.optimum - 1
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A CPU server, and what threads cost on it.
+
+    Attributes:
+        cores: Physical cores.
+        smt: What a core's second thread adds; 0 without one.
+        sockets: Among how many sockets the cores are spread.
+        remote: How much slower work is that is spread over two sockets.
+        sync: What each further thread costs an operation, as a share of a core's work.
+        crowd: How much more threads than CPUs cost.
+        comb: How much slower odd numbers of threads are.
+    """
+
+    cores: int
+    smt: float
+    sockets: int
+    remote: float
+    sync: float
+    crowd: float
+    comb: float
+
+    @property
+    def cpus(self) -> int:
+        """Logical CPUs, which is TensorFlow's default for both counts."""
+        return self.cores * (2 if self.smt else 1)
+
+    def speed(self, threads: float) -> float:
+        """How many cores' work so many threads do."""
+        whole = min(threads, self.cores)
+        second = self.smt * max(0.0, min(threads, self.cpus) - self.cores)
+        across = self.remote if threads > self.cores / self.sockets and self.sockets > 1 else 0.0
+        over = self.crowd * max(0.0, threads / self.cpus - 1)
+        return float((whole + second) / (1 + across) / (1 + over))
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A model's graph.
+
+    Attributes:
+        serial: The share of an operation that one thread does alone.
+        width: How many operations can run at once.
+        wide: The share of the work that lies where the graph is wide.
+        dispatch: What handing an operation to another thread costs, as a share of the work.
+        cache: From which batch size on the data no longer fit in the caches.
+    """
+
+    serial: float
+    width: int
+    wide: float
+    dispatch: float
+    cache: int
+
+    def seconds(self, machine: Machine, intra: int, inter: int, load: float = 1.0) -> float:
+        """The step time, where other work leaves 1 / load of the machine."""
+
+        def operation(at_once: int) -> float:
+            threads = intra * at_once
+            share = machine.speed(threads * load) / load / at_once
+            odd = 1 + machine.comb * (intra > 1 and intra % 2)
+            return (self.serial + (1 - self.serial) / min(share, intra)) * odd + (
+                machine.sync * (intra - 1)
+            )
+
+        at_once = max(1, min(inter, self.width))
+        rounds = math.ceil(self.width / at_once) / self.width
+        waiting = self.dispatch * (inter - 1) + machine.crowd * 0.1 * max(
+            0.0, (intra + inter) * load / machine.cpus - 1
+        )
+        return (1 - self.wide) * operation(1) + self.wide * rounds * operation(at_once) + waiting
+
+
+def parametric(count: int, knobs: int = 2, seed: int = 0) -> list[Surface]:
+    """So many machines and graphs; every third is held out."""
+    return [_drawn(number, knobs, seed) for number in range(count)]
+
+
+def _drawn(number: int, knobs: int, seed: int) -> Surface:
+    rng = np.random.default_rng([seed, knobs, number])
+    cores = int(rng.choice([2, 4, 8, 12, 16, 24, 32, 48, 64]))
+    sockets = int(rng.choice([1, 2])) if cores >= 16 else 1
+    machine = Machine(
+        cores=cores,
+        smt=float(rng.choice([0.0, rng.uniform(-0.1, 0.35)])),
+        sockets=sockets,
+        remote=float(rng.uniform(0.0, 0.6)),
+        sync=float(10 ** rng.uniform(-4.5, -2)),
+        crowd=float(rng.uniform(0.05, 1.5)),
+        comb=float(rng.choice([0.0, rng.uniform(0.02, 0.12)])),
+    )
+    graph = Graph(
+        serial=float(10 ** rng.uniform(-2.5, -0.3)),
+        width=int(rng.choice([1, 1, 2, 3, 4, 8, 12])),
+        wide=float(rng.uniform(0.2, 1.0)),
+        dispatch=float(10 ** rng.uniform(-4.5, -2)),
+        cache=int(rng.choice([4, 8, 16, 32])),
+    )
+    most = max(4, machine.cpus)
+    counts = tuple(range(1, most + 1))
+    axes = {"intra_op": counts, "inter_op": counts}
+    start = {"intra_op": machine.cpus, "inter_op": machine.cpus}
+    if knobs >= 3:  # noqa: PLR2004 - the third and fourth knob
+        # Three counts together would be a lattice too large to know its minimum.
+        axes = {"intra_op": counts, "inter_op": tuple(range(1, min(most, 16) + 1))}
+        start["inter_op"] = min(most, 16, machine.cpus)
+        axes["instances"] = tuple(range(1, min(cores, 16) + 1))
+        start["instances"] = 1
+    if knobs >= 4:  # noqa: PLR2004
+        axes["batch"] = BATCHES
+        start["batch"] = BATCHES[0]
+    rough = rng.uniform(0.0, 0.02)
+
+    @functools.cache
+    def seconds(*values: int) -> float:
+        config = dict(zip(axes, values, strict=True))
+        instances, batch = config.get("instances", 1), config.get("batch", 1)
+        taken = graph.seconds(machine, config["intra_op"], config["inter_op"], load=instances)
+        spill = 1 + 0.15 * max(0.0, math.log2(batch * instances / graph.cache))
+        per_item = (taken * spill + 0.3 * graph.serial / batch) / instances
+        bump = np.random.default_rng([seed, number, *values]).standard_normal()
+        return float(per_item * math.exp(rough * bump))
+
+    return Surface(
+        name=f"{knobs} knobs, machine {number}",
+        family=f"parametric, {cores} cores",
+        axes=axes,
+        start=start,
+        seconds=lambda config: seconds(*(config[name] for name in axes)),
+        held_out=number % 3 == 2,  # noqa: PLR2004 - every third
+    )
+
+
+def published() -> list[Surface]:
+    """ResNet50's curve, crossed with what inter-op threads do for a chain and for branches."""
+    found = []
+    counts = tuple(range(1, len(RESNET50_MS) + 1))
+    # The share of the work that lies in branches, and how many: a chain; the two paths of a
+    # residual block; the four of an inception block.
+    for number, (width, wide) in enumerate([(1, 0.0), (2, 0.3), (4, 0.8)]):
+
+        def seconds(config: Config, width: int = width, wide: float = wide) -> float:
+            intra, inter = config["intra_op"], config["inter_op"]
+            at_once = min(inter, width)
+            # Operations that run at once share the cores.
+            narrow, shared = RESNET50_MS[intra - 1], RESNET50_MS[max(1, intra // at_once) - 1]
+            crowd = 0.002 * (inter - 1) + 0.3 * max(0.0, (intra + inter) / len(counts) - 1)
+            return ((1 - wide) * narrow + wide * shared / at_once) * (1 + crowd) / 1e3
+
+        found.append(
+            Surface(
+                name=f"ResNet50, {width} wide",
+                family="published",
+                axes={"intra_op": counts, "inter_op": counts},
+                start={"intra_op": counts[-1], "inter_op": counts[-1]},
+                seconds=seconds,
+                held_out=number == 1,
+            )
+        )
+    return found
+
+
+def recorded() -> list[Surface]:
+    """The grids of record.py, each the geometric mean of its passes; every second is held out."""
+    found = []
+    for number, path in enumerate(sorted(RECORDED.glob("*.json"))):
+        surface = json.loads(path.read_text(encoding="utf-8"))
+        speedups = np.exp(np.mean([np.log(p["speedups"]) for p in surface["passes"]], axis=0))
+        cpus = surface["passes"][0]["machine"]["usable_cpus"]
+        found.append(
+            Surface(
+                name=surface["model"],
+                family="recorded",
+                axes={
+                    name: tuple(range(1, length + 1))
+                    for name, length in zip(("intra_op", "inter_op"), speedups.shape, strict=True)
+                },
+                start={"intra_op": cpus, "inter_op": cpus},
+                seconds=lambda config, speedups=speedups: float(
+                    1 / speedups[config["intra_op"] - 1, config["inter_op"] - 1]
+                ),
+                held_out=number % 2 == 1,
+            )
+        )
+    return found
