@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-lowest check format clean
+.PHONY: help demo test test-thorough test-lowest check format clean
 help:
 	@echo "make demo    tune MobileNetV2's thread counts on this machine"
 	@echo "make test    run the tests"
+	@echo "make test-thorough  10,000 random searches instead of 2,000"
 	@echo "make check   lint, formatting and types"
 	@echo "make format  let ruff rewrite the formatting"
 	@echo "make test-lowest  the tests with the lowest supported versions"
@@ -28,6 +29,9 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+test-thorough: $(VENV)/.dev
+	EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py
 
 test-lowest: tests/lowest.txt pyproject.toml
 	$(PYTHON) -m venv .venv-lowest

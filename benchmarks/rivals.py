@@ -6,11 +6,12 @@ it stops by itself. Every one measures the task's start point first, where it ca
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,10 @@ from kamerton_ray import NelderMead
 from kamerton_ray.simplex import Suggestion
 
 OUTLIERS = 0.015
+"""The share of measurements that something disturbs."""
+
+REFUSALS = 50
+"""After so many suggestions of nothing in a row BlendSearch counts as done."""
 
 
 class Spent(Exception):  # noqa: N818 - it is no error
@@ -221,13 +226,19 @@ def blendsearch(task: Task) -> None:
     searcher = BlendSearch(
         metric="loss", mode="min", space=space, points_to_evaluate=[start], seed=task.seed
     )
-    for number in _numbers():
+    refused = 0
+    for number in map(str, itertools.count()):
         indices = searcher.suggest(number)
-        if indices is None:
-            continue  # it has no new point at this moment
-        config = {name: axes[name][index] for name, index in indices.items() if name in axes}
-        value = task.measure(config)
-        searcher.on_trial_complete(number, {"loss": value, "training_iteration": 1})
+        if not indices:
+            # It refuses points it knows; on a small lattice nothing else may come any more.
+            refused += 1
+            if refused > REFUSALS:
+                return
+            continue
+        refused = 0
+        value = task.measure({name: axes[name][indices[name]] for name in axes})
+        result = {"loss": value, "training_iteration": 1, "config": indices}
+        searcher.on_trial_complete(number, result)
 
 
 def hyperopt_tpe(task: Task) -> None:
@@ -305,13 +316,6 @@ def _domains(surface: Surface) -> dict[str, range | tuple[int, ...]]:
 
 def _even(values: tuple[int, ...]) -> bool:
     return values == tuple(range(values[0], values[-1] + 1))
-
-
-def _numbers() -> Iterator[str]:
-    number = 0
-    while number < 10_000:  # noqa: PLR2004 - a searcher that finds nothing new ends at last
-        yield str(number)
-        number += 1
 
 
 SEARCHERS: dict[str, Searcher] = {

@@ -4,13 +4,15 @@ Every searcher gets the same surfaces, start points, seeds and budget, and one n
 trial. Counted are the trials until the recommended configuration is truly within 5 % and 2 % of
 the optimum. Without --held-out the surfaces are those to design with.
 
-The rivals come with `pip install '.[bench]'`; one that is not installed is left out.
+The rivals come with `pip install '.[bench]'`, those that insist on older versions of others with
+`pip install '.[bench-pinned]'` in an environment of its own; one not installed is left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import json
 import math
 import statistics
@@ -64,10 +66,8 @@ def surfaces(knobs: int, count: int) -> list[Surface]:
 def search(name: str, surface: Surface, noise: float, seed: int, wave: int) -> Run:
     """Let a searcher search."""
     task = Task(surface, noise, BUDGET, seed, wave)
-    try:
+    with contextlib.suppress(Spent):
         SEARCHERS[name](task)
-    except Spent:
-        pass
     used = len(task.regrets)
     regrets = task.regrets + [task.regrets[-1]] * (BUDGET - used)
     return Run(
@@ -124,18 +124,18 @@ def _share(trials: list[float]) -> str:
 
 def installed() -> list[str]:
     """The searchers whose packages are there."""
-    surface = parametric(1)[0]
-    found = []
-    for name in SEARCHERS:
-        try:
-            SEARCHERS[name](Task(surface, 0.0, 2, 0))
-        except Spent:
-            found.append(name)
-        except ImportError as error:
-            print(f"{name} is left out: {error}")
-        else:
-            found.append(name)
-    return found
+    return [name for name in SEARCHERS if _is_installed(name)]
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        SEARCHERS[name](Task(parametric(1)[0], 0.0, 2, 0))
+    except Spent:
+        return True
+    except ImportError as error:
+        print(f"{name} is left out: {error}")
+        return False
+    return True
 
 
 def waves(args: argparse.Namespace) -> None:
@@ -143,11 +143,15 @@ def waves(args: argparse.Namespace) -> None:
     medians = {}
     for wave in (1, 4, 8):
         job = ("kamerton_ray", 2, args.surfaces, args.held_out, 0.02, args.seeds, wave)
-        rounds = [math.ceil(run.reached(0.05) / wave) if run.reached(0.05) < NEVER else NEVER
-                  for run in _searches(job)]
+        rounds = [
+            math.ceil(run.reached(0.05) / wave) if run.reached(0.05) < NEVER else NEVER
+            for run in _searches(job)
+        ]
         medians[wave] = float(np.median(rounds))
-        print(f"{wave} at once: {medians[wave]:.0f} rounds in the median until within 5 %, "
-              f"mean {np.mean([r for r in rounds if r < NEVER]):.1f}")
+        print(
+            f"{wave} at once: {medians[wave]:.0f} rounds in the median until within 5 %, "
+            f"mean {np.mean([r for r in rounds if r < NEVER]):.1f}"
+        )
 
 
 def main() -> None:

@@ -32,6 +32,9 @@ RESNET50_MS = [
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 
+LEAST_SOCKETED = 16
+"""From so many cores on a machine may have two sockets."""
+
 Config = dict[str, int]
 
 
@@ -153,7 +156,7 @@ def parametric(count: int, knobs: int = 2, seed: int = 0) -> list[Surface]:
 def _drawn(number: int, knobs: int, seed: int) -> Surface:
     rng = np.random.default_rng([seed, knobs, number])
     cores = int(rng.choice([2, 4, 8, 12, 16, 24, 32, 48, 64]))
-    sockets = int(rng.choice([1, 2])) if cores >= 16 else 1
+    sockets = int(rng.choice([1, 2])) if cores >= LEAST_SOCKETED else 1
     machine = Machine(
         cores=cores,
         smt=float(rng.choice([0.0, rng.uniform(-0.1, 0.35)])),

@@ -1,6 +1,7 @@
 # ruff: noqa: S311 - random values here are not for secrets
 import json
 import math
+import os
 import random
 
 from hypothesis import given, settings
@@ -12,6 +13,9 @@ from kamerton_ray import IntegerSpace, NelderMead, Signal, StopRule
 # Hypothesis draws the shape of a case and a seed; `random.Random(seed)` fills in the rest, which is
 # several times faster than drawing everything and shrinks just as well.
 SEEDS = st.integers(0, 2**32 - 1)
+EXAMPLES = int(
+    os.environ.get("EXAMPLES", "2000")
+)  # of whole searches; `make test-thorough`: 10,000
 MOST_POINTS = [12, 40, 150, 1200]  # of a lattice, so that an example takes milliseconds
 
 
@@ -114,7 +118,7 @@ def ask(searches, seen):
     return trial
 
 
-@settings(max_examples=10_000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(axes=st.integers(1, 4), parallel=st.integers(1, 8), seed=SEEDS)
 def test_any_search_stays_inside_never_repeats_survives_a_restore_and_ends(axes, parallel, seed):
     rng = random.Random(seed)
