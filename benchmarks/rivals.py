@@ -4,8 +4,6 @@ A searcher is a function of a `Task`: it calls `task.measure(config)` until that
 it stops by itself. Every one measures the task's start point first, where it can be told to.
 """
 
-from __future__ import annotations
-
 import itertools
 import random
 import statistics
@@ -307,9 +305,11 @@ def nevergrad(task: Task) -> None:
         optimizer.tell(asked, task.measure(config))
 
 
-def _domains(surface: Surface) -> dict[str, range | tuple[int, ...]]:
+def _domains(surface: Surface) -> dict[str, object]:
+    from ray import tune
+
     return {
-        name: range(values[0], values[-1] + 1) if _even(values) else values
+        name: range(values[0], values[-1] + 1) if _even(values) else tune.choice(list(values))
         for name, values in surface.axes.items()
     }
 

@@ -8,8 +8,6 @@ The rivals come with `pip install '.[bench]'`, those that insist on older versio
 `pip install '.[bench-pinned]'` in an environment of its own; one not installed is left out.
 """
 
-from __future__ import annotations
-
 import argparse
 import concurrent.futures
 import contextlib

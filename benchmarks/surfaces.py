@@ -6,8 +6,6 @@ grids that record.py measured. A third of the parametric and half of the recorde
 out: look at the others only while designing.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json
