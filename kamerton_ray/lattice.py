@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,17 @@ SMALL = 1024
 
 SAMPLE = 256
 
+ALMOST_FLAT = 1e-6
+"""The sine of an angle below which an edge lies in the plane of the others."""
+
+MOST_HALVINGS = 8
+"""How often a value is halved, or a step doubled, at most."""
+
 Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+
+
+T = TypeVar("T")
 
 
 class Lattice:
@@ -28,6 +40,7 @@ class Lattice:
     Attributes:
         lengths: The number of values on each axis.
         free: The axes with more than one value.
+        counts: Those of them whose values are all positive.
         size: The number of points.
     """
 
@@ -35,6 +48,7 @@ class Lattice:
         self._axes = tuple(axes)
         self.lengths = [len(axis) for axis in axes]
         self.free = [i for i, length in enumerate(self.lengths) if length > 1]
+        self.counts = [i for i in self.free if axes[i].values[0] >= 1]
         self.size = math.prod(self.lengths)
 
     @property
@@ -47,6 +61,29 @@ class Lattice:
         return np.array(
             [axis.coordinate(index) for axis, index in zip(self._axes, point, strict=True)]
         )
+
+    def places(self, points: Iterable[Point]) -> Matrix:
+        """Where some points lie, a row for each."""
+        return np.array(
+            [
+                [axis.coordinate(index) for axis, index in zip(self._axes, point, strict=True)]
+                for point in points
+            ]
+        )
+
+    def features(self, points: Iterable[Point]) -> Matrix:
+        """Where some points lie on the free axes, and from 0 to 1 the product of their values.
+
+        Threads that run at once are a product: half the intra-op and twice the inter-op threads
+        load a machine alike.
+        """
+        places = self.places(points)[:, self.free]
+        spans = np.array([self._axes[i].octaves for i in self.counts])
+        if len(spans) < 2:  # noqa: PLR2004 - a product has two factors
+            return places
+        logarithms = [[self._axes[i].octave(point[i]) for i in self.counts] for point in points]
+        products = np.sum(logarithms, axis=1, keepdims=True) / spans.sum()
+        return np.hstack([places, products])
 
     def snap(self, coordinates: Vector) -> Point:
         """The nearest lattice point; outside the bounds, the nearest on them."""
@@ -70,6 +107,19 @@ class Lattice:
             found.append((*origin[:i], there, *origin[i + 1 :]))
         return found
 
+    def octaves(self, point: Point) -> list[Point]:
+        """The points with one value halved or doubled, or one halved and another doubled."""
+        moved = {
+            i: [self._nearest(i, v) for v in (value // 2, 2 * value)]
+            for i in self.counts
+            for value in [self._axes[i].values[point[i]]]
+        }
+        found = [(*point[:i], t, *point[i + 1 :]) for i in self.counts for t in moved[i]]
+        for i, j in itertools.combinations(self.counts, 2):
+            for a, b in zip(moved[i], reversed(moved[j]), strict=True):
+                found.append((*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :]))
+        return [p for p in _distinct(found) if p != point]
+
     def neighbours(self, point: Point) -> list[Point]:
         """The points one lattice step away along an axis."""
         return [
@@ -84,6 +134,96 @@ class Lattice:
         edges = np.array(simplex[1:], dtype=float) - np.array(simplex[0], dtype=float)
         return bool(abs(np.linalg.det(edges[:, self.free])) < 0.5)  # noqa: PLR2004
 
+    def strides(self, point: Point) -> list[Point]:
+        """The points 1, 2, 4, ... lattice steps away along an axis, both ways, and the ends."""
+        found = []
+        for i in self.free:
+            last = self.lengths[i] - 1
+            steps = [2**k for k in range(min(last.bit_length(), MOST_HALVINGS))]
+            there = [point[i] + sign * step for step in steps for sign in (-1, 1)]
+            found += [(*point[:i], t, *point[i + 1 :]) for t in (0, last, *there) if 0 <= t <= last]
+        return found
+
+    def halvings(self, point: Point, start: Point) -> list[Point]:
+        """From `point` with up to two axes at a half, a quarter, ... of the start's or top value.
+
+        Numbers of threads that fit a machine are such: all logical CPUs, half of them where each
+        core has two, one socket's share.
+        """
+        levels = {
+            i: sorted({*self._halved(i, start[i]), *self._halved(i, self.lengths[i] - 1)})
+            for i in self.free
+        }
+        found = [(*point[:i], there, *point[i + 1 :]) for i in self.free for there in levels[i]]
+        for i, j in itertools.combinations(self.free, 2):
+            found += [
+                (*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :])
+                for a, b in itertools.product(levels[i], levels[j])
+            ]
+        return found
+
+    def _halved(self, i: int, index: int) -> list[int]:
+        """The indices on axis `i` of the value at `index`, its half, quarter, ..., and 0."""
+        values = self._axes[i].values
+        low, value = min(values[0], 0), values[index]
+        wanted = [low + (value - low) // 2**k for k in range(MOST_HALVINGS)]
+        return _distinct([*(self._nearest(i, w) for w in wanted if w >= values[0]), 0])
+
+    def _nearest(self, i: int, value: int) -> int:
+        """The index on axis `i` whose value is nearest."""
+        values = self._axes[i].values
+        above = min(bisect.bisect_left(values, value), len(values) - 1)
+        below = max(above - 1, 0)
+        return above if values[above] - value <= value - values[below] else below
+
+    def far_end(self, point: Point) -> Point:
+        """The point with the shortest axis at its farther end."""
+        if not self.free:
+            return point
+        i = self._shortest()
+        here = self._axes[i].coordinate(point[i])
+        return (*point[:i], self.lengths[i] - 1 if here < 0.5 else 0, *point[i + 1 :])  # noqa: PLR2004
+
+    def first_steps(self, point: Point) -> list[Point]:
+        """From `point` to half the value on the longer axes; from low, up half of the axis."""
+        found = []
+        for i, step in zip(self.free, self.steps_from(point, 0.5), strict=True):
+            there = self._halved(i, point[i])[1:2]
+            falls = there and step[i] < point[i]
+            if i != self._shortest():
+                found.append((*point[:i], there[0], *point[i + 1 :]) if falls else step)
+        return found
+
+    def _shortest(self) -> int:
+        """The axis with the fewest values, of equals the last."""
+        return min(reversed(self.free), key=lambda axis: self.lengths[axis], default=0)
+
+    def survey(self, start: Point) -> list[Point]:
+        """What to measure beside the start where more than one point can be: ends and halves."""
+        end = self.far_end(start)
+        return _distinct(
+            [end, *self.first_steps(end), *self.first_steps(start), *self.halvings(end, start)]
+        )
+
+    def simplex(self, points: Iterable[Point]) -> list[Point]:
+        """The first d + 1 points that do not lie in one plane; fewer where all do."""
+        found: list[Point] = []
+        basis = np.zeros((0, len(self.free)))
+        for point in points:
+            if not found:
+                found = [point]
+                continue
+            edge = np.subtract(point, found[0])[self.free].astype(float)
+            edge /= np.linalg.norm(edge)
+            left = edge - basis.T @ (basis @ edge)
+            length = np.linalg.norm(left)
+            if length > ALMOST_FLAT:
+                found.append(point)
+                basis = np.vstack([basis, left / length])
+            if len(found) > self.dimension:
+                break
+        return found
+
     def emptiest(self, known: Collection[Point], *, seed: Sequence[int]) -> Point:
         """The point farthest from every known one; on a large lattice, of a sample.
 
@@ -95,14 +235,19 @@ class Lattice:
         if self.size <= SMALL:
             candidates = self._every_point()
         else:
-            rows = np.random.default_rng(seed).random((SAMPLE, len(self._axes)))
+            rows = np.zeros((SAMPLE, len(self._axes)))
+            rows[:, self.free] = np.random.default_rng(seed).random((SAMPLE, self.dimension))
             # The last one makes sure that there is one.
             last = (point for point in self._every_point() if point not in known)
             candidates = itertools.chain(map(self.snap, rows), itertools.islice(last, 1))
         unknown = [point for point in candidates if point not in known]
-        places = np.array([self.coordinates(point) for point in known])
-        room = [np.min(np.sum((places - self.coordinates(p)) ** 2, axis=1)) for p in unknown]
-        return unknown[int(np.argmax(room))]
+        places, taken = self.places(unknown), self.places(known)
+        products = (places**2).sum(1)[:, None] - 2 * places @ taken.T + (taken**2).sum(1)
+        return unknown[int(np.argmax(products.min(axis=1).round(12)))]
 
     def _every_point(self) -> Iterable[Point]:
         return itertools.product(*(range(length) for length in self.lengths))
+
+
+def _distinct(items: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(items))

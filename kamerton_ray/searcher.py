@@ -25,6 +25,11 @@ logger = logging.getLogger(__name__)
 
 STATE_FORMAT = "kamerton_ray.NelderMeadSearcher/1"
 
+NORMAL_95 = 1.96
+"""The half-width of a normal 95 % interval, in standard errors."""
+
+_ERROR_KEYS = ("sem", "low", "high")
+
 IDLE_POLL_S = 0.9
 """Ray polls a searcher at least ten times a second while a trial is alive, and once a second when
 none is (execution/tune_controller.py, `_update_trial_queue`): polls this far apart mean none."""
@@ -54,6 +59,10 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         scale: `"linear"` or `"log"` by parameter name; see `IntegerSpace`.
         budget: Ask for at most so many configurations (`num_samples` does the same).
         patience: How many configurations in a row may pass without an improvement.
+        repeats: How often each of the last few configurations, which cannot be told apart, is
+            run again at the end; 0 never does. A result may say how sure it is under the key
+            `<metric>_sem`, the metric's standard error, or as `<metric>_low` and `<metric>_high`,
+            its 95 % interval; otherwise the search estimates it.
 
     Raises:
         InvalidInputError: An argument breaks its rule.
@@ -71,13 +80,16 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         scale: Mapping[str, Scale | str] | None = None,
         budget: int | None = None,
         patience: int | None = None,
+        repeats: int = 2,
     ) -> None:
         _check_metric_mode(metric, mode)
         super().__init__(metric=metric, mode=mode)
         self._metric: str | None = metric
         self._mode: str | None = mode
         self._points, self._rewards = _checked_points(points_to_evaluate, evaluated_rewards)
-        self._options = _checked_options(seed=seed, budget=budget, patience=patience)
+        self._options = _checked_options(
+            seed=seed, budget=budget, patience=patience, repeats=repeats
+        )
         self._scale = _checked_scale(scale or {})
         self._space = None if space is None else _tuned(space, self._scale)
         self._search: NelderMead | None = None
@@ -229,7 +241,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             search, number = self._ready(), self._live.pop(trial_id)
             if value is None:
                 self._failed[trial_id] = search.space.config(search.open[number])
-            search.tell(number, value)
+            search.tell(number, value, sem=self._standard_error(result))
         elif trial_id in self._failed and value is not None:
             self._ready().add(self._failed.pop(trial_id), value)
 
@@ -265,6 +277,15 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
     def _reading(self, result: Mapping[str, Any] | None) -> float | None:
         """The metric in a result, or None where there is no number."""
         return _number(result.get(str(self._metric))) if result else None
+
+    def _standard_error(self, result: Mapping[str, Any] | None) -> float | None:
+        """The metric's standard error, where the result gives it or a 95 % interval."""
+        if not result:
+            return None
+        sem, low, high = (_number(result.get(f"{self._metric}_{end}")) for end in _ERROR_KEYS)
+        if sem is None and low is not None and high is not None:
+            sem = (high - low) / (2 * NORMAL_95)
+        return sem
 
     # --- trials that never report back ----------------------------------------------------------
 
@@ -378,9 +399,11 @@ def _tuned(space: Mapping[str, Any], scale: Mapping[str, str]) -> IntegerSpace:
     return converted
 
 
-def _checked_options(*, seed: int, budget: int | None, patience: int | None) -> dict[str, Any]:
+def _checked_options(
+    *, seed: int, budget: int | None, patience: int | None, repeats: int
+) -> dict[str, Any]:
     """What `NelderMead` takes beside the space, checked by it before the space is known."""
-    options = {"seed": seed, "budget": budget, "patience": patience}
+    options = {"seed": seed, "budget": budget, "patience": patience, "repeats": repeats}
     NelderMead({"any": range(1)}, **options)  # type: ignore[arg-type]
     return options
 

@@ -17,11 +17,13 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kamerton_ray.errors import InvalidInputError, StateError
 from kamerton_ray.lattice import Lattice
 from kamerton_ray.quadratic import lowest_nearby
 from kamerton_ray.space import IntegerSpace, Point
+from kamerton_ray.surrogate import Surrogate, expected_improvement
 
 # The coefficients of Nelder & Mead (1965, p. 309), "A simplex method for function minimization".
 REFLECT = 1.0
@@ -32,7 +34,21 @@ SHRINK = 0.5
 INITIAL_STEP = 0.5
 """The length of a new simplex's edges, as a share of each axis."""
 
-STATE_FORMAT = "kamerton_ray.NelderMead/1"
+FINE = 256
+"""On an axis with more values than this the surrogate's best is only roughly the best."""
+
+TOLERANCE = 0.01
+"""Improvements expected to be smaller, as a share of the value, are not sought."""
+
+LOOKED_AT = 64
+"""So many of the best points the surrogate is fitted to."""
+
+MOST_FINALISTS = 3
+
+STATE_FORMAT = "kamerton_ray.NelderMead/2"
+
+
+Vector = npt.NDArray[np.float64]
 
 
 class Signal(Enum):
@@ -57,8 +73,9 @@ class Phase(Enum):
     """What the search is doing."""
 
     START = "start"
-    SIMPLEX = "simplex"
+    LEAD = "lead"
     POLISH = "polish"
+    SIMPLEX = "simplex"
 
 
 @dataclass(frozen=True)
@@ -69,11 +86,13 @@ class Suggestion:
         id: What `NelderMead.tell` wants back with the value.
         point: The lattice point.
         config: The configuration at that point.
+        repeat: Whether the point was measured before and is deliberately measured again.
     """
 
     id: int
     point: Point
     config: dict[str, Any]
+    repeat: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,12 +102,14 @@ class Best:
     Attributes:
         point: The lattice point.
         config: The configuration at that point.
-        value: The value told for it.
+        value: The value told for it; of a point measured again, the mean of the fresh values.
+        measurements: How often it was measured.
     """
 
     point: Point
     config: dict[str, Any]
     value: float
+    measurements: int = 1
 
 
 class _LackingError(Exception):
@@ -102,18 +123,29 @@ class _LackingError(Exception):
 class NelderMead:
     """Nelder-Mead on an integer lattice, driven by `ask` and `tell`.
 
-    An iteration follows Lagarias, Reeds, Wright & Wright (1998, SIAM J. Optim. 9:112, section 2)
-    with their tie-breaking. What the lattice changes:
+    * The start points come first. From the best of them the first simplex reaches to the far end
+      of the shortest axis and to half the value on the others: of two thread counts the smaller
+      range is mostly inter-op's, whose best is often 1, and what fits a machine is often half.
+    * Then the simplex stands on the best points measured. The best vertex's values halved and
+      doubled come first, a compass whose needle is a factor of two. All the moves of the others
+      (Nelder & Mead 1965; each by itself, as Lee & Wiswall 2007 do in parallel), strides of 1, 2,
+      4, ... from the best and halvings of the start's values follow while anything is expected of
+      them. A surrogate ranks them by expected improvement (Jones, Schonlau & Welch 1998).
+    * Then the best point is polished: the minimum of a quadratic fitted around it (Nelder & Mead
+      1965, appendix) and its neighbours on each axis (the compass search of Kolda, Lewis & Torczon
+      2003, SIAM Review 45:385) are measured until none is better.
+    * While patience lasts, a new simplex starts where least was measured (Luersen & Le Riche 2004,
+      "Globalized Nelder-Mead method", Computers & Structures 82:2251) and moves as Lagarias,
+      Reeds, Wright & Wright (1998, SIAM J. Optim. 9:112, section 2) say, with their tie-breaking;
+      when it has collapsed at a new best point, that is polished, and the surrogate leads again.
+      On an axis of many values a simplex on the best points closes in before the first polish.
+    * At the end the points that cannot be told apart from the best are measured again, in turn,
+      and the best by the fresh values is recommended: the lowest of many noisy values flatters.
 
-    * A move is rounded to the nearest lattice point within the bounds. A move that lands on a
-      vertex or would make the simplex flat is void, and counts as worst.
-    * A point measured before is looked up, never measured again.
-    * A simplex that can shrink no further has collapsed. Then the best point is polished: the
-      minimum of a quadratic fitted around it (Nelder & Mead 1965, appendix) and its neighbours on
-      each axis (the compass search of Kolda, Lewis & Torczon 2003, SIAM Review 45:385) are
-      measured until none is better.
-    * After that a new simplex starts where least was measured (Luersen & Le Riche 2004,
-      "Globalized Nelder-Mead method", Computers & Structures 82:2251), until a stop rule holds.
+    A move is rounded to the nearest lattice point within the bounds; one that lands on a vertex or
+    would make the simplex flat is void. A point measured before is looked up. Open points count as
+    measured at what the surrogate expects of them (the kriging believer of Ginsbourger, Le Riche &
+    Carraro 2010), so that any number may be open at once.
 
     Args:
         space: The lattice, or the dict of domains to make it of.
@@ -124,6 +156,8 @@ class NelderMead:
         budget: Stop after asking for this many points. Without it the search ends by itself.
         patience: How many points in a row may pass without an improvement before the search ends;
             3 (d + 1) for d axes by default.
+        repeats: How often each of the last few is measured again at the end; 0 never does. A
+            function without noise is found out and left alone.
 
     Raises:
         InvalidInputError: An argument breaks its rule.
@@ -146,6 +180,7 @@ class NelderMead:
         seed: int = 0,
         budget: int | None = None,
         patience: int | None = None,
+        repeats: int = 2,
     ) -> None:
         self.space = space if isinstance(space, IntegerSpace) else IntegerSpace(space)
         if mode not in ("min", "max"):
@@ -154,13 +189,14 @@ class NelderMead:
         self.seed = _count("seed", seed, least=0)
         self.budget = None if budget is None else _count("budget", budget, least=1)
         self._lattice = Lattice(self.space.axes)
-        self.patience = (
-            3 * (self._lattice.dimension + 1)
-            if patience is None
-            else _count("patience", patience, least=1)
-        )
+        usual = 3 * (self._lattice.dimension + 1)
+        self.patience = usual if patience is None else _count("patience", patience, least=1)
+        self._lead_patience = min(usual, self.patience)
+        self.repeats = _count("repeats", repeats, least=0)
         self.stopped_by: StopRule | None = None
         self._values: dict[Point, float] = {}  # in the order told; minimised; inf where it failed
+        self._noises: dict[Point, float] = {}  # standard errors, where they were told
+        self._fresh: dict[Point, list[float]] = {}  # the values of points measured again
         self._open: dict[int, Point] = {}
         self._asked = 0
         self._phase = Phase.START
@@ -168,6 +204,7 @@ class NelderMead:
         self._simplex: list[Point] = []
         self._polished: Point | None = None
         self._restarts = 0
+        self._finalists: list[Point] = []
         # Derived from the above, kept for speed.
         self._best: Point | None = None
         self._stalled = 0
@@ -180,10 +217,26 @@ class NelderMead:
         """The best point so far, or None while nothing could be measured."""
         if self._best is None:
             return None
-        value = self._values[self._best]
+        confirmed = {point: self._confirmed(point) for point in self._finalists}
+        known = {point: value for point, value in confirmed.items() if value is not None}
+        point = self._best
+        if known and len(known) == len(confirmed):
+            point = min(known, key=lambda finalist: known[finalist])
+        value = known.get(point, self._values[point])
         return Best(
-            self._best, self.space.config(self._best), value if self.mode == "min" else -value
+            point,
+            self.space.config(point),
+            value if self.mode == "min" else -value,
+            1 + len(self._fresh.get(point, ())),
         )
+
+    def _confirmed(self, point: Point) -> float | None:
+        """The mean of a finalist's fresh values; None before there is one."""
+        fresh = self._fresh.get(point, [])
+        worked = [value for value in fresh if math.isfinite(value)]
+        if not worked:
+            return math.inf if fresh else None
+        return math.fsum(value / len(worked) for value in worked)
 
     @property
     def measured(self) -> int:
@@ -206,25 +259,36 @@ class NelderMead:
         opened = self._open.values()
         for point in self._wanted:
             if point not in opened and not self._spent():
-                suggestion = Suggestion(self._asked, point, self.space.config(point))
+                repeat = point in self._values
+                suggestion = Suggestion(self._asked, point, self.space.config(point), repeat)
                 self._open[self._asked] = point
                 self._asked += 1
+                if self._phase is Phase.LEAD:
+                    self._wanted = None  # the next is chosen with this one in mind
                 return suggestion
         return Signal.WAIT if self._open else Signal.DONE
 
-    def tell(self, suggestion_id: int, value: float | None) -> None:
+    def tell(self, suggestion_id: int, value: float | None, *, sem: float | None = None) -> None:
         """Give the value measured for an open point.
 
         Args:
             suggestion_id: The id of the suggestion.
             value: What was measured. None, NaN and the infinities mean that the point failed,
                 which is worse than every number in either mode.
+            sem: The value's standard error, where it is known: how far two values must lie apart
+                to be told apart. Without it the search estimates its own.
 
         Raises:
             InvalidInputError: No point with that id is open, or the value is no number.
         """
         number = self._minimised(value)
-        self._learn(self._close(suggestion_id), number)
+        point = self._close(suggestion_id)
+        if point in self._finalists:
+            self._fresh.setdefault(point, []).append(number)
+            return
+        if sem is not None and math.isfinite(sem) and sem > 0 and point not in self._values:
+            self._noises[point] = float(sem)
+        self._learn(point, number)
 
     def release(self, suggestion_id: int) -> None:
         """Give an open point back unmeasured; where it is still needed it is asked again.
@@ -273,6 +337,7 @@ class NelderMead:
             self._note_best(point)
             self._wanted = None
             self.stopped_by = None
+            self._finalists = []
 
     def _note_best(self, point: Point) -> None:
         self._stalled += 1
@@ -287,8 +352,8 @@ class NelderMead:
     # --- the stop rules -------------------------------------------------------------------------
 
     def _stop_rule(self) -> StopRule | None:
-        # Stop if the caller's budget is spent.
-        if self._spent():
+        # Stop if the caller's budget is spent, but for what the last repeats need.
+        if self._spent() or self._is_short():
             return StopRule.BUDGET
         # Stop if nothing is left to measure.
         if self.measured >= self._lattice.size:
@@ -304,6 +369,15 @@ class NelderMead:
     def _spent(self) -> bool:
         return self.budget is not None and self._asked >= self.budget
 
+    def _is_short(self) -> bool:
+        """Whether the rest of the budget is needed to measure the last few again."""
+        if self.budget is None:
+            return False
+        if self._finalists:
+            return not self._is_exact()
+        needed = min(self.repeats * MOST_FINALISTS, self.budget // 4)
+        return 0 < self.budget - self._asked <= needed and len(self._contenders()) > 1
+
     def _is_polished(self) -> bool:
         return self._polished == self._best
 
@@ -313,28 +387,49 @@ class NelderMead:
         """Go on as far as the known values allow, and name the points that the next step needs."""
         steps = {
             Phase.START: self._start_step,
-            Phase.SIMPLEX: self._simplex_step,
+            Phase.LEAD: self._lead_step,
             Phase.POLISH: self._polish_step,
+            Phase.SIMPLEX: self._simplex_step,
         }
         taken = 0
-        while (rule := self._stop_rule()) is None:
-            try:
+        try:
+            while (rule := self._stop_rule()) is None:
                 steps[self._phase]()
-            except _LackingError as lacking:
-                return lacking.points
-            taken += 1
-            # A lattice simplex can walk in a circle over known points: that, too, is a collapse.
-            if self._phase is Phase.SIMPLEX and taken > 8 * (self._lattice.dimension + 1):
-                self._collapse()
+                taken += 1
+                # A lattice simplex can walk in a circle over known points: a collapse, too.
+                if self._phase is Phase.SIMPLEX and taken > 8 * (self._lattice.dimension + 1):
+                    self._collapse()
+            self._confirm()
+        except _LackingError as lacking:
+            return lacking.points
         self.stopped_by = None if self._open else rule
         return []
 
     def _start_step(self) -> None:
-        """Measure the start points; the first simplex stands on the best of all that is known."""
+        """Measure the start points and, from the best of them, the first simplex."""
         if not self._start and self._best is None:
             self._start = [self._lattice.middle()]
-        self._need(self._start)
-        self._begin_at(self._best or self._start[0])
+        known = self._start or [self._best or self._lattice.middle()]
+        self._need(known, ahead=self._lattice.survey(known[0]))
+        origin = min(known, key=self._at)
+        end = self._lattice.far_end(origin)
+        self._need([end], ahead=self._lattice.survey(origin))
+        self._need(self._lattice.first_steps(min(origin, end, key=self._at)))
+        self._phase = Phase.LEAD
+
+    def _lead_step(self) -> None:
+        """Measure the simplex's candidate of which most is expected, while anything is."""
+        promising = self._most_promising() if self._stalled < self._lead_patience else None
+        if promising is not None:
+            self._need([promising])
+        self._need(self._open.values())
+        simplex = self._lattice.simplex(self._ranked())
+        if self._is_polished():
+            self._restart()
+        elif max(self._lattice.lengths) > FINE and len(simplex) > self._lattice.dimension:
+            self._phase, self._simplex = Phase.SIMPLEX, simplex
+        else:
+            self._phase = Phase.POLISH
 
     def _simplex_step(self) -> None:
         """One iteration of Lagarias et al. (1998, section 2); the step numbers are theirs."""
@@ -364,16 +459,16 @@ class NelderMead:
                 self._shrink(ordered)
 
     def _polish_step(self) -> None:
-        """Measure what is likely to better the best point; where nothing is left, go elsewhere."""
+        """Measure what is likely to better the best point, until nothing near it does."""
         if self._best is not None:
             # The fit is asked while it helps: `patience` promises that fail are enough.
-            fit = self._stalled < self.patience
+            fit = self._stalled < self._lead_patience
             lengths = self._lattice.lengths
             promising = lowest_nearby(self._best, self._values, lengths) if fit else None
             around = self._lattice.neighbours(self._best)
             self._need(around if promising is None else [promising, *around])
         self._polished = self._best
-        self._restart()
+        self._phase = Phase.LEAD
 
     def _collapse(self) -> None:
         """The simplex can go no further: polish the best point, unless that has been done."""
@@ -417,10 +512,141 @@ class NelderMead:
         self._need([point])
         return self._values[point]
 
-    def _need(self, points: Iterable[Point]) -> None:
+    def _need(self, points: Iterable[Point], *, ahead: Iterable[Point] = ()) -> None:
+        """Go on if all these points have values; those `ahead` are likely to be needed next."""
         lacking = _distinct(point for point in points if point not in self._values)
         if lacking:
-            raise _LackingError(lacking)
+            raise _LackingError(
+                _distinct([*lacking, *(point for point in ahead if point not in self._values)])
+            )
+
+    # --- the surrogate: which of the simplex's candidates to measure -----------------------------
+
+    def _most_promising(self) -> Point | None:
+        """What to measure next, or None where no improvement is expected.
+
+        Half and double the best point's values come first, whatever is expected of them: step
+        times fall and rise over factors of two, and have ridges that no smooth surrogate foresees.
+        """
+        ranked = self._ranked()[:LOOKED_AT]
+        known = {*self._values, *self._open.values()}
+        octaves = [p for p in self._lattice.octaves(ranked[0]) if p not in known]
+        candidates = octaves + [p for p in self._candidates(ranked) if p not in known]
+        if not candidates:
+            return None
+        gain = self._expected_improvement(ranked, candidates)
+        if octaves:
+            return octaves[int(gain[: len(octaves)].argmax())]
+        most = int(gain.argmax())
+        return candidates[most] if gain[most] >= TOLERANCE else None
+
+    def _expected_improvement(self, ranked: list[Point], candidates: list[Point]) -> Vector:
+        """By how much each candidate is expected to be below the best; open points are believed."""
+        places, heights = self._lattice.features(ranked), self._heights(ranked)
+        noise = self._known_noise(ranked)
+        surrogate = Surrogate(places, heights, noise)
+        best = min(surrogate.predict(places)[0].min(), heights.min())
+        if opened := [point for point in self._open.values() if point not in self._values]:
+            believed = self._lattice.features(opened)
+            expected, _ = surrogate.predict(believed)
+            surrogate = Surrogate(
+                np.vstack([places, believed]), np.concatenate([heights, expected]), noise
+            )
+        return expected_improvement(
+            *surrogate.predict(self._lattice.features(candidates)), float(best)
+        )
+
+    def _ranked(self) -> list[Point]:
+        """The measured points, best first; of equals the best of all, then by their place."""
+        return sorted(
+            self._values, key=lambda point: (self._values[point], point != self._best, point)
+        )
+
+    def _candidates(self, ranked: list[Point]) -> list[Point]:
+        """What a simplex on the best points may measure next."""
+        start = self._start[0] if self._start else ranked[0]
+        return _distinct(
+            [
+                *self._moves(self._lattice.simplex(ranked)),
+                *self._lattice.strides(ranked[0]),
+                *self._lattice.halvings(ranked[0], start),
+            ]
+        )
+
+    def _moves(self, simplex: list[Point]) -> list[Point]:
+        """Where each vertex but the best reflects, expands, contracts and shrinks to."""
+        if len(simplex) <= self._lattice.dimension:
+            return []
+        vertices = self._lattice.places(simplex)
+        found = []
+        for worst in range(1, len(simplex)):
+            centroid = np.delete(vertices, worst, axis=0).mean(axis=0)
+            found += [
+                self._lattice.snap(centroid + factor * (centroid - vertices[worst]))
+                for factor in (REFLECT, EXPAND, CONTRACT, -CONTRACT)
+            ]
+            found.append(self._lattice.snap(vertices[0] + SHRINK * (vertices[worst] - vertices[0])))
+        return found
+
+    def _heights(self, points: list[Point]) -> Vector:
+        """The values on a scale on which equal ratios are equal; a failure is as high as any."""
+        numbers = np.array([self._values[point] for point in points])
+        worked = np.isfinite(numbers)
+        if not worked.any():
+            return np.zeros(len(points))
+        lowest, highest = numbers[worked].min(), numbers[worked].max()
+        numbers = np.where(worked, numbers, highest)
+        if lowest > 0 or highest < 0:
+            return np.asarray(np.sign(lowest) * np.log(np.abs(numbers)), dtype=float)
+        excess = numbers / 4 - lowest / 4  # a quarter, lest the largest numbers overflow
+        usual = float(np.median(excess)) or float(excess.max()) or 1.0
+        return np.asarray(np.log1p(excess / usual), dtype=float)
+
+    def _known_noise(self, points: list[Point]) -> float | None:
+        """The usual standard error that was told, as a share of the value."""
+        shares = [
+            self._noises[point] / abs(self._values[point])
+            for point in points
+            if point in self._noises and self._values[point] and math.isfinite(self._values[point])
+        ]
+        return float(np.median(shares)) if shares else None
+
+    # --- the last few: measured again, so that a lucky value does not win -------------------------
+
+    def _confirm(self) -> None:
+        """Measure the finalists again, in turn."""
+        if not self._finalists:
+            self._need(self._open.values())
+            contenders = self._contenders()
+            self._finalists = contenders if len(contenders) > 1 else []
+        for number in range(1, self.repeats + 1):
+            lacking = [p for p in self._finalists if len(self._fresh.get(p, ())) < number]
+            if lacking and not self._spent():
+                raise _LackingError(lacking)
+            if self._is_exact():
+                return  # nothing to average
+
+    def _is_exact(self) -> bool:
+        """Whether everything that was measured again came out the same: there is no noise."""
+        return bool(self._fresh) and all(
+            value == self._values[point]
+            for point, values in self._fresh.items()
+            for value in values
+        )
+
+    def _contenders(self) -> list[Point]:
+        """The points that cannot be told apart from the best, best first, and at most so many."""
+        ranked = [point for point in self._ranked() if math.isfinite(self._values[point])]
+        ranked = ranked[:LOOKED_AT]
+        if not self.repeats or len(ranked) < 2 or self._is_exact():  # noqa: PLR2004
+            return []
+        heights = self._heights(ranked)
+        noise = self._known_noise(ranked[:MOST_FINALISTS])
+        if noise is None:
+            noise = Surrogate(self._lattice.features(ranked), heights).noise
+        # Two values differ by the root of two times the noise of one.
+        alike = heights <= heights[0] + 2 * math.sqrt(2) * noise
+        return [p for p, like in zip(ranked, alike, strict=True) if like][:MOST_FINALISTS]
 
     # --- the state ------------------------------------------------------------------------------
 
@@ -433,6 +659,13 @@ class NelderMead:
             "seed": self.seed,
             "budget": self.budget,
             "patience": self.patience,
+            "repeats": self.repeats,
+            "fresh": [
+                [list(point), [value if math.isfinite(value) else None for value in values]]
+                for point, values in self._fresh.items()
+            ],
+            "noises": [[list(point), sem] for point, sem in self._noises.items()],
+            "finalists": [list(point) for point in self._finalists],
             "values": [
                 [list(point), value if math.isfinite(value) else None]
                 for point, value in self._values.items()
@@ -464,6 +697,7 @@ class NelderMead:
                 seed=state["seed"],
                 budget=state["budget"],
                 patience=state["patience"],
+                repeats=state["repeats"],
             )
             search._restore(state)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -475,6 +709,14 @@ class NelderMead:
             number = math.inf if value is None else float(value)
             self._values[self._checked(point)] = number if math.isfinite(number) else math.inf
         self._recount()
+        self._fresh = {
+            self._checked(point): [math.inf if value is None else float(value) for value in values]
+            for point, values in state["fresh"]
+        }
+        self._noises = {self._checked(point): float(sem) for point, sem in state["noises"]}
+        self._finalists = [self._checked(point) for point in state["finalists"]]
+        if not {*self._fresh, *self._finalists} <= set(self._values):
+            raise StateError("only a measured point can be measured again")
         self._open = {
             _count("id", number, least=0): self._checked(point) for number, point in state["open"]
         }

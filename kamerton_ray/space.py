@@ -77,6 +77,15 @@ class Axis:
     def _raw(self, value: int) -> float:
         return math.log(value) if self.scale is Scale.LOG else float(value)
 
+    def octave(self, index: int) -> float:
+        """How many times the value at `index` is twice the lowest; values must be positive."""
+        return math.log2(self.values[index] / self.values[0])
+
+    @property
+    def octaves(self) -> float:
+        """How many times the highest value is twice the lowest."""
+        return self.octave(-1)
+
     def coordinate(self, index: int) -> float:
         """The position of the value at `index` on the axis, from 0 (lowest) to 1 (highest)."""
         return self._computed(index) if self._table is None else self._table[index]

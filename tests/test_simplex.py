@@ -209,10 +209,25 @@ def test_a_move_that_would_flatten_the_simplex_is_void():
     assert next_point(search) == (10, 46)
 
 
-def test_the_first_simplex_steps_half_of_each_axis_towards_its_farther_end():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, start=[{"x": 20, "y": 80}])
-    answer(search, (20, 80), 1.0)
-    assert [search.ask().point, search.ask().point] == [(70, 80), (20, 30)]
+def test_the_first_simplex_reaches_to_the_end_of_the_shortest_axis_and_half_the_others():
+    search = NelderMead({"x": range(1, 65), "y": range(1, 17)}, start=[{"x": 64, "y": 16}])
+    answer(search, (63, 15), 1.0)
+    answer(search, (63, 0), 2.0)
+    answer(search, (31, 15), 3.0)
+
+
+def test_the_other_steps_are_taken_from_the_end_where_that_is_better():
+    search = NelderMead({"x": range(1, 65), "y": range(1, 17)}, start=[{"x": 64, "y": 16}])
+    answer(search, (63, 15), 2.0)
+    answer(search, (63, 0), 1.0)
+    answer(search, (31, 0), 3.0)
+
+
+def test_from_a_low_start_the_first_steps_go_up():
+    search = NelderMead({"x": HUNDRED, "y": range(9)}, start=[{"x": 20, "y": 2}])
+    answer(search, (20, 2), 1.0)
+    answer(search, (20, 8), 2.0)
+    answer(search, (70, 2), 3.0)
 
 
 # --- where it starts ----------------------------------------------------------------------------
@@ -235,7 +250,7 @@ def test_the_first_simplex_stands_on_the_best_start_point():
     answer(search, (10,), 5.0)
     answer(search, (20,), 4.0)
     answer(search, (30,), 6.0)
-    assert next_point(search) == (70,)
+    assert next_point(search) == (100,)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3])
@@ -366,6 +381,143 @@ def test_of_equal_values_the_first_told_is_the_best():
     assert search.best.point == (3,)
 
 
+# --- what the surrogate leads to ----------------------------------------------------------------
+
+
+def ridge(point):
+    """A step time with a ridge where intra times inter is 32, its minimum at (15, 1): 16 and 2."""
+    intra, inter = point[0] + 1, point[1] + 1
+    load = abs(math.log2(intra * inter / 32))
+    return 1.0 + 0.3 * load + 0.1 * abs(math.log2(inter / 2))
+
+
+def test_a_ridge_of_equal_products_is_found_within_ten_points():
+    counts = range(1, 65)
+    search = NelderMead(
+        {"intra_op": counts, "inter_op": counts}, start=[{"intra_op": 64, "inter_op": 64}]
+    )
+    assert (15, 1) in run(search, ridge)[:10]
+    assert search.best.config == {"intra_op": 16, "inter_op": 2}
+
+
+def test_half_and_double_the_best_values_come_before_anything_else():
+    search = NelderMead({"x": range(1, 65)}, start=[{"x": 64}])
+    answer(search, (63,), 2.0)
+    answer(search, (0,), 3.0)
+    answer(search, (31,), 1.0)
+    assert next_point(search) == (15,)
+
+
+def test_eight_points_can_be_open_from_the_start_and_all_are_used():
+    counts = range(1, 65)
+    search = NelderMead(
+        {"intra_op": counts, "inter_op": counts}, start=[{"intra_op": 64, "inter_op": 64}]
+    )
+    opened = [search.ask() for _ in range(8)]
+    assert len({trial.point for trial in opened}) == 8
+    for trial in reversed(opened):
+        search.tell(trial.id, ridge(trial.point))
+    assert search.best.value == min(ridge(trial.point) for trial in opened)
+    assert isinstance(search.ask(), Suggestion)
+
+
+# --- measuring again ----------------------------------------------------------------------------
+
+
+def noisy(objective, seed, share=0.02):
+    rng = random.Random(seed)
+    return lambda point: objective(point) * math.exp(rng.gauss(0.0, share))
+
+
+def repeats_of(search, objective):
+    """Drive a search to its end; the points that it asked for again, in order."""
+    asked = []
+    while isinstance(trial := search.ask(), Suggestion):
+        if trial.repeat:
+            asked.append(trial.point)
+        search.tell(trial.id, objective(trial.point))
+    return asked
+
+
+def plateau(point):
+    return 1.0 + 0.001 * sum(point)
+
+
+def test_points_that_noise_cannot_tell_apart_are_measured_again_in_turn():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    again = repeats_of(search, noisy(plateau, 1))
+    finalists = len(set(again))
+    assert finalists in {2, 3}
+    assert again == again[:finalists] * 2
+    assert search.best.measurements == 3
+
+
+def test_the_fresh_values_decide():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    while not (trial := search.ask()).repeat:
+        search.tell(trial.id, noisy(plateau, trial.id)(trial.point))
+    lucky, fresh = search.best, {}
+    while isinstance(trial, Suggestion):
+        fresh[trial.point] = 3.0 if trial.point == lucky.point else 2.0
+        search.tell(trial.id, fresh[trial.point])
+        trial = search.ask()
+    assert search.best.point != lucky.point
+    assert search.best.value == 2.0
+
+
+def test_a_finalist_that_fails_does_not_win():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    while not (trial := search.ask()).repeat:
+        search.tell(trial.id, noisy(plateau, trial.id)(trial.point))
+    failing = trial.point
+    while isinstance(trial, Suggestion):
+        search.tell(trial.id, None if trial.point == failing else 2.0)
+        trial = search.ask()
+    assert search.best.point != failing
+
+
+def test_nothing_is_measured_again_where_that_is_switched_off():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)}, repeats=0)
+    assert repeats_of(search, noisy(plateau, 1)) == []
+    assert search.best.measurements == 1
+
+
+def test_a_function_without_noise_is_found_out():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    again = repeats_of(search, lambda _: 1.0)
+    assert len(again) == len(set(again)) <= 3
+
+
+@pytest.mark.parametrize(("sem", "expected"), [(1e-6, 0), (0.5, 6)])
+def test_a_told_standard_error_says_what_can_be_told_apart(sem, expected):
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    again = 0
+    while isinstance(trial := search.ask(), Suggestion):
+        again += trial.repeat
+        search.tell(trial.id, noisy(bowl(4, 4), 7)(trial.point) + 1.0 + 1e-3 * again, sem=sem)
+    assert again == expected
+
+
+def test_the_last_of_a_budget_goes_to_measuring_again():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)}, budget=24)
+    assert repeats_of(search, noisy(plateau, 3, share=0.05))
+    assert search.stopped_by is StopRule.BUDGET
+
+
+def test_a_better_point_added_after_the_repeats_sets_it_going_again():
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    repeats_of(search, noisy(plateau, 1))
+    unknown = next(
+        {"x": x, "y": y}
+        for x in range(1, 17)
+        for y in range(1, 9)
+        if (x - 1, y - 1) not in search._values
+    )
+    search.add(unknown, 0.1)
+    assert search.best.config == unknown
+    assert isinstance(search.ask(), Suggestion)
+
+
 # --- the end ------------------------------------------------------------------------------------
 
 
@@ -481,7 +633,7 @@ def test_open_points_are_all_different_and_listed_by_id():
     search = NelderMead({"x": HUNDRED, "y": HUNDRED})
     search.tell(search.ask().id, 1.0)
     opened = [trial for trial in (search.ask() for _ in range(9)) if trial is not Signal.WAIT]
-    assert len({trial.point for trial in opened}) == len(opened) == 2
+    assert len({trial.point for trial in opened}) == len(opened) == 9
     assert search.open == {trial.id: trial.point for trial in opened}
 
 
@@ -566,7 +718,7 @@ def test_the_search_starts_at_the_best_added_point():
     search.add({"x": 10, "y": 20}, 1.0)
     search.add({"x": 90, "y": 90}, 2.0)
     assert search.best.point == (10, 20)
-    assert next_point(search) == (60, 20)
+    assert next_point(search) == (10, 100)
 
 
 def test_a_number_replaces_a_failure():
@@ -598,7 +750,7 @@ def test_replacing_a_failure_does_not_use_up_patience(later):
 
 
 def test_an_open_point_may_be_added_and_told_after_that():
-    search = NelderMead({"x": HUNDRED})
+    search = NelderMead({"x": HUNDRED}, repeats=0)
     trial = search.ask()
     search.add(trial.config, 2.0)
     search.tell(trial.id, 1.0)
@@ -652,6 +804,7 @@ def test_a_huge_axis_needs_few_points():
         *(("seed", value) for value in (-1, 1.5, "1", None, True)),
         *(("budget", value) for value in (0, -3, 2.5, "9", True)),
         *(("patience", value) for value in (0, -3, 2.5, "9", True)),
+        *(("repeats", value) for value in (-1, 2.5, "2", None, True)),
     ],
 )
 def test_a_bad_argument_is_named_with_what_was_received(argument, value):
@@ -772,7 +925,7 @@ def test_a_finished_search_is_restored_as_finished():
     "state", [None, [], "", 5, {}, {"format": "other/1"}, {"format": None}, [["format", 1]]]
 )
 def test_a_foreign_state_is_a_state_error_that_names_the_format(state):
-    with pytest.raises(StateError, match=r"kamerton_ray\.NelderMead/1"):
+    with pytest.raises(StateError, match=r"kamerton_ray\.NelderMead/2"):
         NelderMead.from_json(state)
 
 
