@@ -44,6 +44,13 @@ LOOKED_AT = 64
 """So many of the best points the surrogate is fitted to."""
 
 MOST_FINALISTS = 3
+"""At most so many points are measured again at the end."""
+
+MOST_REPEATS = 1000
+"""More often nothing is measured again; a larger number is a mistake."""
+
+MOST_AHEAD = 15
+"""So many points are worth measuring beside the first, before anything is known."""
 
 STATE_FORMAT = "kamerton_ray.NelderMead/2"
 
@@ -192,7 +199,7 @@ class NelderMead:
         usual = 3 * (self._lattice.dimension + 1)
         self.patience = usual if patience is None else _count("patience", patience, least=1)
         self._lead_patience = min(usual, self.patience)
-        self.repeats = _count("repeats", repeats, least=0)
+        self.repeats = _count("repeats", repeats, least=0, most=MOST_REPEATS)
         self.stopped_by: StopRule | None = None
         self._values: dict[Point, float] = {}  # in the order told; minimised; inf where it failed
         self._noises: dict[Point, float] = {}  # standard errors, where they were told
@@ -516,9 +523,8 @@ class NelderMead:
         """Go on if all these points have values; those `ahead` are likely to be needed next."""
         lacking = _distinct(point for point in points if point not in self._values)
         if lacking:
-            raise _LackingError(
-                _distinct([*lacking, *(point for point in ahead if point not in self._values)])
-            )
+            likely = [point for point in ahead if point not in self._values]
+            raise _LackingError(_distinct([*lacking, *likely[:MOST_AHEAD]]))
 
     # --- the surrogate: which of the simplex's candidates to measure -----------------------------
 
@@ -745,7 +751,10 @@ def _distinct(points: Iterable[Point]) -> list[Point]:
     return list(dict.fromkeys(points))
 
 
-def _count(name: str, value: object, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InvalidInputError(f"{name} must be an integer of at least {least}, but got {value!r}")
+def _count(name: str, value: object, *, least: int, most: float = math.inf) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        upper = "" if most == math.inf else f" and at most {most}"
+        raise InvalidInputError(
+            f"{name} must be an integer of at least {least}{upper}, but got {value!r}"
+        )
     return value
