@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import chain
 
@@ -17,6 +18,7 @@ MAX_CANDIDATES = 10_000
 """How many lattice points are looked at; the radius shrinks with the number of axes to keep it."""
 
 Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int_]
 
 
@@ -35,7 +37,8 @@ def lowest_nearby(
         lengths: The lattice's number of values on each axis.
 
     Returns:
-        The point, or None where the fit is undetermined or promises nothing below the centre.
+        The point, or None where the fit is undetermined, or promises less below the centre than
+        its own standard error.
     """
     free = [i for i, length in enumerate(lengths) if length > 1]
     terms = (len(free) + 1) * (len(free) + 2) // 2
@@ -48,21 +51,32 @@ def lowest_nearby(
         return None
     nearest = np.argsort((offsets**2).sum(axis=1), kind="stable")[: 2 * terms]
     fitted = measured[worked][nearest]
-    coefficients, _, rank, _ = np.linalg.lstsq(_terms(offsets[nearest]), fitted, rcond=None)
+    design = _terms(offsets[nearest])
+    coefficients, _, rank, _ = np.linalg.lstsq(design, fitted, rcond=None)
     if rank < terms:
         return None
     low, high = _box(middle, lengths, len(free))
     shape = tuple(int(n) for n in high - low)
     away = np.indices(shape).reshape(len(shape), -1).T + (low - middle)
-    predicted = _terms(away[:, free].astype(float)) @ coefficients
+    there = _terms(away[:, free].astype(float))
+    predicted = there @ coefficients
     inside = known[((low <= known) & (known < high)).all(axis=1)]
     predicted[np.ravel_multi_index(tuple((inside - low).T), shape)] = np.inf
     lowest = int(predicted.argmin())
-    # Less than rounding errors is no promise.
+    # Less than rounding errors is no promise, nor is less than the prediction's standard error.
     promise = values[centre] - predicted[lowest]
-    if not promise > 1e-9 * (fitted.max() - fitted.min()):
+    least = max(1e-9 * np.ptp(fitted), _standard_error(design, fitted, coefficients, there[lowest]))
+    if not promise > least:
         return None
     return tuple(int(i) for i in middle + away[lowest])
+
+
+def _standard_error(design: Matrix, fitted: Vector, coefficients: Vector, term: Vector) -> float:
+    """How far off the fit's prediction at `term` is, by how far off it is where it was measured."""
+    misfit = fitted - design @ coefficients
+    freedom = max(1, len(fitted) - len(term))
+    leverage = np.linalg.lstsq(design.T, term, rcond=None)[0]
+    return math.sqrt(misfit @ misfit / freedom) * float(np.linalg.norm(leverage))
 
 
 def _terms(offsets: Matrix) -> Matrix:

@@ -37,7 +37,7 @@ INITIAL_STEP = 0.5
 FINE = 256
 """On an axis with more values than this the surrogate's best is only roughly the best."""
 
-TOLERANCE = 0.01
+TOLERANCE = 0.002
 """Improvements expected to be smaller, as a share of the value, are not sought."""
 
 LOOKED_AT = 64
