@@ -28,7 +28,7 @@ demo: $(VENV)/.base
 	$(BIN)/python examples/mobilenet.py
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-thorough: $(VENV)/.dev
 	EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py
@@ -36,7 +36,7 @@ test-thorough: $(VENV)/.dev
 test-lowest: tests/lowest.txt pyproject.toml
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[dev]'
-	.venv-lowest/bin/python -m pytest
+	.venv-lowest/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

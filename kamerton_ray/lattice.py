@@ -108,16 +108,18 @@ class Lattice:
         return found
 
     def octaves(self, point: Point) -> list[Point]:
-        """The points with one value halved or doubled, or one halved and another doubled."""
+        """The points with one value halved and another doubled, then with one halved or doubled."""
         moved = {
             i: [self._nearest(i, v) for v in (value // 2, 2 * value)]
             for i in self.counts
             for value in [self._axes[i].values[point[i]]]
         }
-        found = [(*point[:i], t, *point[i + 1 :]) for i in self.counts for t in moved[i]]
-        for i, j in itertools.combinations(self.counts, 2):
-            for a, b in zip(moved[i], reversed(moved[j]), strict=True):
-                found.append((*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :]))
+        found = [
+            (*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :])
+            for i, j in itertools.combinations(self.counts, 2)
+            for a, b in zip(moved[i], reversed(moved[j]), strict=True)
+        ]
+        found += [(*point[:i], t, *point[i + 1 :]) for i in self.counts for t in moved[i]]
         return [p for p in _distinct(found) if p != point]
 
     def neighbours(self, point: Point) -> list[Point]:
@@ -194,15 +196,31 @@ class Lattice:
                 found.append((*point[:i], there[0], *point[i + 1 :]) if falls else step)
         return found
 
+    def trades(self, end: Point) -> list[Point]:
+        """From the low end of the shortest axis: twice its value for half the value on another.
+
+        Operations side by side share the machine, so the products that fit it are a ridge.
+        """
+        short = self._shortest()
+        if short not in self.counts or end[short] != 0:
+            return self.first_steps(end)
+        twice = self._nearest(short, 2 * self._axes[short].values[0])
+        return [(*p[:short], twice, *p[short + 1 :]) for p in self.first_steps(end)]
+
     def _shortest(self) -> int:
         """The axis with the fewest values, of equals the last."""
         return min(reversed(self.free), key=lambda axis: self.lengths[axis], default=0)
 
     def survey(self, start: Point) -> list[Point]:
-        """What to measure beside the start where more than one point can be: ends and halves."""
+        """What to measure beside the start where more than one point can be.
+
+        The end, the ridge down from it and what lies beside that; then the start's halves.
+        """
         end = self.far_end(start)
+        trades = self.trades(end)
+        beside = itertools.chain.from_iterable(zip(*map(self.octaves, trades), strict=False))
         return _distinct(
-            [end, *self.first_steps(end), *self.first_steps(start), *self.halvings(end, start)]
+            [end, *trades, *beside, *self.first_steps(start), *self.halvings(end, start)]
         )
 
     def simplex(self, points: Iterable[Point]) -> list[Point]:

@@ -131,13 +131,15 @@ class NelderMead:
     """Nelder-Mead on an integer lattice, driven by `ask` and `tell`.
 
     * The start points come first. From the best of them the first simplex reaches to the far end
-      of the shortest axis and to half the value on the others: of two thread counts the smaller
-      range is mostly inter-op's, whose best is often 1, and what fits a machine is often half.
+      of the shortest axis: of two thread counts the smaller range is mostly inter-op's, whose best
+      is often 1. If that end is better, half the value on the others is traded for twice the low
+      end, since operations side by side share the machine; if not, half the value is tried.
     * Then the simplex stands on the best points measured. The best vertex's values halved and
-      doubled come first, a compass whose needle is a factor of two. All the moves of the others
-      (Nelder & Mead 1965; each by itself, as Lee & Wiswall 2007 do in parallel), strides of 1, 2,
-      4, ... from the best and halvings of the start's values follow while anything is expected of
-      them. A surrogate ranks them by expected improvement (Jones, Schonlau & Welch 1998).
+      doubled come first, trades before single steps, a compass whose needle is a factor of two.
+      All the moves of the others (Nelder & Mead 1965; each by itself, as Lee & Wiswall 2007 do in
+      parallel), strides of 1, 2, 4, ... from the best and halvings of the start's values follow
+      while anything is expected of them. A surrogate ranks them by expected improvement (Jones,
+      Schonlau & Welch 1998).
     * Then the best point is polished: the minimum of a quadratic fitted around it (Nelder & Mead
       1965, appendix) and its neighbours on each axis (the compass search of Kolda, Lewis & Torczon
       2003, SIAM Review 45:385) are measured until none is better.
@@ -421,7 +423,10 @@ class NelderMead:
         origin = min(known, key=self._at)
         end = self._lattice.far_end(origin)
         self._need([end], ahead=self._lattice.survey(origin))
-        self._need(self._lattice.first_steps(min(origin, end, key=self._at)))
+        steps = (
+            self._lattice.trades if self._at(end) < self._at(origin) else self._lattice.first_steps
+        )
+        self._need(steps(min(origin, end, key=self._at)))
         self._phase = Phase.LEAD
 
     def _lead_step(self) -> None:

@@ -216,11 +216,18 @@ def test_the_first_simplex_reaches_to_the_end_of_the_shortest_axis_and_half_the_
     answer(search, (31, 15), 3.0)
 
 
-def test_the_other_steps_are_taken_from_the_end_where_that_is_better():
+def test_where_the_low_end_is_better_it_trades_half_the_long_axis_for_twice_the_low_end():
     search = NelderMead({"x": range(1, 65), "y": range(1, 17)}, start=[{"x": 64, "y": 16}])
     answer(search, (63, 15), 2.0)
     answer(search, (63, 0), 1.0)
-    answer(search, (31, 0), 3.0)
+    answer(search, (31, 1), 3.0)
+
+
+def test_where_a_high_end_is_better_the_other_steps_are_taken_from_it():
+    search = NelderMead({"x": HUNDRED, "y": range(9)}, start=[{"x": 20, "y": 2}])
+    answer(search, (20, 2), 2.0)
+    answer(search, (20, 8), 1.0)
+    answer(search, (70, 8), 3.0)
 
 
 def test_from_a_low_start_the_first_steps_go_up():
