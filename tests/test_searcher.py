@@ -647,6 +647,29 @@ def test_failures_do_not_hide_the_lowest_point():
     assert searcher.best.config == LOWEST
 
 
+@pytest.mark.parametrize(
+    ("sure", "repeats"),
+    [
+        (lambda loss: {"loss_sem": 1e-6}, False),
+        (lambda loss: {"loss_low": loss - 1e-6, "loss_high": loss + 1e-6}, False),
+        (lambda loss: {"loss_sem": 1.0}, True),
+        (lambda loss: {"loss_low": loss - 2.0, "loss_high": loss + 2.0}, True),
+        (lambda loss: {"loss_low": loss - 2.0, "loss_high": None}, False),
+        (lambda loss: {"other_sem": 1.0}, False),
+    ],
+    ids=["sem", "interval", "large sem", "wide interval", "half an interval", "another's"],
+)
+def test_what_a_result_says_of_its_error_decides_what_is_run_again(sure, repeats):
+    searcher, configs = make(), []
+    while (config := searcher.suggest(f"t{len(configs)}")) != FINISHED:
+        # The repeats differ a little, or the function would be known to have no noise.
+        loss = bowl(config) + 1.0 + 1e-9 * len(configs)
+        searcher.on_trial_complete(f"t{len(configs)}", {"loss": loss, **sure(loss)})
+        configs.append(config)
+    assert (len(distinct(configs)) < len(configs)) == repeats
+    assert (searcher.best.measurements > 1) == repeats
+
+
 @pytest.mark.parametrize("value", [None, float("nan"), "fast"])
 def test_a_search_whose_trials_all_fail_ends_and_says_so(value, caplog):
     searcher = make()

@@ -314,6 +314,14 @@ def test_the_fit_names_nothing_where_nothing_promises_to_be_lower():
     assert lowest_nearby((5, 5), values, (20, 20)) is None
 
 
+@pytest.mark.parametrize(("noise", "expected"), [(0.0, (7, 8)), (20.0, None)])
+def test_the_fit_names_nothing_that_promises_less_than_its_standard_error(noise, expected):
+    drawn = random.Random(3)
+    values = {p: bowl(7, 8)(p) + drawn.gauss(0, noise) for p in MEASURED} | {(6, 6): 5.0}
+    values[5, 5] += noise  # the centre stays the best
+    assert lowest_nearby((6, 6), values, (20, 20)) == expected
+
+
 @pytest.mark.parametrize(
     "points",
     [list(MEASURED)[:5], [(x, 4) for x in range(9)], [(x, x) for x in range(9)]],
