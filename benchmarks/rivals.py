@@ -4,7 +4,10 @@ A searcher is a function of a `Task`: it calls `task.measure(config)` until that
 it stops by itself. Every one measures the task's start point first, where it can be told to.
 """
 
+import contextlib
+import io
 import itertools
+import logging
 import random
 import statistics
 import time
@@ -245,6 +248,7 @@ def hyperopt_tpe(task: Task) -> None:
     """HyperOpt, tree-structured Parzen estimator."""
     import hyperopt
 
+    logging.getLogger("hyperopt").setLevel(logging.CRITICAL)  # the budget's end is no failure
     axes = task.surface.axes
     space = {
         name: hyperopt.hp.randint(name, len(values))
@@ -282,7 +286,9 @@ def bayesian_optimization(task: Task) -> None:
     found = {n: axes[n].index(task.surface.start[n]) for n in axes if n not in fixed}
     while True:
         config = {**fixed, **{name: axes[name][round(i)] for name, i in found.items()}}
-        optimizer.register(params=found, target=-task.measure(config))
+        value = task.measure(config)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints each point that it repeats
+            optimizer.register(params=found, target=-value)
         found = optimizer.suggest()
 
 

@@ -11,6 +11,7 @@ The rivals come with `pip install '.[bench]'`, those that insist on older versio
 import argparse
 import concurrent.futures
 import contextlib
+import functools
 import json
 import math
 import statistics
@@ -55,6 +56,7 @@ class Run:
         return next((i + 1 for i, r in enumerate(self.regrets) if r <= within), NEVER)
 
 
+@functools.cache  # a surface looks for its optimum once
 def surfaces(knobs: int, count: int) -> list[Surface]:
     """The surfaces with so many knobs."""
     found = parametric(count, knobs)
@@ -111,6 +113,52 @@ def table(runs: Iterable[Run], title: str) -> None:
         )
 
 
+def picture(runs: Iterable[Run], path: Path) -> None:
+    """Draw each searcher's mean true regret against the trials, this project's in front."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
+
+    by: dict[str, list[list[float]]] = {}
+    for run in runs:
+        by.setdefault(run.searcher, []).append(run.regrets)
+    ends = []
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for name, regrets in by.items():
+        mean = np.mean(regrets, axis=0)
+        ours = name == "kamerton_ray"
+        style = {"color": "#0b6e99", "lw": 3, "zorder": 3} if ours else {"color": "0.6", "lw": 1.2}
+        axes.plot(range(1, BUDGET + 1), mean, **style)
+        ends.append((math.log(mean[-1]), name, style["color"]))
+    axes.set(xlabel="trials", ylabel="slower than the optimum (mean)", xlim=(1, BUDGET))
+    axes.set(yscale="log", xticks=[1, *range(5, BUDGET + 1, 5)])
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.spines[["top", "right"]].set_visible(False)
+    low, high = map(math.log, axes.get_ylim())
+    for at, (_, name, color) in zip(
+        _spread(sorted(ends), (high - low) / 22), sorted(ends), strict=True
+    ):
+        axes.annotate(
+            name,
+            (BUDGET, math.exp(at)),
+            (6, 0),
+            textcoords="offset points",
+            va="center",
+            color="0.3" if color == "0.6" else color,
+            weight="normal" if color == "0.6" else "bold",
+            annotation_clip=False,
+        )
+    figure.savefig(path, dpi=150)
+
+
+def _spread(ends: list[tuple[float, str, str]], gap: float) -> list[float]:
+    """The labels' places, from the lowest up, none nearer than `gap` to the one below."""
+    places: list[float] = []
+    for end, *_ in ends:
+        places.append(max(end, places[-1] + gap) if places else end)
+    return places
+
+
 def _count(trials: list[float], quantile: float) -> str:
     found = float(np.quantile(trials, quantile, method="inverted_cdf"))
     return "never" if found == NEVER else f"{found:.0f}"
@@ -160,16 +208,20 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
     parser.add_argument("--knobs", type=int, nargs="+", default=[2], choices=(2, 3, 4))
     parser.add_argument("--noise", type=float, nargs="+", default=[0.02])
-    parser.add_argument("--only", nargs="+", help="these searchers alone")
+    parser.add_argument("--only", nargs="*", help="these searchers alone")
     parser.add_argument("--families", action="store_true", help="a table for each family, too")
     parser.add_argument("--waves", action="store_true", help="trials side by side instead")
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--json", type=Path, help="write every search to this file")
+    parser.add_argument(
+        "--also", type=Path, nargs="+", default=[], help="show the searches in these files, too"
+    )
+    parser.add_argument("--png", type=Path, help="draw the mean regret after each trial")
     args = parser.parse_args()
     if args.waves:
         waves(args)
         return
-    names = args.only or installed()
+    names = installed() if args.only is None else args.only
     jobs = [
         (name, knobs, args.surfaces, args.held_out, noise, args.seeds, 1)
         for name in names
@@ -178,6 +230,7 @@ def main() -> None:
     ]
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         runs = [run for found in pool.map(_searches, jobs) for run in found]
+    runs += [Run(**run) for path in args.also for run in json.loads(path.read_text("utf-8"))]
     for knobs in args.knobs:
         for noise in args.noise:
             chosen = [r for r in runs if r.knobs == knobs and r.noise == noise]
@@ -185,6 +238,8 @@ def main() -> None:
             if args.families:
                 for family in dict.fromkeys(r.family for r in chosen):
                     table([r for r in chosen if r.family == family], f"  {family}")
+    if args.png:
+        picture([r for r in runs if (r.knobs, r.noise) == (args.knobs[0], args.noise[0])], args.png)
     if args.json:
         args.json.write_text(json.dumps([vars(run) for run in runs]), encoding="utf-8")
 

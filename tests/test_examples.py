@@ -79,6 +79,23 @@ def test_the_readme_snippet_runs(number, tmp_path):
         assert re.search(r"\{.x.: 5, .y.: 7\} \d+ CONVERGED", output)
 
 
+def test_the_search_benchmark_compares_and_keeps_what_it_ran(tmp_path):
+    script, kept = str(ROOT / "benchmarks" / "search.py"), tmp_path / "runs.json"
+    few = ("--surfaces", "3", "--seeds", "1", "--held-out")
+    rivals = ("--only", "random", "Kamerton", "--json", str(kept))
+    run(script, *few, *rivals, cwd=tmp_path)
+    output = run(script, *few, "--only", "kamerton_ray", "--also", str(kept), cwd=tmp_path)
+    rows = re.findall(r"^(kamerton_ray|random|Kamerton) .* (\d+)% .*$", output, re.MULTILINE)
+    assert [name for name, _ in rows] == ["kamerton_ray", "random", "Kamerton"]
+
+
+def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
+    script = str(ROOT / "benchmarks" / "ablation.py")
+    output = run(script, "--surfaces", "1", "--seeds", "1", cwd=tmp_path)
+    rows = re.findall(r"^(?:the whole search|no .*?) {2,}.*%.*$", output, re.MULTILINE)
+    assert len(rows) == len(set(rows)) == 7
+
+
 def test_the_readme_shows_the_commands():
     readme = (ROOT / "README.md").read_text()
     assert "make demo" in readme

@@ -650,12 +650,12 @@ def test_failures_do_not_hide_the_lowest_point():
 @pytest.mark.parametrize(
     ("sure", "repeats"),
     [
-        (lambda loss: {"loss_sem": 1e-6}, False),
+        (lambda _: {"loss_sem": 1e-6}, False),
         (lambda loss: {"loss_low": loss - 1e-6, "loss_high": loss + 1e-6}, False),
-        (lambda loss: {"loss_sem": 1.0}, True),
+        (lambda _: {"loss_sem": 1.0}, True),
         (lambda loss: {"loss_low": loss - 2.0, "loss_high": loss + 2.0}, True),
         (lambda loss: {"loss_low": loss - 2.0, "loss_high": None}, False),
-        (lambda loss: {"other_sem": 1.0}, False),
+        (lambda _: {"other_sem": 1.0}, False),
     ],
     ids=["sem", "interval", "large sem", "wide interval", "half an interval", "another's"],
 )

@@ -1,0 +1,66 @@
+"""What each part of the search is worth: the same searches with one part after another left out.
+
+Runs on the surfaces to design with, two knobs and 2 % noise; see search.py for the columns.
+"""
+
+import argparse
+import concurrent.futures
+import contextlib
+import dataclasses
+from unittest import mock
+
+from search import Run, search, surfaces, table
+
+from kamerton_ray import simplex
+from kamerton_ray.lattice import Lattice
+from kamerton_ray.simplex import NelderMead
+
+WHOLE = "the whole search"
+
+
+def _simplex_alone(self: NelderMead) -> None:
+    """From the first simplex on only what Nelder and Mead wrote, polish and restarts."""
+    points = self._lattice.simplex(self._ranked())
+    if self._is_polished() or len(points) <= self._lattice.dimension:
+        self._restart()
+    else:
+        self._phase, self._simplex = simplex.Phase.SIMPLEX, points
+
+
+WITHOUT = {
+    WHOLE: contextlib.nullcontext,
+    "no trades": lambda: mock.patch.object(Lattice, "trades", Lattice.first_steps),
+    "no halves and doubles": lambda: mock.patch.object(Lattice, "octaves", return_value=[]),
+    "no surrogate": lambda: mock.patch.object(NelderMead, "_lead_step", _simplex_alone),
+    "no quadratic": lambda: mock.patch.object(simplex, "lowest_nearby", return_value=None),
+    "no neighbours": lambda: mock.patch.object(Lattice, "neighbours", return_value=[]),
+    "no repeats": lambda: mock.patch.object(NelderMead, "_confirm", return_value=None),
+}
+
+
+def _searches(job: tuple[str, int, int]) -> list[Run]:
+    name, count, seeds = job
+    with WITHOUT[name]():
+        runs = [
+            search("kamerton_ray", surface, 0.02, seed, 1)
+            for surface in surfaces(2, count)
+            if not surface.held_out
+            for seed in range(seeds)
+        ]
+    return [dataclasses.replace(run, searcher=name) for run in runs]
+
+
+def main() -> None:
+    """Search and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--surfaces", type=int, default=60, help="parametric ones (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
+    args = parser.parse_args()
+    jobs = [(name, args.surfaces, args.seeds) for name in WITHOUT]
+    with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
+        table([run for found in pool.map(_searches, jobs) for run in found], "2 knobs, 2% noise")
+
+
+if __name__ == "__main__":
+    main()
