@@ -10,10 +10,12 @@ from kamerton_ray.benchmark import benchmark
 from kamerton_ray.errors import (
     InvalidInputError,
     KamertonError,
+    LoopError,
     RuntimeStartedError,
     StateError,
     UndefinedSearchError,
 )
+from kamerton_ray.loop import Vertex, kamerton
 from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
 from kamerton_ray.space import Axis, IntegerSpace, Scale
 from kamerton_ray.threads import (
@@ -37,6 +39,7 @@ __all__ = [
     "IntegerSpace",
     "InvalidInputError",
     "KamertonError",
+    "LoopError",
     "NelderMead",
     "NelderMeadSearcher",
     "RuntimeStartedError",
@@ -48,7 +51,9 @@ __all__ = [
     "Threading",
     "UndefinedSearchError",
     "UsableCpus",
+    "Vertex",
     "benchmark",
+    "kamerton",
     "set_threading",
     "thread_space",
     "usable_cpus",

@@ -19,3 +19,7 @@ class StateError(KamertonError, ValueError):
 
 class RuntimeStartedError(KamertonError, RuntimeError):
     """TensorFlow's runtime has already started, so its thread counts cannot change."""
+
+
+class LoopError(KamertonError, RuntimeError):
+    """Kamerton's loop cannot run where it stands, or none of its attempts worked."""

@@ -2,11 +2,13 @@
 
 `Server` is the handle on a `kamerton_ray.worker` process and `Child` on one attempt in it. Such a
 child costs a tenth of a second where a new process that imports TensorFlow costs six to ten.
+`Keeper` and `Attempt` are what these have in common with those of Kamerton's loop.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import pickle
@@ -20,13 +22,13 @@ from collections.abc import Mapping
 from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cloudpickle
 
 from kamerton_ray.errors import KamertonError
+from kamerton_ray.forker import PACKET
 from kamerton_ray.threads import Threading
-from kamerton_ray.worker import PACKET
 
 OUTPUT_LIMIT = 64 << 20
 """A child that prints more bytes than this is stopped: reading them disturbs the timing."""
@@ -53,6 +55,8 @@ class Outcome(Enum):
     OK = "measured"
     BUILD_RAISED = "build raised an exception"
     STEP_RAISED = "step raised an exception"
+    BODY_RAISED = "the loop's body raised an exception"
+    NO_NUMBER = "the last line that the loop's body prints must be a number"
     WRONG_RETURN = "build must return a callable without arguments"
     EXITED = "the process exited"
     SIGNALLED = "the process was ended by a signal"
@@ -62,6 +66,13 @@ class Outcome(Enum):
     TOO_FAST = "a step is too short to be timed"
     MALFORMED = "the process sent something that is no result"
     SERVER_LOST = "the process that forks the attempts ended"
+
+
+_RAISED = {
+    "build": Outcome.BUILD_RAISED,
+    "step": Outcome.STEP_RAISED,
+    "body": Outcome.BODY_RAISED,
+}
 
 
 class AttemptError(KamertonError):
@@ -79,7 +90,134 @@ class AttemptError(KamertonError):
         super().__init__("\n".join(part for part in (outcome.value, self.detail, said) if part))
 
 
-class Server:
+class Forked(NamedTuple):
+    """A forked child: its id, its connection, its standard output and error."""
+
+    pid: int
+    connection: Connection
+    outputs: tuple[int, int]
+
+
+class Process(Protocol):
+    """What `Keeper` needs of the process that forks: a `subprocess.Popen`, say."""
+
+    pid: int
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; its exit code, or minus the signal."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+class Keeper:
+    """The handle on a process that forks attempts on request, reaps them and says how they ended.
+
+    Args:
+        process: The process.
+        control: Our end of the control socket of its `Forker`.
+    """
+
+    def __init__(self, process: Process, control: socket.socket) -> None:
+        self.control = control
+        self._process = process
+        self._ended: dict[int, dict[str, Any]] = {}
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    def forked(self, request: Mapping[str, Any]) -> Forked:
+        """Have a child forked, which gets to know `request`.
+
+        Raises:
+            AttemptError: The process was lost.
+        """
+        ours, theirs = socket.socketpair()
+        out, their_out = os.pipe()
+        err, their_err = os.pipe()
+        try:
+            packet = json.dumps(request).encode()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self.control, [packet], [theirs.fileno(), their_out, their_err])
+            while "forked" not in (notice := self.notice(START_TIMEOUT_S)):
+                self._note(notice)
+        except BaseException:
+            ours.close()
+            os.close(out)
+            os.close(err)
+            raise
+        finally:
+            theirs.close()
+            os.close(their_out)
+            os.close(their_err)
+        return Forked(notice["forked"], Connection(ours.detach()), (out, err))
+
+    def kill(self, pid: int) -> None:
+        """End a child and all of its process group."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.control.send(json.dumps({"kill": pid}).encode())
+
+    def ended(self, pid: int, timeout: float) -> dict[str, Any] | None:
+        """How a child ended, or None if it has not within `timeout` seconds.
+
+        Raises:
+            AttemptError: The process was lost, and its children with it.
+        """
+        deadline = time.monotonic() + timeout
+        while pid not in self._ended:
+            left = deadline - time.monotonic()
+            if not wait([self.control], max(left, 0)):
+                return None
+            self._note(self.notice(0))
+        return self._ended[pid]
+
+    def forget(self, pid: int) -> None:
+        """Keep no more of a child that has ended."""
+        self._ended.pop(pid, None)
+
+    def notice(self, timeout: float) -> dict[str, Any]:
+        """The process's next message.
+
+        Raises:
+            AttemptError: It is lost, or has sent none within `timeout` seconds.
+        """
+        if not wait([self.control], timeout):
+            raise AttemptError(Outcome.TIMEOUT, f"no answer in {timeout:g} s", self.log())
+        try:
+            packet = self.control.recv(PACKET)
+        except ConnectionResetError:
+            packet = b""
+        if not packet:
+            raise AttemptError(Outcome.SERVER_LOST, self._how_ended(), self.log())
+        message: dict[str, Any] = json.loads(packet)
+        return message
+
+    def log(self) -> str:
+        """The last lines that the process itself printed, where they are kept."""
+        return ""
+
+    def close(self) -> None:
+        """End the process and all its children, and wait until they are gone."""
+        self.control.close()  # the process takes that as the order to end
+        try:
+            self._process.wait(KILL_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait(KILL_TIMEOUT_S)
+
+    def _note(self, notice: dict[str, Any]) -> None:
+        self._ended[notice["exited"]] = notice
+
+    def _how_ended(self) -> str:
+        try:
+            return _how(self._process.wait(KILL_TIMEOUT_S))
+        except subprocess.TimeoutExpired:
+            return "it closed its connection"
+
+
+class Server(Keeper):
     """A clean process that has imported TensorFlow and `build`, and forks attempts on request.
 
     Args:
@@ -109,12 +247,11 @@ class Server:
         cwd: str | None = None,
     ) -> None:
         self.preload = preload
-        self._ended: dict[int, dict[str, Any]] = {}
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         path = [entry or str(Path.cwd()) for entry in sys.path]
         with theirs:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-c", _BOOT, str(theirs.fileno()), json.dumps(path)],
                 stdin=subprocess.PIPE,
                 stdout=self._log,
@@ -124,19 +261,16 @@ class Server:
                 cwd=cwd,
                 start_new_session=True,  # Ctrl-C is for whoever started us
             )
+        super().__init__(process, ours)
         try:
             setup = {"build": build, "preload": preload, "tensorflow": tensorflow}
-            self._give(pickle.dumps(setup))
+            with contextlib.suppress(BrokenPipeError), process.stdin or io.BytesIO() as stdin:
+                stdin.write(pickle.dumps(setup))
             first = self._first_notice()
         except BaseException:
             self.close()
             raise
         self.runtime_started: bool = first["runtime_started"]
-
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        return self._process.pid
 
     def fork(self, threads: Threading, config: object = None, *, timeout: float) -> Child:
         """Start an attempt.
@@ -149,76 +283,19 @@ class Server:
         Raises:
             AttemptError: The server was lost.
         """
-        ours, theirs = socket.socketpair()
-        out, their_out = os.pipe()
-        err, their_err = os.pipe()
-        try:
-            request = json.dumps({"fork": list(threads)}).encode()
-            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                socket.send_fds(self.control, [request], [theirs.fileno(), their_out, their_err])
-            while "forked" not in (notice := self.notice(START_TIMEOUT_S)):
-                self._note(notice)
-        except BaseException:
-            ours.close()
-            os.close(out)
-            os.close(err)
-            raise
-        finally:
-            theirs.close()
-            os.close(their_out)
-            os.close(their_err)
-        child = Child(self, notice["forked"], Connection(ours.detach()), (out, err), timeout)
+        child = Child(self, self.forked({"threads": list(threads)}), timeout)
         child.give(cloudpickle.dumps(config))
         return child
 
-    def kill(self, pid: int) -> None:
-        """End a child and all of its process group."""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self.control.send(json.dumps({"kill": pid}).encode())
-
-    def ended(self, pid: int, timeout: float) -> dict[str, Any] | None:
-        """How a child ended, or None if it has not within `timeout` seconds.
-
-        Raises:
-            AttemptError: The server was lost, and its children with it.
-        """
-        deadline = time.monotonic() + timeout
-        while pid not in self._ended:
-            left = deadline - time.monotonic()
-            if not wait([self.control], max(left, 0)):
-                return None
-            self._note(self.notice(0))
-        return self._ended[pid]
-
-    def forget(self, pid: int) -> None:
-        """Keep no more of a child that has ended."""
-        self._ended.pop(pid, None)
-
-    def notice(self, timeout: float) -> dict[str, Any]:
-        """The server's next message.
-
-        Raises:
-            AttemptError: It is lost, or has sent none within `timeout` seconds.
-        """
-        if not wait([self.control], timeout):
-            raise AttemptError(Outcome.TIMEOUT, f"no answer in {timeout:g} s", self._log_tail())
-        try:
-            packet = self.control.recv(PACKET)
-        except ConnectionResetError:
-            packet = b""
-        if not packet:
-            raise AttemptError(Outcome.SERVER_LOST, self._how_ended(), self._log_tail())
-        message: dict[str, Any] = json.loads(packet)
-        return message
+    def log(self) -> str:
+        """The last lines that the process itself printed."""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - TAIL))
+        return self._log.read().decode(errors="replace")
 
     def close(self) -> None:
         """End the process and all its children, and wait until they are gone."""
-        self.control.close()  # the process takes that as the order to end
-        try:
-            self._process.wait(KILL_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(KILL_TIMEOUT_S)
+        super().close()
         self._log.close()
 
     def _first_notice(self) -> dict[str, Any]:
@@ -227,98 +304,41 @@ class Server:
             raise AttemptError(Outcome.BUILD_RAISED, "on import:\n" + notice["error"])
         return notice
 
-    def _give(self, payload: bytes) -> None:
-        if self._process.stdin is not None:
-            with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:
-                stdin.write(payload)
 
-    def _note(self, notice: dict[str, Any]) -> None:
-        self._ended[notice["exited"]] = notice
-
-    def _how_ended(self) -> str:
-        try:
-            return _how(self._process.wait(KILL_TIMEOUT_S))
-        except subprocess.TimeoutExpired:
-            return "it closed its connection"
-
-    def _log_tail(self) -> str:
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - TAIL))
-        return self._log.read().decode(errors="replace")
+AnAttempt = TypeVar("AnAttempt", bound="Attempt")
 
 
-class Child:
-    """One attempt: a process that builds a step and runs blocks of it on request.
+class Attempt:
+    """One attempt: a forked process that answers over its connection, and whose outputs are read.
 
     Attributes:
         pid: Its id, which is that of its process group, too.
         error: How it failed, or None.
-        machine: The CPU model, usable CPUs, TensorFlow version and whether oneDNN is on.
-        faults: How many page faults its steps have caused so far.
-        cpu_s: How many CPU seconds they have taken so far.
         strays: How many processes it left behind in other groups; they were killed.
     """
 
-    def __init__(
-        self,
-        server: Server,
-        pid: int,
-        connection: Connection,
-        outputs: tuple[int, int],
-        timeout: float,
-    ) -> None:
-        self.pid = pid
+    def __init__(self, keeper: Keeper, forked: Forked, timeout: float) -> None:
+        self.pid, self._connection, outputs = forked
         self.error: AttemptError | None = None
-        self.machine: dict[str, Any] = {}
-        self.faults = 0
-        self.cpu_s = 0.0
         self.strays = 0
-        self._server = server
-        self._connection = connection
+        self._keeper = keeper
         self._tails = dict.fromkeys(outputs, b"")
-        self._stderr = outputs[1]
+        self._stdout, self._stderr = outputs
         self._open = set(outputs)
         self._printed = 0
         self._timeout = timeout
         self._oom_kills = _oom_kills()
 
-    def __enter__(self) -> Child:  # noqa: PYI034 - typing.Self is of Python 3.11
+    def __enter__(self: AnAttempt) -> AnAttempt:  # noqa: PYI019 - Self is of Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def build(self) -> None:
-        """Wait until the step is built.
-
-        Raises:
-            AttemptError: It was not, or not in time.
-        """
-        imports = 0 if self._server.preload else START_TIMEOUT_S
-        self.machine = self._answer(self._timeout + imports).get("machine", {})
-
-    def run(self, steps: int) -> list[float]:
-        """Run steps one after the other.
-
-        Returns:
-            The seconds of each step; in a long block, of runs of several steps, per step.
-
-        Raises:
-            AttemptError: A step failed, or they took too long.
-        """
-        self.give(json.dumps({"steps": steps}).encode())
-        answer = self._answer(self._timeout)
-        seconds, faults, cpu_s = (answer.get(key) for key in ("seconds", "faults", "cpu_s"))
-        if (
-            not isinstance(seconds, list)
-            or not all(isinstance(s, float) for s in seconds)
-            or not isinstance(faults, int)
-            or not isinstance(cpu_s, float)
-        ):
-            raise self._error(Outcome.MALFORMED, repr(answer)[:TAIL])
-        self.faults += faults
-        self.cpu_s += cpu_s
-        return seconds
+    @property
+    def printed(self) -> str:
+        """The end of what it has printed to its standard output."""
+        return self._tails[self._stdout].decode(errors="replace")
 
     def give(self, message: bytes) -> None:
         """Send it a message."""
@@ -329,32 +349,36 @@ class Child:
     def close(self) -> None:
         """End the process with all it started, and wait until it is gone."""
         with contextlib.suppress(AttemptError):  # gone with the server
-            self._server.kill(self.pid)
-            notice = self._server.ended(self.pid, KILL_TIMEOUT_S)
+            self._keeper.kill(self.pid)
+            notice = self._keeper.ended(self.pid, KILL_TIMEOUT_S)
             self.strays = notice["strays"] if notice else 0
-        self._server.forget(self.pid)
+        self._keeper.forget(self.pid)
         self._connection.close()
         for fd in self._tails:
             os.close(fd)
 
-    def _answer(self, timeout: float) -> dict[str, Any]:
-        """The child's next message, while its outputs are read and its end is watched for."""
+    def answer(self, timeout: float) -> dict[str, Any]:
+        """Its next message, while its outputs are read and its end is watched for.
+
+        Raises:
+            AttemptError: It sent none in time, or one that says that it failed.
+        """
         deadline = time.monotonic() + timeout
         while True:
             left = max(deadline - time.monotonic(), 0)
-            ready = wait([self._connection, self._server.control, *self._open], left)
+            ready = wait([self._connection, self._keeper.control, *self._open], left)
             self._drain()
             if self._connection in ready:
                 return self._received()
-            if self._server.control in ready and self._server.ended(self.pid, 0):
+            if self._keeper.control in ready and self._keeper.ended(self.pid, 0):
                 # Its last message may have come between the two looks.
                 if self._connection.poll():
                     return self._received()
                 raise self._end()
             if self._printed > OUTPUT_LIMIT:
-                raise self._error(Outcome.OUTPUT_FLOOD, f"more than {OUTPUT_LIMIT} bytes")
+                raise self.failed(Outcome.OUTPUT_FLOOD, f"more than {OUTPUT_LIMIT} bytes")
             if not ready or left == 0:
-                raise self._error(Outcome.TIMEOUT, f"of {timeout:g} s")
+                raise self.failed(Outcome.TIMEOUT, f"of {timeout:g} s")
 
     def _received(self) -> dict[str, Any]:
         try:
@@ -362,29 +386,28 @@ class Child:
         except (EOFError, ConnectionResetError):
             raise self._end() from None
         except (OSError, ValueError) as error:
-            raise self._error(Outcome.MALFORMED, repr(error)) from None
+            raise self.failed(Outcome.MALFORMED, repr(error)) from None
         if not isinstance(message, dict):
-            raise self._error(Outcome.MALFORMED, repr(message)[:TAIL])
+            raise self.failed(Outcome.MALFORMED, repr(message)[:TAIL])
         if "raised" in message:
-            outcome = Outcome.BUILD_RAISED if message["raised"] == "build" else Outcome.STEP_RAISED
-            if message["memory"]:
-                outcome = Outcome.OUT_OF_MEMORY
-            raise self._error(outcome, message["traceback"])
+            outcome = Outcome.OUT_OF_MEMORY if message["memory"] else _RAISED[message["raised"]]
+            raise self.failed(outcome, message["traceback"])
         if "wrong_return" in message:
-            raise self._error(Outcome.WRONG_RETURN, f"but it returned {message['wrong_return']}")
+            raise self.failed(Outcome.WRONG_RETURN, f"but it returned {message['wrong_return']}")
         return message
 
     def _end(self) -> AttemptError:
         """How a child ended that sent no answer."""
-        notice = self._server.ended(self.pid, KILL_TIMEOUT_S)
+        notice = self._keeper.ended(self.pid, KILL_TIMEOUT_S)
         if notice is None:
-            return self._error(Outcome.MALFORMED, "it closed its connection")
+            return self.failed(Outcome.MALFORMED, "it closed its connection")
         code = notice["code"]
         if code == -signal.SIGKILL and _oom_kills() > self._oom_kills:
-            return self._error(Outcome.OUT_OF_MEMORY, "the kernel killed it")
-        return self._error(Outcome.SIGNALLED if code < 0 else Outcome.EXITED, _how(code))
+            return self.failed(Outcome.OUT_OF_MEMORY, "the kernel killed it")
+        return self.failed(Outcome.SIGNALLED if code < 0 else Outcome.EXITED, _how(code))
 
-    def _error(self, outcome: Outcome, detail: str) -> AttemptError:
+    def failed(self, outcome: Outcome, detail: str) -> AttemptError:
+        """The error that says how it failed, which is kept."""
         self._drain()
         stderr = self._tails[self._stderr].decode(errors="replace")
         self.error = AttemptError(outcome, detail, stderr)
@@ -398,6 +421,54 @@ class Child:
                 self._open.remove(fd)
             self._printed += len(chunk)
             self._tails[fd] = (self._tails[fd] + chunk)[-TAIL:]
+
+
+class Child(Attempt):
+    """An attempt that builds a step and runs blocks of it on request.
+
+    Attributes:
+        machine: The CPU model, usable CPUs, TensorFlow version and whether oneDNN is on.
+        faults: How many page faults its steps have caused so far.
+        cpu_s: How many CPU seconds they have taken so far.
+    """
+
+    def __init__(self, server: Server, forked: Forked, timeout: float) -> None:
+        super().__init__(server, forked, timeout)
+        self.machine: dict[str, Any] = {}
+        self.faults = 0
+        self.cpu_s = 0.0
+        self._imports_s = 0.0 if server.preload else START_TIMEOUT_S
+
+    def build(self) -> None:
+        """Wait until the step is built.
+
+        Raises:
+            AttemptError: It was not, or not in time.
+        """
+        self.machine = self.answer(self._timeout + self._imports_s).get("machine", {})
+
+    def run(self, steps: int) -> list[float]:
+        """Run steps one after the other.
+
+        Returns:
+            The seconds of each step; in a long block, of runs of several steps, per step.
+
+        Raises:
+            AttemptError: A step failed, or they took too long.
+        """
+        self.give(json.dumps({"steps": steps}).encode())
+        answer = self.answer(self._timeout)
+        seconds, faults, cpu_s = (answer.get(key) for key in ("seconds", "faults", "cpu_s"))
+        if (
+            not isinstance(seconds, list)
+            or not all(isinstance(s, float) for s in seconds)
+            or not isinstance(faults, int)
+            or not isinstance(cpu_s, float)
+        ):
+            raise self.failed(Outcome.MALFORMED, repr(answer)[:TAIL])
+        self.faults += faults
+        self.cpu_s += cpu_s
+        return seconds
 
 
 def _how(code: int) -> str:

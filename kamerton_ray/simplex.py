@@ -231,13 +231,11 @@ class NelderMead:
         point = self._best
         if known and len(known) == len(confirmed):
             point = min(known, key=lambda finalist: known[finalist])
-        value = known.get(point, self._values[point])
-        return Best(
-            point,
-            self.space.config(point),
-            value if self.mode == "min" else -value,
-            1 + len(self._fresh.get(point, ())),
-        )
+        return self._described(point, known.get(point, self._values[point]))
+
+    def _described(self, point: Point, value: float) -> Best:
+        said = value if self.mode == "min" else -value
+        return Best(point, self.space.config(point), said, 1 + len(self._fresh.get(point, ())))
 
     def _confirmed(self, point: Point) -> float | None:
         """The mean of a finalist's fresh values; None before there is one."""
@@ -246,6 +244,13 @@ class NelderMead:
         if not worked:
             return math.inf if fresh else None
         return math.fsum(value / len(worked) for value in worked)
+
+    @property
+    def simplex(self) -> tuple[Best, ...]:
+        """The best points measured that do not lie flat, best first: where the search stands."""
+        worked = [point for point in self._ranked() if math.isfinite(self._values[point])]
+        vertices = self._lattice.simplex(worked)
+        return tuple(self._described(point, self._values[point]) for point in vertices)
 
     @property
     def measured(self) -> int:

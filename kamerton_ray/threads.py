@@ -110,6 +110,14 @@ def set_threading(config: Threading | Mapping[str, Any] | Sequence[int]) -> Thre
     return threading
 
 
+def runtime_started() -> bool:
+    """Whether TensorFlow's runtime runs in this process: its threads do not survive a fork."""
+    context = sys.modules.get("tensorflow.python.eager.context")
+    # Asking for the context itself would create it.
+    current = getattr(context, "_context", None)
+    return getattr(current, "_context_handle", None) is not None
+
+
 @dataclass(frozen=True)
 class CpuLimit:
     """One source's word on how many CPUs this process may use.

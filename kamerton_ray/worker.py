@@ -11,7 +11,6 @@ and two pipes of its own, so nothing that it prints can be taken for a result.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import inspect
 import itertools
 import json
@@ -19,8 +18,6 @@ import os
 import pickle
 import platform
 import resource
-import select
-import signal
 import socket
 import sys
 import time
@@ -30,34 +27,29 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kamerton_ray.threads import Threading, set_threading, usable_cpus
+from kamerton_ray.forker import PACKET, ForkedChild, Forker, send
+from kamerton_ray.threads import Threading, runtime_started, set_threading, usable_cpus
 
 Step = Callable[[], object]
 
-PACKET = 1 << 16
-"""The largest request or notice, in bytes."""
-
 MAX_TICKS = 2000
 """No block reports more step times than this; of a longer one every n-th is a sum of n steps."""
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(control_fd: int) -> None:
     """Load what `build` needs, then fork children on request until the other end closes."""
     control = socket.socket(fileno=control_fd)
     setup = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the process that started us
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that a child's orphans are found
     loader = _Loader(setup)
     try:
         if setup["preload"]:
             loader.load()
     except BaseException:  # noqa: BLE001 - whatever the user's module raises on import
-        _send(control, {"error": traceback.format_exc()[-PACKET // 4 :]})
+        send(control, {"error": traceback.format_exc()[-PACKET // 4 :]})
         return
-    _send(control, {"runtime_started": loader.runtime_started()})
-    _Forker(control, loader).serve()
+    send(control, {"runtime_started": runtime_started()})
+    if (child := Forker(control).serve()) is not None:
+        _run_child(child, loader)
 
 
 class _Loader:
@@ -77,110 +69,12 @@ class _Loader:
             self._build = pickle.loads(self._pickled)  # noqa: S301 - from our own parent
         return self._build
 
-    def runtime_started(self) -> bool:
-        """Whether TensorFlow's runtime runs: then its threads exist, and a fork loses them."""
-        context = sys.modules.get("tensorflow.python.eager.context")
-        # Asking for the context itself would create it.
-        current = getattr(context, "_context", None)
-        return getattr(current, "_context_handle", None) is not None
 
-
-class _Forker:
-    """Forks children on request, reaps them, and says how each ended."""
-
-    def __init__(self, control: socket.socket, loader: _Loader) -> None:
-        self._control = control
-        self._loader = loader
-        self._children: set[int] = set()
-        self._woken, waker = os.pipe()
-        os.set_blocking(self._woken, False)
-        os.set_blocking(waker, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, or the wake-up is not written
-        signal.set_wakeup_fd(waker)
-
-    def serve(self) -> None:
-        """Go on until the other end of the control socket is closed."""
-        while True:
-            sources: list[Any] = [self._control, self._woken]
-            ready, _, _ = select.select(sources, [], [])
-            if self._woken in ready:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._woken, PACKET)
-                self._reap()
-            if self._control in ready and not self._handle_request():
-                break
-        for pid in self._children:
-            _kill_group(pid)
-
-    def _handle_request(self) -> bool:
-        packet, fds, _, _ = socket.recv_fds(self._control, PACKET, 3)
-        if not packet:
-            return False
-        request = json.loads(packet)
-        if "kill" in request:
-            if request["kill"] in self._children:
-                _kill_group(request["kill"])
-        else:
-            self._fork(request, fds)
-        return True
-
-    def _fork(self, request: dict[str, Any], fds: list[int]) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            self._control.close()
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _run_child(self._loader, request, fds)
-        self._children.add(pid)
-        for fd in fds:
-            os.close(fd)
-        _send(self._control, {"forked": pid})
-
-    def _reap(self) -> None:
-        for pid in list(self._children):
-            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if ended is None:
-                continue
-            _kill_group(pid)  # while the zombie still holds the group's id
-            _, status = os.waitpid(pid, 0)
-            self._children.remove(pid)
-            notice = {
-                "exited": pid,
-                "code": os.waitstatus_to_exitcode(status),
-                "strays": self._kill_strays(),
-            }
-            with contextlib.suppress(OSError):
-                _send(self._control, notice)
-
-    def _kill_strays(self) -> int:
-        """Kill what a dead child left behind in another group; it has become a child of ours."""
-        count = 0
-        while strays := _child_pids() - self._children:
-            for pid in strays:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-                with contextlib.suppress(OSError):
-                    os.waitpid(pid, 0)
-                count += 1
-        return count
-
-
-def _run_child(loader: _Loader, request: dict[str, Any], fds: list[int]) -> NoReturn:
+def _run_child(child: ForkedChild, loader: _Loader) -> NoReturn:
     """The child's whole life: build the step, run blocks of it on request, and end."""
     code = 1
     try:
-        os.setsid()  # its own process group, which can be killed as a whole
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        connection_fd, stdout, stderr = fds
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-        devnull = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(devnull, 0)
-        for fd in (stdout, stderr, devnull):
-            os.close(fd)
-        _answer(Connection(connection_fd), loader, Threading(*request["fork"]))
+        _answer(child.enter(), loader, Threading(*child.request["threads"]))
         code = 0
     except EOFError:  # the parent is done with us
         code = 0
@@ -300,27 +194,3 @@ def _onednn() -> str:
         return "on" if _pywrap_util_port.IsMklEnabled() else "off"
     except (ImportError, AttributeError):
         return "unknown"
-
-
-def _child_pids() -> set[int]:
-    pids: set[int] = set()
-    for listing in Path("/proc/self/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            pids.update(int(pid) for pid in listing.read_text(encoding="ascii").split())
-    return pids
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ProcessLookupError):  # killed before it could make its group
-        os.kill(pid, signal.SIGKILL)
-
-
-def _prctl(option: int, value: int) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # Linux alone has it
-        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-
-
-def _send(control: socket.socket, message: dict[str, Any]) -> None:
-    control.send(json.dumps(message).encode())
