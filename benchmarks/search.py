@@ -132,29 +132,31 @@ def picture(runs: Iterable[Run], path: Path) -> None:
         ends.append((math.log(mean[-1]), name, style["color"]))
     axes.set(xlabel="trials", ylabel="slower than the optimum (mean)", xlim=(1, BUDGET))
     axes.set(yscale="log", xticks=[1, *range(5, BUDGET + 1, 5)])
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.set_yticks([0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1], minor=False)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)
     low, high = map(math.log, axes.get_ylim())
-    for at, (_, name, color) in zip(
-        _spread(sorted(ends), (high - low) / 22), sorted(ends), strict=True
-    ):
+    ends.sort()
+    places = _spread([end for end, *_ in ends], (high - low) / 22)
+    for at, (end, name, color) in zip(places, ends, strict=True):
         axes.annotate(
             name,
-            (BUDGET, math.exp(at)),
-            (6, 0),
-            textcoords="offset points",
+            (BUDGET, math.exp(end)),
+            (BUDGET + 2, math.exp(at)),
             va="center",
             color="0.3" if color == "0.6" else color,
             weight="normal" if color == "0.6" else "bold",
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.6, "relpos": (0, 0.5)},
             annotation_clip=False,
         )
     figure.savefig(path, dpi=150)
 
 
-def _spread(ends: list[tuple[float, str, str]], gap: float) -> list[float]:
+def _spread(ends: list[float], gap: float) -> list[float]:
     """The labels' places, from the lowest up, none nearer than `gap` to the one below."""
     places: list[float] = []
-    for end, *_ in ends:
+    for end in ends:
         places.append(max(end, places[-1] + gap) if places else end)
     return places
 
