@@ -45,7 +45,7 @@ KILL_TIMEOUT_S = 30.0
 # The child's modules must be found as they are here, whatever its working directory holds.
 _BOOT = (
     "import sys; sys.path.pop(0); import json; sys.path[:] = json.loads(sys.argv[2]); "
-    "from kamerton_ray.worker import main; main(int(sys.argv[1]))"
+    "import importlib; importlib.import_module(sys.argv[3]).main(int(sys.argv[1]))"
 )
 
 
@@ -57,6 +57,7 @@ class Outcome(Enum):
     STEP_RAISED = "step raised an exception"
     BODY_RAISED = "the loop's body raised an exception"
     NO_NUMBER = "the last line that the loop's body prints must be a number"
+    NO_OBJECTIVE = "its output does not hold the number that is asked for"
     WRONG_RETURN = "build must return a callable without arguments"
     EXITED = "the process exited"
     SIGNALLED = "the process was ended by a signal"
@@ -217,7 +218,50 @@ class Keeper:
             return "it closed its connection"
 
 
-class Server(Keeper):
+class Spawned(Keeper):
+    """The handle on a clean such process, started by exec: it holds nothing of this one.
+
+    Args:
+        module: Whose `main` it runs, with the file descriptor of its control socket.
+        setup: What it reads from its standard input.
+        env: Its whole environment.
+        cwd: The working directory.
+    """
+
+    def __init__(
+        self, module: str, setup: bytes, *, env: Mapping[str, str], cwd: str | None = None
+    ) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        path = [entry or str(Path.cwd()) for entry in sys.path]
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-c", _BOOT, str(theirs.fileno()), json.dumps(path), module],
+                stdin=subprocess.PIPE,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,  # Ctrl-C is for whoever started us
+            )
+        super().__init__(process, ours)
+        with contextlib.suppress(BrokenPipeError), process.stdin or io.BytesIO() as stdin:
+            stdin.write(setup)
+
+    def log(self) -> str:
+        """The last lines that the process itself printed."""
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(0, size - TAIL))
+        return self._log.read().decode(errors="replace")
+
+    def close(self) -> None:
+        """End the process and all its children, and wait until they are gone."""
+        super().close()
+        self._log.close()
+
+
+class Server(Spawned):
     """A clean process that has imported TensorFlow and `build`, and forks attempts on request.
 
     Args:
@@ -247,25 +291,9 @@ class Server(Keeper):
         cwd: str | None = None,
     ) -> None:
         self.preload = preload
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        path = [entry or str(Path.cwd()) for entry in sys.path]
-        with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno()), json.dumps(path)],
-                stdin=subprocess.PIPE,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=[theirs.fileno()],
-                env=dict(env),
-                cwd=cwd,
-                start_new_session=True,  # Ctrl-C is for whoever started us
-            )
-        super().__init__(process, ours)
+        setup = {"build": build, "preload": preload, "tensorflow": tensorflow}
+        super().__init__("kamerton_ray.worker", pickle.dumps(setup), env=env, cwd=cwd)
         try:
-            setup = {"build": build, "preload": preload, "tensorflow": tensorflow}
-            with contextlib.suppress(BrokenPipeError), process.stdin or io.BytesIO() as stdin:
-                stdin.write(pickle.dumps(setup))
             first = self._first_notice()
         except BaseException:
             self.close()
@@ -287,17 +315,6 @@ class Server(Keeper):
         child.give(cloudpickle.dumps(config))
         return child
 
-    def log(self) -> str:
-        """The last lines that the process itself printed."""
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - TAIL))
-        return self._log.read().decode(errors="replace")
-
-    def close(self) -> None:
-        """End the process and all its children, and wait until they are gone."""
-        super().close()
-        self._log.close()
-
     def _first_notice(self) -> dict[str, Any]:
         notice = self.notice(START_TIMEOUT_S)
         if "error" in notice:
@@ -317,7 +334,7 @@ class Attempt:
         strays: How many processes it left behind in other groups; they were killed.
     """
 
-    def __init__(self, keeper: Keeper, forked: Forked, timeout: float) -> None:
+    def __init__(self, keeper: Keeper, forked: Forked, timeout: float, *, keep: int = TAIL) -> None:
         self.pid, self._connection, outputs = forked
         self.error: AttemptError | None = None
         self.strays = 0
@@ -327,6 +344,7 @@ class Attempt:
         self._open = set(outputs)
         self._printed = 0
         self._timeout = timeout
+        self._keep = keep
         self._oom_kills = _oom_kills()
 
     def __enter__(self: AnAttempt) -> AnAttempt:  # noqa: PYI019 - Self is of Python 3.11
@@ -339,6 +357,11 @@ class Attempt:
     def printed(self) -> str:
         """The end of what it has printed to its standard output."""
         return self._tails[self._stdout].decode(errors="replace")
+
+    @property
+    def complained(self) -> str:
+        """The end of what it has printed to its standard error."""
+        return self._tails[self._stderr].decode(errors="replace")
 
     def give(self, message: bytes) -> None:
         """Send it a message."""
@@ -375,10 +398,29 @@ class Attempt:
                 if self._connection.poll():
                     return self._received()
                 raise self._end()
-            if self._printed > OUTPUT_LIMIT:
-                raise self.failed(Outcome.OUTPUT_FLOOD, f"more than {OUTPUT_LIMIT} bytes")
-            if not ready or left == 0:
-                raise self.failed(Outcome.TIMEOUT, f"of {timeout:g} s")
+            self._check(ready, left, timeout)
+
+    def finish(self, timeout: float) -> None:
+        """Wait until it has exited with code 0, while its outputs are read.
+
+        Raises:
+            AttemptError: It ended in another way, or not in time.
+        """
+        deadline = time.monotonic() + timeout
+        while (notice := self._keeper.ended(self.pid, 0)) is None:
+            left = max(deadline - time.monotonic(), 0)
+            ready = wait([self._keeper.control, *self._open], left)
+            self._check(ready, left, timeout)
+        self._drain()
+        if notice["code"]:
+            raise self._end()
+
+    def _check(self, ready: list[Any], left: float, timeout: float) -> None:
+        self._drain()
+        if self._printed > OUTPUT_LIMIT:
+            raise self.failed(Outcome.OUTPUT_FLOOD, f"more than {OUTPUT_LIMIT} bytes")
+        if not ready or left == 0:
+            raise self.failed(Outcome.TIMEOUT, f"of {timeout:g} s")
 
     def _received(self) -> dict[str, Any]:
         try:
@@ -409,7 +451,7 @@ class Attempt:
     def failed(self, outcome: Outcome, detail: str) -> AttemptError:
         """The error that says how it failed, which is kept."""
         self._drain()
-        stderr = self._tails[self._stderr].decode(errors="replace")
+        stderr = self._tails[self._stderr][-TAIL:].decode(errors="replace")
         self.error = AttemptError(outcome, detail, stderr)
         return self.error
 
@@ -420,7 +462,7 @@ class Attempt:
             if not chunk:
                 self._open.remove(fd)
             self._printed += len(chunk)
-            self._tails[fd] = (self._tails[fd] + chunk)[-TAIL:]
+            self._tails[fd] = (self._tails[fd] + chunk)[-self._keep :]
 
 
 class Child(Attempt):
