@@ -17,11 +17,11 @@ from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import AttemptError, Child, Outcome, Server
 from kamerton_ray.threads import Threading
 from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError, positive
+from kamerton_ray.trainable import Config, one_step
 from kamerton_ray.worker import takes_config
 
 logger = logging.getLogger(__name__)
 
-Config = dict[str, Any]
 Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
 
 MAX_SERVERS = 3
@@ -279,8 +279,6 @@ def benchmark(
     Raises:
         InvalidInputError: An argument breaks its rule.
     """
-    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
-
     options = BenchOptions(
         timing=TimingOptions(warmup_s=warmup_s, budget_s=budget_s, precision=precision),
         timeout_s=positive("timeout_s", timeout_s),
@@ -290,42 +288,7 @@ def benchmark(
     )
     Bench(build, options)  # what is wrong with build is said here, not in every trial
 
-    class Benchmark(tune.Trainable):  # type: ignore[misc]
-        """Times one configuration a trial."""
-
-        def setup(self, config: Config) -> None:  # noqa: ARG002 - the trial's is in self.config
-            self._bench = Bench(build, options)
-
-        def step(self) -> dict[str, Any]:
-            return {**self._bench.measure(self.config), "done": True}
-
-        def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
-            return True
-
-        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
-            """Tuner saves every trial at its end; one of a single step has nothing to keep."""
-            return {}
-
-        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-            """Nothing was kept."""
-
-        def cleanup(self) -> None:
-            self._bench.close()
-
-        @classmethod
-        def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
-            return tune.PlacementGroupFactory([{"CPU": _node_cpus()}])
-
-    Benchmark.__name__ = Benchmark.__qualname__ = getattr(build, "__name__", "Benchmark")
-    return Benchmark
-
-
-def _node_cpus() -> float:
-    """All CPUs of the largest node: two trials that share one would disturb each other."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return float(max(nodes, default=1) or 1)
+    return one_step(getattr(build, "__name__", "Benchmark"), lambda: Bench(build, options))
 
 
 def _threads(config: Config) -> Threading:

@@ -11,14 +11,13 @@ import atexit
 import contextlib
 import dis
 import io
+import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any, NoReturn
-
-Send = Callable[[dict[str, Any]], object]
 
 LEFT = "left"
 """The message of a body that left its loop by `break` or `return`: the search is to end."""
@@ -28,18 +27,18 @@ class Body:
     """This process, while it runs the loop's body.
 
     Args:
-        send: Takes the one message that says how the body ended.
+        connection: Takes the one message that says how the body ended.
     """
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
         self._pid = os.getpid()
         # Whatever the script has put there, its prints are to reach our pipes.
         sys.stdout, sys.stderr = _writer(1), _writer(2)
 
     def done(self) -> NoReturn:
         """The body has come to its end."""
-        self._end({})
+        self.answer({})
 
     def raised(self, error: BaseException) -> NoReturn:
         """The body has raised an exception."""
@@ -47,11 +46,11 @@ class Body:
             self._exit(error.code if isinstance(error.code, int) else int(error.code is not None))
         memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
         text = "".join(traceback.format_exception(error))
-        self._end({"raised": "body", "traceback": text, "memory": memory})
+        self.answer({"raised": "body", "traceback": text, "memory": memory})
 
     def left(self) -> NoReturn:
         """The body has left its loop."""
-        self._end({LEFT: True})
+        self.answer({LEFT: True})
 
     def end_at_the_next_step(self, script: FrameType | None) -> None:
         """End this process before the script's next step, whichever way the loop was left.
@@ -78,13 +77,14 @@ class Body:
             self.raised(error)
         return self._at_step
 
-    def _end(self, message: dict[str, Any]) -> NoReturn:
+    def answer(self, message: dict[str, Any]) -> NoReturn:
+        """Send a message, and end."""
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
         if os.getpid() == self._pid:  # not a process that the body has forked
             with contextlib.suppress(OSError):
-                self._send(message)
+                self._connection.send_bytes(json.dumps(message).encode())
         self._exit(0)
 
     def _exit(self, code: int) -> NoReturn:

@@ -9,6 +9,7 @@ import contextlib
 import json
 import math
 import re
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,18 @@ from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.exports import environment
 from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned
 from kamerton_ray.timing import positive
+from kamerton_ray.trainable import node_cpus, one_step
 
 KEPT = 1 << 20
 """How many of the last bytes of each output a regular expression is looked for in."""
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+
+PAIRS = 6
+"""How often the best and the default are run in turn at the end."""
+
+T_QUANTILE = 2.571
+"""Student's 97.5 % quantile with PAIRS - 1 degrees of freedom."""
 
 TIME, LAST = "time", "last"
 
@@ -122,6 +130,62 @@ def _objective(objective: str, seconds: float, attempt: Attempt) -> float:
     raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by {pattern!r}")
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """The speed-up over the default, with its 95 % interval.
+
+    Attributes:
+        speedup: How many times better the objective is than with the default.
+        low: Where the interval begins.
+        high: Where it ends.
+    """
+
+    speedup: float
+    low: float
+    high: float
+
+
+def compare(
+    runner: Runner, config: Mapping[str, Any], default: Mapping[str, Any], *, mode: str
+) -> Comparison | None:
+    """Run the command with each of two configurations in turn, `PAIRS` times.
+
+    Who is first alternates, so that a drift of the machine favours neither. The interval is
+    Student's for the mean of the pairs' log ratios: the pairs share what slows both.
+
+    Returns:
+        None where a run failed, or an objective is not above 0.
+    """
+    logs = []
+    for pair in range(PAIRS):
+        order = (config, default) if pair % 2 else (default, config)
+        values = [runner.measure(one)["objective"] for one in order]
+        mine, theirs = values if pair % 2 else reversed(values)
+        if not (mine > 0 and theirs > 0):
+            return None
+        logs.append(math.log(theirs / mine) * (1 if mode == "min" else -1))
+    mean = statistics.fmean(logs)
+    half = T_QUANTILE * statistics.stdev(logs) / math.sqrt(PAIRS)
+    return Comparison(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def compare_on_a_node(
+    options: CommandOptions, config: Mapping[str, Any], *, mode: str
+) -> Comparison | None:
+    """`compare` with TensorFlow's own choice, as a task of Ray that has a node for itself."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    def task() -> Comparison | None:
+        runner = Runner(options)
+        try:
+            return compare(runner, config, {}, mode=mode)
+        finally:
+            runner.close()
+
+    found: Comparison | None = ray.get(ray.remote(num_cpus=node_cpus())(task).remote())
+    return found
+
+
 def command(
     argv: Sequence[str],
     *,
@@ -150,32 +214,8 @@ def command(
     Raises:
         InvalidInputError: An argument breaks its rule.
     """
-    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
-
     options = CommandOptions(
         argv=tuple(argv), objective=objective, timeout_s=timeout_s, env=dict(env or {})
     )
 
-    class Command(tune.Trainable):  # type: ignore[misc]
-        """Runs the command once a trial."""
-
-        def setup(self, config: dict[str, Any]) -> None:  # noqa: ARG002 - see self.config
-            self._runner = Runner(options, working_directory())
-
-        def step(self) -> dict[str, Any]:
-            return {**self._runner.measure(self.config), "done": True}
-
-        def reset_config(self, new_config: dict[str, Any]) -> bool:  # noqa: ARG002
-            return True
-
-        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
-            """Tuner saves every trial at its end; one of a single step has nothing to keep."""
-            return {}
-
-        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-            """Nothing was kept."""
-
-        def cleanup(self) -> None:
-            self._runner.close()
-
-    return Command
+    return one_step("Command", lambda: Runner(options, working_directory()))

@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from types import FrameType
 from typing import Any
 
@@ -30,6 +31,7 @@ from kamerton_ray.body import LEFT, Body
 from kamerton_ray.errors import InvalidInputError, LoopError, RuntimeStartedError
 from kamerton_ray.forker import ForkedChild, Forker
 from kamerton_ray.isolation import Attempt, AttemptError, Keeper, Outcome
+from kamerton_ray.launcher import REPORT_FD
 from kamerton_ray.simplex import NelderMead, Suggestion
 from kamerton_ray.space import IntegerSpace
 from kamerton_ray.threads import runtime_started, usable_cpus
@@ -37,6 +39,12 @@ from kamerton_ray.threads import runtime_started, usable_cpus
 LEAST_UPPER = 64
 """Without bounds an axis goes from 1 to this, or to four times the vertex's value if that is more:
 Kamerton's own examples begin at [22, 2] and end below 64."""
+
+ORDER = "KAMERTON_RAY_ORDER"
+"""The variable by which `kamerton-ray run` tells the loop in a script what to do."""
+
+DESCRIBE, ATTEMPT, FINAL = "describe", "attempt", "final"
+"""To say what it searches, to run its body with a vertex and end, or with the best and go on."""
 
 POLL_S = 0.005
 """How often the keeper's end is looked for; it comes within milliseconds of the order."""
@@ -143,6 +151,10 @@ class Loop:
 
     def __iter__(self) -> Iterator[Any]:
         """Search in forked processes, then yield the best vertex in this one."""
+        order = json.loads(os.environ.pop(ORDER, "null"))
+        if order is not None:
+            yield from self._ordered(order)
+            return
         _check_place()
         here = _fork_keeper()
         if isinstance(here, ForkedChild):
@@ -156,11 +168,26 @@ class Loop:
     def _attempt(self, child: ForkedChild) -> Iterator[Any]:
         """In an attempt's own process: let the body run once, and end."""
         connection = child.enter()
-        body = Body(lambda message: connection.send_bytes(json.dumps(message).encode()))
+        yield from self._last(Body(connection), child.request["vertex"])
+
+    def _ordered(self, order: dict[str, Any]) -> Iterator[Any]:
+        """In a process that `kamerton-ray run` has started: do as it orders."""
+        if order["kind"] == FINAL:
+            best = self._typed(order["vertex"])
+            self.cb(best)
+            yield best
+            return
+        body = Body(Connection(int(os.environ.pop(REPORT_FD))))
+        if order["kind"] == DESCRIBE:
+            body.answer({"search": self.search, "repeats": self.repeats, "timeout": self.timeout})
+        yield from self._last(body, order["vertex"])
+
+    def _last(self, body: Body, vertex: list[int]) -> Iterator[Any]:
+        """Let the body run once; then this process ends."""
         try:
-            vertex = self._typed(child.request["vertex"])
-            self.cb(vertex)
-            yield vertex
+            attempt = self._typed(vertex)
+            self.cb(attempt)
+            yield attempt
         except GeneratorExit:
             body.end_at_the_next_step(_script_frame())
             return
@@ -214,15 +241,24 @@ def _run(keeper: Keeper, vertex: Any, timeout: float) -> tuple[float | None, boo
         AttemptError: It failed, or printed no number last and did not leave its loop.
     """
     with Attempt(keeper, keeper.forked({"vertex": list(vertex)}), timeout) as attempt:
-        left = LEFT in attempt.answer(timeout)
-        lines = [line for line in attempt.printed.replace("\r", "\n").splitlines() if line.strip()]
-        said = f"but the last line is {lines[-1]!r}" if lines else "but it has printed nothing"
-        with contextlib.suppress(ValueError, IndexError):
-            if math.isfinite(value := float(lines[-1])):
-                return value, left
-        if left:
-            return None, True
-        raise attempt.failed(Outcome.NO_NUMBER, said)
+        return outcome_of(attempt, timeout)
+
+
+def outcome_of(attempt: Attempt, timeout: float) -> tuple[float | None, bool]:
+    """What the body in a process comes to: the number it printed last, and whether it left.
+
+    Raises:
+        AttemptError: It failed, or printed no number last and did not leave its loop.
+    """
+    left = LEFT in attempt.answer(timeout)
+    lines = [line for line in attempt.printed.replace("\r", "\n").splitlines() if line.strip()]
+    with contextlib.suppress(ValueError, IndexError):
+        if math.isfinite(value := float(lines[-1])):
+            return value, left
+    if left:
+        return None, True
+    said = f"but the last line is {lines[-1]!r}" if lines else "but it has printed nothing"
+    raise attempt.failed(Outcome.NO_NUMBER, said)
 
 
 class _ForkedProcess:

@@ -52,6 +52,8 @@ MOST_REPEATS = 1000
 MOST_AHEAD = 15
 """So many points are worth measuring beside the first, before anything is known."""
 
+NONE_FRESH: Mapping[Point, float] = {}
+
 STATE_FORMAT = "kamerton_ray.NelderMead/2"
 
 
@@ -604,9 +606,9 @@ class NelderMead:
             found.append(self._lattice.snap(vertices[0] + SHRINK * (vertices[worst] - vertices[0])))
         return found
 
-    def _heights(self, points: list[Point]) -> Vector:
+    def _heights(self, points: list[Point], fresh: Mapping[Point, float] = NONE_FRESH) -> Vector:
         """The values on a scale on which equal ratios are equal; a failure is as high as any."""
-        numbers = np.array([self._values[point] for point in points])
+        numbers = np.array([fresh.get(point, self._values[point]) for point in points])
         worked = np.isfinite(numbers)
         if not worked.any():
             return np.zeros(len(points))
@@ -636,7 +638,7 @@ class NelderMead:
             contenders = self._contenders()
             self._finalists = contenders if len(contenders) > 1 else []
         for number in range(1, self.repeats + 1):
-            lacking = [p for p in self._finalists if len(self._fresh.get(p, ())) < number]
+            lacking = [p for p in self._undecided() if len(self._fresh.get(p, ())) < number]
             if lacking and not self._spent():
                 raise _LackingError(lacking)
             if self._is_exact():
@@ -652,17 +654,35 @@ class NelderMead:
 
     def _contenders(self) -> list[Point]:
         """The points that cannot be told apart from the best, best first, and at most so many."""
-        ranked = [point for point in self._ranked() if math.isfinite(self._values[point])]
-        ranked = ranked[:LOOKED_AT]
+        ranked = self._worked()
         if not self.repeats or len(ranked) < 2 or self._is_exact():  # noqa: PLR2004
             return []
         heights = self._heights(ranked)
+        alike = heights <= heights[0] + 2 * self._noise_of_difference(ranked)
+        return [p for p, like in zip(ranked, alike, strict=True) if like][:MOST_FINALISTS]
+
+    def _undecided(self) -> list[Point]:
+        """The finalists whose fresh values leave them a chance; all while some have none yet."""
+        found = [(point, self._confirmed(point)) for point in self._finalists]
+        fresh = {point: value for point, value in found if value is not None}
+        if not fresh or len(fresh) < len(found):
+            return self._finalists
+        ranked = self._worked()
+        heights = dict(zip(ranked, self._heights(ranked, fresh), strict=True))
+        limit = min(heights[p] for p in fresh) + self._noise_of_difference(ranked)
+        return [p for p in fresh if fresh[p] < math.inf and heights[p] <= limit]
+
+    def _worked(self) -> list[Point]:
+        """The points that did not fail, best first, as far as they are looked at."""
+        ranked = self._ranked()[:LOOKED_AT]
+        return [point for point in ranked if math.isfinite(self._values[point])]
+
+    def _noise_of_difference(self, ranked: list[Point]) -> float:
+        """The standard deviation of the difference of two values, on the scale of the heights."""
         noise = self._known_noise(ranked[:MOST_FINALISTS])
         if noise is None:
-            noise = Surrogate(self._lattice.features(ranked), heights).noise
-        # Two values differ by the root of two times the noise of one.
-        alike = heights <= heights[0] + 2 * math.sqrt(2) * noise
-        return [p for p, like in zip(ranked, alike, strict=True) if like][:MOST_FINALISTS]
+            noise = Surrogate(self._lattice.features(ranked), self._heights(ranked)).noise
+        return math.sqrt(2) * noise
 
     # --- the state ------------------------------------------------------------------------------
 

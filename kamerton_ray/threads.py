@@ -187,13 +187,24 @@ def thread_space(cpus: int | None = None) -> dict[str, Any]:
     """
     from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
 
-    count = _trial_cpus() if cpus is None else _thread_count("cpus", cpus, least=1)
-    intra = max(LEAST_RANGE, count)
-    inter = max(LEAST_RANGE, min(count, MOST_INTER_OP))
-    return {"intra_op": tune.randint(1, intra + 1), "inter_op": tune.randint(1, inter + 1)}
+    bounds = thread_bounds(trial_cpus() if cpus is None else _thread_count("cpus", cpus, least=1))
+    return {name: tune.randint(low, high + 1) for name, (low, high) in bounds.items()}
 
 
-def _trial_cpus() -> int:
+def thread_bounds(cpus: int) -> dict[str, tuple[int, int]]:
+    """The lowest and highest of both counts that are worth a trial on so many CPUs."""
+    intra = max(LEAST_RANGE, cpus)
+    inter = max(LEAST_RANGE, min(cpus, MOST_INTER_OP))
+    return {"intra_op": (1, intra), "inter_op": (1, inter)}
+
+
+def default_threads(cpus: int) -> dict[str, int]:
+    """What TensorFlow chooses on so many CPUs: one thread for each, for both counts."""
+    return {"intra_op": cpus, "inter_op": cpus}
+
+
+def trial_cpus() -> int:
+    """The usable CPUs of the largest node that runs trials, or of this machine without Ray."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return usable_cpus().count

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,16 @@ def train_lstm(folder):
     assert len(re.findall(r"trial +\d+  intra_op=\d+ inter_op=\d+ +[\d.]+ ms", output)) == 2
 
 
-CHECKS = {check.__name__: check for check in (quadratic, mobilenet, train_lstm)}
+def loop(folder):
+    output = run(str(EXAMPLES / "loop.py"), "--attempts", "2", cwd=folder)
+    assert re.fullmatch(r"\[\d, \d\]\n[\d.]+\n", output)
+
+
+def plain_keras(folder):
+    assert float(run(str(EXAMPLES / "plain_keras.py"), cwd=folder)) > 0
+
+
+CHECKS = {check.__name__: check for check in (quadratic, mobilenet, train_lstm, loop, plain_keras)}
 HELPERS = {"display"}  # imported by the examples
 
 
@@ -95,6 +105,26 @@ def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
     output = run(script, "--surfaces", "1", "--seeds", "1", cwd=tmp_path)
     rows = re.findall(r"^(?:the whole search|no .*?) {2,}.*%.*$", output, re.MULTILINE)
     assert len(rows) == len(set(rows)) == 7
+
+
+def commands():
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line[2:].partition("#")[0].strip() for line in lines if "$ kamerton-ray " in line]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_the_readmes_command_runs(line, tmp_path):
+    # Some search for minutes; two trials show as well that they run.
+    program, name, *rest = shlex.split(line)
+    few = ["--trials", "2", "--storage", str(tmp_path)] if name != "doctor" else []
+    few += ["--no-compare"] if name == "exec" else []
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [program, name, *few, *rest], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 def test_the_readme_shows_the_commands():

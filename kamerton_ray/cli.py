@@ -1,0 +1,467 @@
+"""kamerton-ray, the command line: what a user types, and what is shown.
+
+The answer goes to standard output, everything else to standard error. Exit codes: 0 for an answer,
+1 where nothing worked, 2 for a mistake on the command line, 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import cloudpickle
+
+from kamerton_ray.benchmark import benchmark
+from kamerton_ray.command import CommandOptions, Comparison, command, compare_on_a_node
+from kamerton_ray.display import Display
+from kamerton_ray.doctor import examine
+from kamerton_ray.environment import working_directory
+from kamerton_ray.errors import InvalidInputError, KamertonError
+from kamerton_ray.exports import FORMS, export
+from kamerton_ray.script import Script, ScriptRunner, conclude, describe
+from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
+from kamerton_ray.threads import default_threads, thread_bounds, trial_cpus
+from kamerton_ray.trainable import one_step
+
+FAILED, INTERRUPTED_CODE = 1, 130
+
+Options = Mapping[str, Any]
+
+
+def bounds(text: str) -> tuple[int, int]:
+    """`1:16`, both included."""
+    try:
+        low, high = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form 1:16") from None
+    if not 0 <= low <= high:
+        raise click.BadParameter(f"{text!r}: the first number must not be above the second")
+    return low, high
+
+
+def knob(text: str) -> tuple[str, tuple[int, int]]:
+    """`NAME=1:16`."""
+    name, _, ends = text.partition("=")
+    if not (name.isupper() and name.replace("_", "").isalnum()):
+        raise click.BadParameter(f"{name!r} is not the name of a variable, in capitals")
+    return name, bounds(ends)
+
+
+SEARCH_OPTIONS = [
+    click.option(
+        "--intra", type=bounds, metavar="LOW:HIGH", help="Intra-op threads; 1 to the usable CPUs."
+    ),
+    click.option(
+        "--inter",
+        type=bounds,
+        metavar="LOW:HIGH",
+        help="Inter-op threads; 1 to the usable CPUs or 16.",
+    ),
+    click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
+    click.option("--time-budget", type=click.FloatRange(0, min_open=True), help="In seconds."),
+    click.option(
+        "--address",
+        help="A Ray cluster's, to which this folder travels; without it Ray starts here.",
+    ),
+    click.option(
+        "--storage",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("kamerton-ray"),
+        show_default=True,
+        help="Where a folder with the results is made.",
+    ),
+    click.option(
+        "--resume",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Go on with the search in this folder.",
+    ),
+    click.option("--export", "form", type=click.Choice(sorted(FORMS)), help="Print the answer so."),
+    click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
+    click.option("--quiet", is_flag=True, help="Show nothing on the way."),
+    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+]
+
+
+def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that every command that searches has."""
+    for option in reversed(SEARCH_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="kamerton_ray")
+def main() -> None:
+    r"""Find the TensorFlow thread counts that make a program fastest on this machine.
+
+    \b
+    Any program, unchanged:    kamerton-ray exec -- python infer.py
+    A function that returns a step:  kamerton-ray tune my_model.py:build
+    What this machine offers:  kamerton-ray doctor
+    """
+
+
+@main.command("exec", context_settings={"ignore_unknown_options": True})
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)
+@search_options
+@click.option(
+    "--objective",
+    default="time",
+    show_default=True,
+    help="'time' from start to end, 'last' for the last number printed, or a regular expression "
+    "whose group is the number.",
+)
+@click.option("--maximize", is_flag=True, help="A higher objective is better.")
+@click.option(
+    "--knob",
+    "knobs",
+    type=knob,
+    multiple=True,
+    metavar="NAME=LOW:HIGH",
+    help="Tune this variable, too.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), default=3600.0, help="Of a run, in s."
+)
+@click.option("--no-compare", is_flag=True, help="Do not run best and default in turn at the end.")
+def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
+    r"""Tune any program: ARGV is run with the thread counts in its environment.
+
+    \b
+    kamerton-ray exec -- python infer.py
+    kamerton-ray exec --objective 'throughput: ([0-9.]+)' --maximize -- ./serve-and-measure.sh
+    """
+    described = {name: options[name] for name in ("objective", "maximize", "knobs", "timeout")}
+    mode = "max" if options["maximize"] else "min"
+    with _mistakes():
+        what = CommandOptions(
+            argv=argv, objective=options["objective"], timeout_s=options["timeout"]
+        )
+
+    def plan() -> Plan:
+        goal = _goal(options, metric="objective", mode=mode, knobs=dict(options["knobs"]))
+        trainable = command(argv, objective=what.objective, timeout_s=what.timeout_s)
+
+        def compared(best: dict[str, Any], _: object) -> Comparison | None:
+            if options["no_compare"]:
+                return None
+            _say(options, "Running the best and the default in turn ...")
+            return compare_on_a_node(what, best, mode=mode)
+
+        return Plan(goal, trainable, compared)
+
+    _run(plan, _session("exec", options, {"argv": list(argv), **described}), options)
+
+
+@main.command()
+@click.argument("target", metavar="MODULE:FUNCTION")
+@search_options
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Measured in each trial, the default's share included.",
+)
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, help="In s.")
+def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
+    r"""Tune a function that builds a model and returns a step of it to time.
+
+    \b
+    kamerton-ray tune my_model.py:build
+    kamerton-ray tune my_package.models:build --time-budget 120 --export dotenv
+    """
+    with _mistakes():
+        build = load_function(target)
+
+    def plan() -> Plan:
+        from ray import cloudpickle as rays  # noqa: PLC0415 - the command line starts without Ray
+
+        # The trials' processes, maybe on other machines, get the function by value.
+        for pickler in (cloudpickle, rays):
+            pickler.register_pickle_by_value(sys.modules[build.__module__])
+        goal = _goal(options, metric="speedup", mode="max", knobs={})
+        trainable = benchmark(build, budget_s=options["seconds"], timeout_s=options["timeout"])
+        return Plan(goal, trainable, fresh_speedup)
+
+    described = {"target": target, "seconds": options["seconds"]}
+    _run(plan, _session("tune", options, described), options)
+
+
+@main.command("run", context_settings={"ignore_unknown_options": True})
+@click.argument("path", metavar="SCRIPT", type=click.Path(exists=True, dir_okay=False))
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@search_options
+def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
+    r"""Run a script with Kamerton's loop, unmodified, each attempt a trial of Ray.
+
+    At the end the script is executed once more as its loop's last iteration would be, with the best
+    vertex. --intra and --inter take the place of the loop's own bounds.
+
+    \b
+    kamerton-ray run script.py
+    kamerton-ray run --address auto script.py --model resnet
+    """
+    # On a cluster the script's folder travels, and its name is found in there.
+    folder, name = Path(path).resolve().parent, Path(path).name
+    here = Script(path=str(folder / name), args=args)
+    there = Script(path=name, args=args) if options["address"] else here
+    with _mistakes():
+        _say(options, f"Asking {path} what its loop searches for ...")
+        loop = describe(here)
+
+    def plan() -> Plan:
+        asked = {"intra_op": options["intra"], "inter_op": options["inter"]}
+        space = {name: asked.get(name) or bounds for name, bounds in loop.space.items()}
+        goal = Goal(space=space, starts=_inside(loop.starts, space), metric="objective", mode="min")
+
+        def runner() -> ScriptRunner:
+            return ScriptRunner(
+                there,
+                names=list(space),
+                repeats=loop.repeats,
+                timeout_s=loop.timeout_s,
+                cwd=working_directory(),
+            )
+
+        return Plan(goal, one_step(name, runner), lambda *_: None)
+
+    session = _session("run", options, {"script": path, "args": list(args)})
+    options = {**options, "trials": options["trials"] or loop.iterations}
+    ending = _run(plan, session, options, folder=folder)
+    if ending.best is not None:
+        sys.exit(conclude(here, list(ending.best.values())))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+def doctor(*, as_json: bool) -> None:
+    """Show what this machine offers TensorFlow, and what to mend before tuning."""
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+        return
+    for finding in findings:
+        click.echo(f"{finding.name:<20} " + finding.found.replace("\n", "\n" + " " * 21))
+    advice = [finding.advice for finding in findings if finding.advice]
+    click.echo("\nNothing to mend." if not advice else "\nBefore tuning:")
+    for text in advice:
+        click.echo(f"- {text}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search: its goal, what a trial runs, and how the best is compared with the default."""
+
+    goal: Goal
+    trainable: type[Any]
+    compare: Callable[[dict[str, Any], list[dict[str, Any]]], Comparison | None]
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """`module:function` or `path.py:function`.
+
+    Raises:
+        InvalidInputError: It is not of this form, or there is no such function.
+    """
+    place, _, name = target.rpartition(":")
+    if not place or not name.isidentifier():
+        raise InvalidInputError(f"a target is module:function or path.py:function, got {target!r}")
+    sys.path.insert(0, str(Path(place).resolve().parent if place.endswith(".py") else Path.cwd()))
+    try:
+        module = importlib.import_module(Path(place).stem if place.endswith(".py") else place)
+    except ImportError as error:
+        raise InvalidInputError(f"{place!r} cannot be imported: {error}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise InvalidInputError(f"{place!r} has no function {name!r}")
+    return cast("Callable[..., Any]", function)
+
+
+def fresh_speedup(best: dict[str, Any], results: list[dict[str, Any]]) -> Comparison | None:
+    """The speed-up of the best from the trials that ran it again; from its first one without any.
+
+    That one was chosen for being the lowest, so it flatters. The trials' errors are independent.
+    """
+    found = [r for r in results if r["config"] == best and r["speedup"] == r["speedup"]]
+    if not found:
+        return None
+    found = found[1:] or found
+    logs = [math.log(result["speedup"]) for result in found]
+    halves = [math.log(result["speedup_high"] / result["speedup_low"]) / 2 for result in found]
+    mean, half = statistics.fmean(logs), math.hypot(*halves) / len(halves)
+    return Comparison(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
+
+
+def _run(
+    plan: Callable[[], Plan], session: Session, options: Options, *, folder: Path | None = None
+) -> Ending:
+    """Search, compare, and say the answer; ends the process after Ctrl-C, or if nothing worked.
+
+    To a cluster the folder travels, by default the current one.
+    """
+    with _mistakes(), _ray(options["address"], folder or Path.cwd()):
+        planned = plan()
+        ending = _searched(planned, session, options)
+        comparison = None
+        if ending.best is not None and ending.reason != INTERRUPTED:
+            comparison = planned.compare(ending.best, ending.results)
+    _conclude(ending, comparison, session, options)
+    return ending
+
+
+def _session(kind: str, options: Options, description: Mapping[str, Any]) -> Session:
+    if options["resume"] is None:
+        return Session.create(options["storage"], kind, description)
+    with _mistakes():
+        return _resumed(options["resume"], kind, description)
+
+
+def _resumed(folder: Path, kind: str, description: Mapping[str, Any]) -> Session:
+    session = Session.open(folder)
+    earlier = session.description()
+    for name, value in {"kind": kind, **json.loads(json.dumps(description))}.items():
+        if earlier.get(name) != value:
+            raise InvalidInputError(
+                f"a resumed search must be for the same {name} as before, {earlier.get(name)!r}, "
+                f"but got {value!r}"
+            )
+    return session
+
+
+def _goal(
+    options: Options, *, metric: str, mode: str, knobs: Mapping[str, tuple[int, int]]
+) -> Goal:
+    cpus = trial_cpus()
+    asked = {name: options[name[:5]] for name in ("intra_op", "inter_op")}
+    usual = thread_bounds(cpus)
+    space = {**{name: asked[name] or usual[name] for name in usual}, **knobs}
+    start = {**{name: low for name, (low, _) in knobs.items()}, **default_threads(cpus)}
+    return Goal(space=space, starts=_inside([start], space), metric=metric, mode=mode)
+
+
+def _inside(
+    starts: Sequence[Mapping[str, int]], space: Mapping[str, tuple[int, int]]
+) -> list[dict[str, int]]:
+    """The configurations to begin with, moved onto the bounds."""
+    return [
+        {name: min(max(start[name], low), high) for name, (low, high) in space.items()}
+        for start in starts
+    ]
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """A user's mistake is said in a sentence, without a traceback."""
+    try:
+        yield
+    except KamertonError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@contextmanager
+def _ray(address: str | None, folder: Path) -> Iterator[None]:
+    """Ray on this machine or the cluster's, for so long."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own display instead of Ray's
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+    import ray  # noqa: PLC0415 - the command line must start without it
+
+    try:
+        ray.init(
+            address or "local",
+            **(
+                {"runtime_env": {"working_dir": str(folder)}}
+                if address
+                else {"include_dashboard": False}
+            ),
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except ConnectionError as error:
+        raise InvalidInputError(f"no Ray cluster answers at {address!r}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _searched(plan: Plan, session: Session, options: Options) -> Ending:
+    limits = Limits(trials=options["trials"], time_budget_s=options["time_budget"])
+    with Display(plan.goal, limits, quiet=options["quiet"]) as display:
+        return search(
+            plan.trainable,
+            plan.goal,
+            session,
+            limits=limits,
+            seed=options["seed"],
+            watch=display.show,
+        )
+
+
+def _say(options: Options, text: str) -> None:
+    if not options["quiet"]:
+        click.echo(text, err=True)
+
+
+def _conclude(
+    ending: Ending, comparison: Comparison | None, session: Session, options: Options
+) -> None:
+    """Say the answer, and end with the exit code that goes with it."""
+    _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
+    answer = _answer(ending, comparison, session)
+    if options["as_json"]:
+        click.echo(json.dumps(answer))
+    elif options["form"] is None or not options["quiet"]:
+        click.echo(answer["sentence"], err=options["form"] is not None)
+    if options["form"] is not None and not options["as_json"]:
+        if answer["decision"] == "use":
+            click.echo(export(ending.best or {}, options["form"]), nl=False)
+        else:
+            _say(options, "Nothing is exported: the default needs no setting.")
+    _say(options, f"The results lie in {session.folder}.")
+    if ending.reason == INTERRUPTED:
+        _say(options, f"Go on with the same command and --resume {session.folder}")
+        sys.exit(INTERRUPTED_CODE)
+    if ending.best is None:
+        sys.exit(FAILED)
+
+
+def _answer(ending: Ending, comparison: Comparison | None, session: Session) -> dict[str, Any]:
+    numbers = {} if comparison is None else asdict(comparison)
+    decision, sentence = _decided(ending, comparison)
+    return {
+        "decision": decision,
+        "sentence": sentence,
+        "best": ending.best,
+        **numbers,
+        "trials": len(ending.results),
+        "stopped_by": ending.reason,
+        "folder": str(session.folder),
+    }
+
+
+def _decided(ending: Ending, comparison: Comparison | None) -> tuple[str, str]:
+    if ending.best is None:
+        last = next((r["error"] for r in reversed(ending.results) if r.get("error")), "")
+        return "none", f"No trial worked. {last}".strip()
+    best = " ".join(f"{name}={value}" for name, value in ending.best.items())
+    if comparison is None:
+        return "unsure", f"{best} is the best so far; it was not compared with the default."
+    ratio = f"{comparison.speedup:.2f}x [{comparison.low:.2f}, {comparison.high:.2f}]"
+    if comparison.low > 1:
+        return "use", f"{best} is {ratio} faster than TensorFlow's default (95 % interval)."
+    return "keep", f"Keep the default: the best, {best}, is {ratio} of it, not beyond noise."
+
+
+if __name__ == "__main__":
+    main()

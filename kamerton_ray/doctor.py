@@ -1,0 +1,168 @@
+"""What this machine offers TensorFlow, and what to mend before tuning."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kamerton_ray.threads import UsableCpus, usable_cpus
+
+VARIABLES = (
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
+    *("OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "KMP_AFFINITY", "KMP_BLOCKTIME"),
+    *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_XLA_FLAGS", "MALLOC_ARENA_MAX", "LD_PRELOAD"),
+)
+"""What changes how many threads compute, or where."""
+
+BUSY = 0.2
+"""A load above this share of the CPUs disturbs the timing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor has looked at.
+
+    Attributes:
+        name: What it is.
+        found: What was found.
+        advice: What to mend before tuning; empty where nothing is wrong.
+    """
+
+    name: str
+    found: str
+    advice: str = ""
+
+
+def examine(*, root: Path = Path("/"), env: Mapping[str, str] | None = None) -> list[Finding]:
+    """Look at this machine, without importing TensorFlow or Ray.
+
+    Args:
+        root: Where the file systems proc and sys are mounted.
+        env: The environment; this process's by default.
+    """
+    env = os.environ if env is None else env
+    cpus = usable_cpus(root=root)
+    return [
+        Finding(
+            "system",
+            f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        ),
+        _usable(cpus),
+        _topology(root),
+        _tensorflow_default(cpus, env),
+        _ray(env),
+        _versions(env),
+        _variables(env),
+        _load(cpus.count, root),
+    ]
+
+
+def _usable(cpus: UsableCpus) -> Finding:
+    return Finding("usable CPUs", str(cpus))
+
+
+def _topology(root: Path) -> Finding:
+    """Cores, their threads, sockets and NUMA nodes, from Linux's sysfs."""
+    system = root / "sys/devices/system"
+    cores, sockets = set(), set()
+    logical = sorted((system / "cpu").glob("cpu[0-9]*/topology"))
+    for folder in logical:
+        socket, core = _text(folder / "physical_package_id"), _text(folder / "core_id")
+        sockets.add(socket)
+        cores.add((socket, core))
+    nodes = len(list((system / "node").glob("node[0-9]*")))
+    if not logical:
+        return Finding("topology", "not to be found in sysfs")
+    found = (
+        f"{len(logical)} logical CPUs on {len(cores)} cores, {len(sockets)} sockets, "
+        f"{max(nodes, 1)} NUMA nodes, SMT {'on' if len(logical) > len(cores) else 'off'}"
+    )
+    advice = ""
+    if nodes > 1:
+        advice = (
+            "Memory of another NUMA node is slower: for the best step time tune under "
+            "`numactl --cpunodebind=0 --membind=0`, one instance a node."
+        )
+    return Finding("topology", found, advice)
+
+
+def _tensorflow_default(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
+    """TensorFlow counts the affinity mask and knows no quota (tsl/platform/default/port.cc)."""
+    affinity = next((limit.cpus for limit in cpus.limits if "affinity" in limit.source), cpus.count)
+    counts = [
+        env.get(f"TF_NUM_{kind}_THREADS") or f"{affinity:g}" for kind in ("INTRAOP", "INTEROP")
+    ]
+    advice = ""
+    if cpus.count < affinity:
+        advice = (
+            f"The quota gives {cpus.count} CPUs but the affinity {affinity:g}: by default "
+            f"TensorFlow starts {affinity:g} threads, which the quota stops in turn. Set the "
+            "counts, or the affinity (a cpuset)."
+        )
+    return Finding("TensorFlow's default", f"intra_op={counts[0]} inter_op={counts[1]}", advice)
+
+
+def _ray(env: Mapping[str, str]) -> Finding:
+    """What a local Ray would offer its trials; `ray.init` counts the machine's CPUs."""
+    told = env.get("RAY_ADDRESS")
+    found = (
+        f"a cluster at {told} (RAY_ADDRESS)" if told else f"{os.cpu_count()} CPUs on this machine"
+    )
+    return Finding("Ray believes in", found)
+
+
+def _versions(env: Mapping[str, str]) -> Finding:
+    versions = ", ".join(
+        f"{name} {_version(name)}" for name in ("tensorflow", "ray", "kamerton_ray")
+    )
+    onednn = {"0": "switched off", "1": "switched on"}.get(
+        env.get("TF_ENABLE_ONEDNN_OPTS", ""), "by default (on for x86-64 CPUs)"
+    )
+    return Finding("versions", f"{versions}; oneDNN {onednn}")
+
+
+def _version(name: str) -> str:
+    for distribution in (name, f"{name}-cpu", f"intel-{name}"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return "is not installed"
+
+
+def _variables(env: Mapping[str, str]) -> Finding:
+    found = {name: env[name] for name in VARIABLES if name in env}
+    if not found:
+        return Finding("thread variables", "none set")
+    pairs = " ".join(f"{name}={value}" for name, value in found.items())
+    pinned = [name for name in found if name.startswith("TF_NUM_")]
+    advice = ""
+    if pinned:
+        advice = f"Unset {' and '.join(pinned)}: it takes the place of TensorFlow's default."
+    elif "OMP_NUM_THREADS" in found:
+        advice = (
+            "OMP_NUM_THREADS limits some of oneDNN's builds beside the counts that are tuned; "
+            "unset it, or tune it with --knob."
+        )
+    return Finding("thread variables", pairs, advice)
+
+
+def _load(cpus: int, root: Path) -> Finding:
+    text = _text(root / "proc/loadavg").split()
+    if not text:
+        return Finding("load", "not to be found")
+    load = float(text[0])
+    advice = ""
+    if load > BUSY * cpus:
+        advice = "Other work is running: it takes CPUs from the trials. Stop it, or tune later."
+    return Finding("load", f"{load:.2f} in the last minute, on {cpus} usable CPUs", advice)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,242 @@
+"""The command line as a user types it, in processes of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMAND = [sys.executable, "-m", "kamerton_ray.cli"]
+
+# Three counts a side; 2 and 1 are best, and everything is ten times better than the default.
+SIMULATED = """
+import os, sys, time
+if "TF_NUM_INTRAOP_THREADS" not in os.environ:
+    print(100.0 + 0.1 * (time.time() % 1))
+    sys.exit()
+intra, inter = (int(os.environ[f"TF_NUM_{k}_THREADS"]) for k in ("INTRAOP", "INTEROP"))
+time.sleep(float(os.environ.get("SLEEP", "0")))
+print(9.0 + abs(intra - 2) + abs(inter - 1) + 0.001 * (time.time() % 1))
+"""
+
+LOOP = """
+import os, sys
+from pathlib import Path
+from kamerton_ray import kamerton
+with Path(sys.argv[1]).open("a") as file:
+    file.write("x")
+print("arguments:", sys.argv[2:])
+for attempt in kamerton(vertex=[6, 3], bounds=[(1, 8), (1, 8)], iterations=12):
+    print(attempt)
+    print((attempt[0] - 4) ** 2 + (attempt[1] - 3) ** 2)
+print("after the loop:", attempt)
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run kamerton-ray in a folder of its own."""
+
+    def go(*args, code=0, **env):
+        done = subprocess.run(
+            [*COMMAND, *args],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env={**os.environ, **env},
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout, done.stderr
+
+    return go
+
+
+@pytest.fixture
+def search(run, ray_cluster):
+    """Run one of its commands that search on the tests' cluster, which is faster than a new one."""
+    address = ray_cluster.get_runtime_context().gcs_address
+
+    def go(command, *args, **options):
+        return run(command, "--address", address, *args, **options)
+
+    return go
+
+
+def folder_of(tmp_path):
+    (folder,) = (tmp_path / "kamerton-ray").iterdir()
+    return folder
+
+
+def test_help_teaches_and_needs_neither_ray_nor_tensorflow():
+    code = (
+        "import sys; sys.argv = ['kamerton-ray', '--help']\n"
+        "from kamerton_ray.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    print({'ray', 'tensorflow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("set()\n")
+    for name in ("exec", "run", "tune", "doctor"):
+        assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["exec", "run", "tune", "doctor"])
+def test_every_command_has_its_help(run, name):
+    out, _ = run(name, "--help")
+    assert out.startswith("Usage: ")
+    assert "--json" in out
+
+
+def test_the_doctor_says_what_it_found(run):
+    out, _ = run("doctor")
+    assert "usable CPUs" in out
+    assert "Nothing to mend." in out or "Before tuning:" in out
+    found = json.loads(run("doctor", "--json")[0])
+    assert {"name", "found", "advice"} == set(found[0])
+
+
+def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
+    (tmp_path / "program.py").write_text(SIMULATED)
+    search = ("--intra", "1:3", "--inter", "1:3", "--objective", "last", "--export", "dotenv")
+    out, err = run("exec", *search, "--", sys.executable, "program.py")
+    assert out == "TF_NUM_INTRAOP_THREADS=2\nTF_NUM_INTEROP_THREADS=1\n"
+    assert re.search(r"intra_op=2 inter_op=1 is 11\.\d+x \[.*\] faster than TensorFlow's", err)
+    assert re.search(r"trial   1  intra_op=\d inter_op=\d  \d+", err)
+    results = (folder_of(tmp_path) / "results.jsonl").read_text().splitlines()
+    assert f"after {len(results)} trials: " in err
+
+
+def test_exec_prints_json_alone(search, tmp_path):
+    (tmp_path / "program.py").write_text(SIMULATED)
+    options = ("--inter", "1:1", "--intra", "1:3", "--objective", "last", "--json", "--quiet")
+    out, err = search("exec", *options, sys.executable, "program.py")
+    answer = json.loads(out)
+    assert answer["decision"] == "use"
+    assert answer["best"] == {"intra_op": 2, "inter_op": 1}
+    assert answer["low"] < answer["speedup"] < answer["high"]
+    assert err == ""
+
+
+def test_the_default_is_kept_where_nothing_beats_it(search):
+    options = ("--trials", "3", "--objective", "last", "--export", "env", "--quiet")
+    code = "import time; print(5 + 0.01 * (time.time() % 1))"
+    out, _ = search("exec", *options, "--", sys.executable, "-c", code)
+    assert out == ""
+
+
+def test_where_nothing_works_the_reason_is_said(search):
+    out, _ = search("exec", "--trials", "2", "--", "no-such-command", code=1)
+    assert "No trial worked." in out
+    assert "no-such-command" in out
+
+
+def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, tmp_path):
+    (tmp_path / "program.py").write_text(SIMULATED)
+    args = ["exec", "--intra", "1:3", "--inter", "1:3", "--objective", "last"]
+    program = ["--", sys.executable, "program.py"]
+    process = subprocess.Popen(
+        [*COMMAND, *args, *program],
+        cwd=tmp_path,
+        env={**os.environ, "SLEEP": "0.5"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("kamerton-ray/*/results.jsonl")) or results_in(tmp_path) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    kept = results_in(tmp_path)
+    folder = folder_of(tmp_path)
+    assert f"--resume {folder.relative_to(tmp_path)}" in err
+    out, _ = search(*args, "--resume", str(folder), *program)
+    assert out.startswith("intra_op=2 inter_op=1 is ")
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    configs = [(r["config"]["intra_op"], r["config"]["inter_op"]) for r in lines]
+    assert len(set(configs[:kept])) == kept
+    assert not set(configs[:kept]) & set(configs[kept : kept + 2])
+
+
+def results_in(tmp_path):
+    return len((folder_of(tmp_path) / "results.jsonl").read_text().splitlines())
+
+
+def test_tune_runs_a_function_of_a_file(search, tmp_path):
+    (tmp_path / "model.py").write_text(
+        "def build():\n"
+        "    import tensorflow as tf\n"
+        "    layer, inputs = tf.keras.layers.Dense(64), tf.random.uniform((32, 64))\n"
+        "    return lambda: layer(inputs)\n"
+    )
+    options = ("--trials", "2", "--seconds", "0.3", "--json", "--quiet")
+    answer = json.loads(search("tune", "model.py:build", *options)[0])
+    assert answer["trials"] == 2
+    assert set(answer["best"]) == {"intra_op", "inter_op"}
+    assert answer["low"] <= answer["speedup"] <= answer["high"]
+
+
+def test_a_trial_that_ray_loses_is_named(search, tmp_path):
+    (tmp_path / "model.py").write_text(
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "def build():\n"
+        "    server = Path(f'/proc/{os.getppid()}/stat').read_text().split()\n"
+        "    os.kill(int(server[3]), signal.SIGKILL)  # Ray's worker\n"
+    )
+    out, _ = search("tune", "model.py:build", "--trials", "1", code=1)
+    assert "No trial worked." in out
+    assert "actor" in out
+
+
+def test_run_searches_for_the_loop_of_a_script_and_prints_what_the_loop_would(search, tmp_path):
+    (tmp_path / "script.py").write_text(LOOP)
+    out, err = search("run", "script.py", str(tmp_path / "log"), "one", "--two")
+    assert out.endswith("arguments: ['one', '--two']\n[4, 3]\n0\nafter the loop: [4, 3]\n")
+    attempts = len((tmp_path / "log").read_text()) - 2  # one described it, one was the last
+    assert f"after {attempts} trials" in err
+
+
+def test_a_script_without_a_loop_is_named(run, tmp_path):
+    (tmp_path / "script.py").write_text("print(1)")
+    _, err = run("run", "script.py", code=2)
+    assert "has ended without a loop" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["exec"], "Missing argument"),
+        (["exec", "--intra", "4", "true"], "'4' is not of the form 1:16"),
+        (["exec", "--intra", "4:1", "true"], "the first number must not be above"),
+        (["exec", "--knob", "omp=1:2", "true"], "is not the name of a variable"),
+        (["exec", "--objective", "(", "true"], "regular expression"),
+        (["exec", "--resume", ".", "true"], "holds session.json"),
+        (["tune", "model"], "module:function"),
+        (["tune", "no_such_module:build"], "cannot be imported"),
+        (["tune", "json:nothing"], "has no function"),
+        (["run", "nowhere.py"], "does not exist"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence(run, args, said):
+    _, err = run(*args, code=2)
+    assert said in err
+
+
+def test_a_resumed_search_must_be_the_same(run, tmp_path):
+    folder = tmp_path / "kamerton-ray" / "exec-1"
+    folder.mkdir(parents=True)
+    (folder / "session.json").write_text('{"kind": "exec", "argv": ["false"]}')
+    _, err = run("exec", "--resume", str(folder), "true", code=2)
+    assert "same argv" in err

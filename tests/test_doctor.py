@@ -1,0 +1,78 @@
+"""What the doctor sees on this machine, and on machines of files."""
+
+import pytest
+
+from kamerton_ray.doctor import examine
+
+
+def found(findings):
+    return {finding.name: finding for finding in findings}
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine of files: two sockets of two cores with two threads each, idle."""
+    cpus = tmp_path / "sys/devices/system/cpu"
+    for number in range(8):
+        folder = cpus / f"cpu{number}" / "topology"
+        folder.mkdir(parents=True)
+        (folder / "physical_package_id").write_text(f"{number % 4 // 2}\n")
+        (folder / "core_id").write_text(f"{number % 2}\n")
+    for node in range(2):
+        (tmp_path / f"sys/devices/system/node/node{node}").mkdir(parents=True)
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/loadavg").write_text("0.01 0.02 0.03 1/100 1\n")
+    return tmp_path
+
+
+def test_this_machine_is_examined():
+    findings = found(examine())
+    assert "usable CPUs" in findings["usable CPUs"].found
+    assert "tensorflow 2." in findings["versions"].found
+    assert "ray 2." in findings["versions"].found
+    assert "in the last minute" in findings["load"].found
+
+
+def test_the_topology_is_counted(machine):
+    finding = found(examine(root=machine, env={}))["topology"]
+    assert finding.found == "8 logical CPUs on 4 cores, 2 sockets, 2 NUMA nodes, SMT on"
+    assert "numactl" in finding.advice
+
+
+def test_an_idle_machine_has_nothing_against_it(machine):
+    assert not found(examine(root=machine, env={}))["load"].advice
+
+
+def test_a_busy_machine_is_named(machine):
+    (machine / "proc/loadavg").write_text("90.00 0.02 0.03 1/100 1\n")
+    assert "Other work" in found(examine(root=machine, env={}))["load"].advice
+
+
+def test_a_quota_below_the_affinity_is_named(machine):
+    (machine / "proc/self").mkdir()
+    (machine / "proc/self/cgroup").write_text("0::/\n")
+    (machine / "sys/fs/cgroup").mkdir(parents=True)
+    (machine / "sys/fs/cgroup/cpu.max").write_text("50000 100000\n")
+    finding = found(examine(root=machine, env={}))["TensorFlow's default"]
+    assert "quota" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("env", "advice"),
+    [
+        ({}, ""),
+        ({"TF_NUM_INTRAOP_THREADS": "3"}, "Unset TF_NUM_INTRAOP_THREADS"),
+        ({"OMP_NUM_THREADS": "3"}, "OMP_NUM_THREADS limits"),
+    ],
+)
+def test_thread_variables_are_shown_and_named(machine, env, advice):
+    finding = found(examine(root=machine, env=env))["thread variables"]
+    assert all(f"{name}={value}" in finding.found for name, value in env.items())
+    assert advice in finding.advice
+    assert bool(advice) == bool(finding.advice)
+
+
+def test_what_the_variables_say_is_tensorflows_default(machine):
+    env = {"TF_NUM_INTRAOP_THREADS": "3", "TF_NUM_INTEROP_THREADS": "5"}
+    finding = found(examine(root=machine, env=env))["TensorFlow's default"]
+    assert finding.found == "intra_op=3 inter_op=5"
