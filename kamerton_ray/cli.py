@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import math
 import os
 import statistics
@@ -376,6 +377,7 @@ def _ray(address: str | None, folder: Path) -> Iterator[None]:
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     import ray  # noqa: PLC0415 - the command line must start without it
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails, we say ourselves
     try:
         ray.init(
             address or "local",
