@@ -238,7 +238,7 @@ from kamerton_ray import set_threading
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
 import tensorflow as tf
 
-for attempt in kamerton({options}vertex=[2, 2], bounds=[(1, 2), (1, 2)], iterations=3):
+for attempt in kamerton({options}vertex=[2, 2], bounds=[(1, 2), (1, 2)], iterations=2):
     {first}
     model = tf.keras.Sequential([tf.keras.Input((32,)), tf.keras.layers.Dense(8)])
     print(attempt)

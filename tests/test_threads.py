@@ -382,9 +382,9 @@ except InvalidInputError as error:
 os.sched_setaffinity(0, {min(every)})  # which a node started now takes over
 cluster.add_node(num_cpus=3)
 os.sched_setaffinity(0, every)
-print(threads._trial_cpus())
+print(threads.trial_cpus())
 cluster.add_node(num_cpus=3)
-print(threads._trial_cpus(), usable_cpus().count)
+print(threads.trial_cpus(), usable_cpus().count)
 ray.shutdown()
 cluster.shutdown()
 """
