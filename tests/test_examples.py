@@ -51,7 +51,7 @@ def train_lstm(folder):
 
 def loop(folder):
     output = run(str(EXAMPLES / "loop.py"), "--attempts", "2", cwd=folder)
-    assert re.fullmatch(r"\[\d, \d\]\n[\d.]+\n", output)
+    assert re.fullmatch(r"\[\d+, \d+\]\n[\d.]+\n", output)
 
 
 def plain_keras(folder):
