@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kamerton_ray.exports import export
+
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kamerton_ray.cli"]
 
@@ -114,6 +116,22 @@ def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
     assert f"after {len(results)} trials: " in err
 
 
+def test_the_exported_file_gives_a_plain_program_its_threads(tmp_path):
+    program = (ROOT / "examples" / "plain_keras.py").read_text().replace("1500", "10")
+    threads = "import os; print(*(open(f'/proc/self/task/{t}/comm').read().strip()"
+    threads += " for t in os.listdir('/proc/self/task')))"
+    (tmp_path / "program.py").write_text(f"{program}\n{threads}\n")
+    (tmp_path / ".env").write_text(export({"intra_op": 1, "inter_op": 7}, "dotenv"))
+    done = subprocess.run(
+        ["sh", "-c", f"set -a; . ./.env; exec {sys.executable} program.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split().count("tf_Compute") == 7
+
+
 def test_exec_prints_json_alone(search, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     options = ("--inter", "1:1", "--intra", "1:3", "--objective", "last", "--json", "--quiet")
@@ -206,6 +224,41 @@ def test_run_searches_for_the_loop_of_a_script_and_prints_what_the_loop_would(se
     assert out.endswith("arguments: ['one', '--two']\n[4, 3]\n0\nafter the loop: [4, 3]\n")
     attempts = len((tmp_path / "log").read_text()) - 2  # one described it, one was the last
     assert f"after {attempts} trials" in err
+
+
+def test_a_body_that_leaves_its_loop_ends_the_search(search, tmp_path):
+    leaves = LOOP.replace("    print(attempt)", "    if attempt[0] < 5: break\n    print(attempt)")
+    (tmp_path / "script.py").write_text(leaves)
+    out, err = search("run", "script.py", str(tmp_path / "log"))
+    assert "the loop's body left its loop" in err
+    best = [int(count) for count in re.findall(r"\d+", out.splitlines()[-1])]
+    assert out.splitlines()[-1].startswith("after the loop: ")
+    assert best[0] >= 5
+
+
+# The README of Kamerton, but for the import, a smaller model and a smaller input.
+KAMERTON = """
+import timeit
+import numpy as np
+import tensorflow as tf
+from kamerton_ray import kamerton, set_threading
+
+for attempt in kamerton(cb=set_threading, vertex=[22, 2], iterations=2):
+    model = tf.keras.Sequential([tf.keras.Input((32, 32, 3)), tf.keras.layers.Conv2D(8, 3)])
+    print(attempt)
+    print(timeit.timeit(lambda: model.predict(np.random.rand(2, 32, 32, 3), 32), number=1))
+"""
+
+
+def test_kamertons_own_script_runs_in_the_loop_and_as_trials(search, tmp_path):
+    (tmp_path / "script.py").write_text(KAMERTON)
+    alone = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    trials, _ = search("run", "script.py")
+    for out in (alone, trials):
+        assert re.search(r"^\[\d+, \d+\]$", out, re.MULTILINE)
+        assert float(out.splitlines()[-1]) > 0
 
 
 def test_a_script_without_a_loop_is_named(run, tmp_path):

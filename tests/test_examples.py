@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbclient
+import nbformat
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -17,13 +19,13 @@ EXAMPLES = ROOT / "examples"
 def home(tmp_path_factory, monkeypatch):
     """Ray writes its results below the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.delenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS")  # a user has them
 
 
 def run(*command, cwd):
     """What a command prints; it has to succeed."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith("TUNE_")}
     done = subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=env, capture_output=True, text=True, check=False
+        [sys.executable, *command], cwd=cwd, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "did not complete" not in done.stderr, done.stderr
@@ -58,7 +60,16 @@ def plain_keras(folder):
     assert float(run(str(EXAMPLES / "plain_keras.py"), cwd=folder)) > 0
 
 
-CHECKS = {check.__name__: check for check in (quadratic, mobilenet, train_lstm, loop, plain_keras)}
+def notebook(folder):
+    pages = nbformat.read(EXAMPLES / "notebook.ipynb", as_version=4)
+    ran = nbclient.NotebookClient(pages, timeout=200, resources={"metadata": {"path": folder}})
+    table = ran.execute().cells[-2].outputs[0].data["text/plain"]
+    assert "speedup_low" in table
+    assert re.search(r"^\d+ +\d+ +\d+ +0\.\d+", table, re.MULTILINE)
+
+
+CHECKED = (quadratic, mobilenet, train_lstm, loop, plain_keras, notebook)
+CHECKS = {check.__name__: check for check in CHECKED}
 HELPERS = {"display"}  # imported by the examples
 
 
@@ -72,7 +83,8 @@ def test_the_example_runs_and_leaves_no_file(name, tmp_path):
 
 
 def test_no_example_is_left_out():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(CHECKS) | HELPERS
+    scripts = {path.stem for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
+    assert scripts == set(CHECKS) | HELPERS
 
 
 def snippets():
