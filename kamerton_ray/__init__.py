@@ -16,6 +16,7 @@ from kamerton_ray.errors import (
     UndefinedSearchError,
 )
 from kamerton_ray.loop import Vertex, kamerton
+from kamerton_ray.objective import Objective
 from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
 from kamerton_ray.space import Axis, IntegerSpace, Scale
 from kamerton_ray.threads import (
@@ -26,6 +27,7 @@ from kamerton_ray.threads import (
     thread_space,
     usable_cpus,
 )
+from kamerton_ray.verdict import Decision, Standing, Verdict, verdict
 
 if TYPE_CHECKING:
     from kamerton_ray.searcher import NelderMeadSearcher
@@ -36,27 +38,32 @@ __all__ = [
     "Axis",
     "Best",
     "CpuLimit",
+    "Decision",
     "IntegerSpace",
     "InvalidInputError",
     "KamertonError",
     "LoopError",
     "NelderMead",
     "NelderMeadSearcher",
+    "Objective",
     "RuntimeStartedError",
     "Scale",
     "Signal",
+    "Standing",
     "StateError",
     "StopRule",
     "Suggestion",
     "Threading",
     "UndefinedSearchError",
     "UsableCpus",
+    "Verdict",
     "Vertex",
     "benchmark",
     "kamerton",
     "set_threading",
     "thread_space",
     "usable_cpus",
+    "verdict",
 ]
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -15,6 +16,7 @@ import cloudpickle
 from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import AttemptError, Child, Outcome, Server
+from kamerton_ray.objective import Objective
 from kamerton_ray.threads import Threading
 from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError, positive
 from kamerton_ray.trainable import Config, one_step
@@ -24,8 +26,18 @@ logger = logging.getLogger(__name__)
 
 Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
 
+AT_ONCE = 4
+"""How many candidates, beside the default, are built at the same time in a round; each holds a
+model in memory."""
+
+ROUND_SHARE = 0.25
+"""How much of a trial's measuring time a round takes for each process: here the fresh processes
+count, not the blocks of one."""
+
 MAX_SERVERS = 3
 """How many servers, one for each environment, are kept warm; each holds TensorFlow in memory."""
+
+Failure = AttemptError | TooFastError
 
 THREAD_KEYS = ("intra_op", "inter_op")
 
@@ -48,6 +60,7 @@ class BenchOptions:
     pair: bool
     env: Env
     isolation: Isolation
+    objective: Objective | None = None
 
 
 class Bench:
@@ -100,6 +113,88 @@ class Bench:
             return self._result(_NOTHING, error)
         return self._result(timing, None, child) | ({"error": default.error})
 
+    def measure_round(self, configs: Sequence[Config | None]) -> list[dict[str, Any]]:
+        """Time each configuration once more, in a fresh process, in turn with a fresh default.
+
+        Args:
+            configs: In the order in which their processes are made; None is the default.
+
+        Returns:
+            A result for each, as `measure` gives it.
+        """
+        if self._default is not None:  # it would take memory, and is of no use here
+            self._default.close()
+            self._default = None
+        candidates = [config for config in configs if config is not None]
+        results: dict[int, dict[str, Any]] = {}
+        for begin in range(0, max(1, len(candidates)), AT_ONCE):
+            group = candidates[begin : begin + AT_ONCE]
+            order = [c for c in configs if c is None or any(c is one for one in group)]
+            found = self._round(order)
+            results.update({id(c): result for c, result in zip(order, found, strict=True)})
+        return [results[id(config)] for config in configs]
+
+    def _round(self, configs: Sequence[Config | None]) -> list[dict[str, Any]]:
+        """One round of few enough to hold in memory at once."""
+        children: dict[int, Child] = {}
+        failed: dict[int, Failure] = {}
+        timings: dict[int, Timing] = {}
+        default = configs.index(None)
+        with contextlib.ExitStack() as stack:
+            for index, config in enumerate(configs):
+                built = self._built(config, stack, candidates=configs)
+                if isinstance(built, Child):
+                    children[index] = built
+                else:
+                    failed[index] = built
+            while default in children and not timings:
+                order = sorted(children, key=lambda index: index != default)
+                try:
+                    found = self._round_timer().together([children[index] for index in order])
+                    timings = dict(zip(order, found, strict=True))
+                except (AttemptError, TooFastError) as error:
+                    # The others of the round are measured without those that failed.
+                    lost = [index for index in order if children[index].error] or order
+                    failed.update(dict.fromkeys(lost, error))
+                    children = {i: child for i, child in children.items() if i not in lost}
+        if any(_lost_server(error) for error in failed.values()):
+            self.close()
+        without_default = failed.get(default)
+        return [
+            self._result(
+                timings.get(index, _NOTHING),
+                failed.get(index, without_default),
+                children.get(index),
+            )
+            for index in range(len(configs))
+        ]
+
+    def _built(
+        self,
+        config: Config | None,
+        stack: contextlib.ExitStack,
+        *,
+        candidates: Sequence[Config | None],
+    ) -> Child | AttemptError:
+        """A process that is ready to run steps, or why there is none."""
+        try:
+            child = stack.enter_context(self._forked(config, candidates=candidates))
+            child.build()
+        except AttemptError as error:
+            return error
+        return child
+
+    def _forked(self, config: Config | None, *, candidates: Sequence[Config | None]) -> Child:
+        if config is not None:
+            return self._fork(self._server(self._environment(config)), _threads(config), config)
+        other: Config = next((c for c in candidates if c is not None), {})
+        same = {**other, **dict.fromkeys(THREAD_KEYS, 0)}
+        return self._fork(self._server(self._environment(None)), Threading(), same)
+
+    def _round_timer(self) -> Timer:
+        timing = self._options.timing
+        return Timer(replace(timing, budget_s=timing.budget_s * ROUND_SHARE))
+
     def close(self) -> None:
         """End every process."""
         if self._default is not None:
@@ -110,10 +205,10 @@ class Bench:
         self._servers = {}
 
     def _result(
-        self, timing: Timing, error: AttemptError | TooFastError | None, child: Child | None = None
+        self, timing: Timing, error: Failure | None, child: Child | None = None
     ) -> dict[str, Any]:
         outcome = Outcome.OK if error is None else getattr(error, "outcome", Outcome.TOO_FAST)
-        return {
+        result = {
             **asdict(timing),
             "outcome": outcome.name.lower(),
             "error": "" if error is None else str(error),
@@ -121,6 +216,9 @@ class Bench:
             "strays": 0 if child is None else child.strays,
             "machine": {} if child is None else child.machine,
         }
+        if self._options.objective is not None:
+            result["score"] = self._options.objective.score(result)
+        return result
 
     def _environment(self, config: Config | None) -> dict[str, str]:
         """The user's environment, and what the user asks for; None stands for the default."""
@@ -250,6 +348,7 @@ def benchmark(
     pair: bool = True,
     env: Env | None = None,
     isolation: Isolation | str = Isolation.FORK,
+    objective: Objective | None = None,
 ) -> type[Any]:
     """A `tune.Trainable` that times what `build` builds, in a process of its own for each trial.
 
@@ -269,6 +368,8 @@ def benchmark(
         env: Variables to set beside the user's own, for the default as well; or a function of
             the configuration, to tune variables, which the default goes without.
         isolation: `"fork"` from a warm process, or `"spawn"` to import everything anew.
+        objective: What to judge by where it is not the step time alone: a trial then reports
+            `score` as well, which the search is to maximise.
 
     Returns:
         A class for `tune.run` or `Tuner`. A trial reports `seconds` (median step time),
@@ -285,6 +386,7 @@ def benchmark(
         pair=pair,
         env={} if env is None else env,
         isolation=_isolation(isolation),
+        objective=objective,
     )
     Bench(build, options)  # what is wrong with build is said here, not in every trial
 
@@ -295,7 +397,7 @@ def _threads(config: Config) -> Threading:
     return Threading.of(config) if set(THREAD_KEYS) & set(config) else Threading()
 
 
-def _lost_server(error: AttemptError | TooFastError) -> bool:
+def _lost_server(error: Failure) -> bool:
     return isinstance(error, AttemptError) and error.outcome is Outcome.SERVER_LOST
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
-import math
 import os
-import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,18 +21,23 @@ import click
 import cloudpickle
 
 from kamerton_ray.benchmark import benchmark
-from kamerton_ray.command import CommandOptions, Comparison, command, compare_on_a_node
+from kamerton_ray.command import CommandOptions, command
 from kamerton_ray.display import Display
 from kamerton_ray.doctor import examine
 from kamerton_ray.environment import working_directory
 from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.exports import FORMS, export
+from kamerton_ray.objective import Objective, number
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
 from kamerton_ray.threads import default_threads, thread_bounds, trial_cpus
 from kamerton_ray.trainable import one_step
+from kamerton_ray.verdict import Decision, Verdict, in_words, verdict
 
 FAILED, INTERRUPTED_CODE = 1, 130
+
+LEAST_COMPARISON_S = 60.0
+"""The comparison may take as long as the search took, and at least so many seconds."""
 
 Options = Mapping[str, Any]
 
@@ -56,6 +59,15 @@ def knob(text: str) -> tuple[str, tuple[int, int]]:
     if not (name.isupper() and name.replace("_", "").isalnum()):
         raise click.BadParameter(f"{name!r} is not the name of a variable, in capitals")
     return name, bounds(ends)
+
+
+def limit(text: str) -> tuple[str, float]:
+    """`seconds_p99=0.02`."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form seconds_p99=0.02") from None
 
 
 SEARCH_OPTIONS = [
@@ -93,9 +105,35 @@ SEARCH_OPTIONS = [
 ]
 
 
+COMPARE_OPTIONS = [
+    click.option(
+        "--within",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=0.02,
+        show_default=True,
+        help="Configurations no farther apart than this share count as equal.",
+    ),
+    click.option(
+        "--fewest",
+        is_flag=True,
+        help="Of those within that share of the best take the one with the fewest threads.",
+    ),
+    click.option(
+        "--no-compare", is_flag=True, help="Leave out the comparison of the best with the default."
+    ),
+]
+
+
 def search_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """The options that every command that searches has."""
     for option in reversed(SEARCH_OPTIONS):
+        function = option(function)
+    return function
+
+
+def compare_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of those whose best is compared with the default at the end."""
+    for option in reversed(COMPARE_OPTIONS):
         function = option(function)
     return function
 
@@ -109,12 +147,14 @@ def main() -> None:
     Any program, unchanged:    kamerton-ray exec -- python infer.py
     A function that returns a step:  kamerton-ray tune my_model.py:build
     What this machine offers:  kamerton-ray doctor
+    A picture of what was found:  kamerton-ray report kamerton-ray/FOLDER --html report.html
     """
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)
 @search_options
+@compare_options
 @click.option(
     "--objective",
     default="time",
@@ -134,7 +174,6 @@ def main() -> None:
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=3600.0, help="Of a run, in s."
 )
-@click.option("--no-compare", is_flag=True, help="Do not run best and default in turn at the end.")
 def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     r"""Tune any program: ARGV is run with the thread counts in its environment.
 
@@ -143,23 +182,21 @@ def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - cl
     kamerton-ray exec --objective 'throughput: ([0-9.]+)' --maximize -- ./serve-and-measure.sh
     """
     described = {name: options[name] for name in ("objective", "maximize", "knobs", "timeout")}
-    mode = "max" if options["maximize"] else "min"
     with _mistakes():
         what = CommandOptions(
             argv=argv, objective=options["objective"], timeout_s=options["timeout"]
         )
+        objective = Objective(
+            metric="objective",
+            mode="max" if options["maximize"] else "min",
+            within=options["within"],
+            fewest=options["fewest"],
+        )
 
     def plan() -> Plan:
-        goal = _goal(options, metric="objective", mode=mode, knobs=dict(options["knobs"]))
+        goal = _goal(options, objective.metric, objective.mode, knobs=dict(options["knobs"]))
         trainable = command(argv, objective=what.objective, timeout_s=what.timeout_s)
-
-        def compared(best: dict[str, Any], _: object) -> Comparison | None:
-            if options["no_compare"]:
-                return None
-            _say(options, "Running the best and the default in turn ...")
-            return compare_on_a_node(what, best, mode=mode)
-
-        return Plan(goal, trainable, compared)
+        return Plan(goal, trainable, None if options["no_compare"] else objective)
 
     _run(plan, _session("exec", options, {"argv": list(argv), **described}), options)
 
@@ -175,15 +212,39 @@ def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - cl
     help="Measured in each trial, the default's share included.",
 )
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, help="In s.")
+@compare_options
+@click.option(
+    "--objective",
+    type=click.Choice(["speedup", "throughput", "seconds_p90", "seconds_p99", "cpu_seconds"]),
+    default="speedup",
+    show_default=True,
+    help="What is judged by: the median step time against the default's, steps per second, the "
+    "time that 90 or 99 % of the steps keep below, or the CPU seconds of a step.",
+)
+@click.option(
+    "--at-most",
+    "limits",
+    type=limit,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A limit on one of those, as seconds_p99=0.02.",
+)
 def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
     r"""Tune a function that builds a model and returns a step of it to time.
 
     \b
     kamerton-ray tune my_model.py:build
     kamerton-ray tune my_package.models:build --time-budget 120 --export dotenv
+    kamerton-ray tune my_model.py:build --objective throughput --at-most seconds_p99=0.02
     """
     with _mistakes():
         build = load_function(target)
+        objective = Objective(
+            metric=options["objective"],
+            at_most=dict(options["limits"]),
+            within=options["within"],
+            fewest=options["fewest"],
+        )
 
     def plan() -> Plan:
         from ray import cloudpickle as rays  # noqa: PLC0415 - the command line starts without Ray
@@ -191,12 +252,18 @@ def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
         # The trials' processes, maybe on other machines, get the function by value.
         for pickler in (cloudpickle, rays):
             pickler.register_pickle_by_value(sys.modules[build.__module__])
-        goal = _goal(options, metric="speedup", mode="max", knobs={})
-        trainable = benchmark(build, budget_s=options["seconds"], timeout_s=options["timeout"])
-        return Plan(goal, trainable, fresh_speedup)
+        plain = objective.metric == "speedup" and not objective.at_most
+        goal = _goal(options, "speedup" if plain else "score", "max", knobs={})
+        trainable = benchmark(
+            build,
+            budget_s=options["seconds"],
+            timeout_s=options["timeout"],
+            objective=None if plain else objective,
+        )
+        return Plan(goal, trainable, None if options["no_compare"] else objective)
 
-    described = {"target": target, "seconds": options["seconds"]}
-    _run(plan, _session("tune", options, described), options)
+    described = {name: options[name] for name in ("seconds", "objective", "limits")}
+    _run(plan, _session("tune", options, {"target": target, **described}), options)
 
 
 @main.command("run", context_settings={"ignore_unknown_options": True})
@@ -235,7 +302,7 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
                 cwd=working_directory(),
             )
 
-        return Plan(goal, one_step(name, runner), lambda *_: None)
+        return Plan(goal, one_step(name, runner), None)
 
     session = _session("run", options, {"script": path, "args": list(args)})
     options = {**options, "trials": options["trials"] or loop.iterations}
@@ -262,11 +329,11 @@ def doctor(*, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """A search: its goal, what a trial runs, and how the best is compared with the default."""
+    """A search: its goal, what a trial runs, and by what the best and the default are compared."""
 
     goal: Goal
     trainable: type[Any]
-    compare: Callable[[dict[str, Any], list[dict[str, Any]]], Comparison | None]
+    objective: Objective | None
 
 
 def load_function(target: str) -> Callable[..., Any]:
@@ -289,21 +356,6 @@ def load_function(target: str) -> Callable[..., Any]:
     return cast("Callable[..., Any]", function)
 
 
-def fresh_speedup(best: dict[str, Any], results: list[dict[str, Any]]) -> Comparison | None:
-    """The speed-up of the best from the trials that ran it again; from its first one without any.
-
-    That one was chosen for being the lowest, so it flatters. The trials' errors are independent.
-    """
-    found = [r for r in results if r["config"] == best and r["speedup"] == r["speedup"]]
-    if not found:
-        return None
-    found = found[1:] or found
-    logs = [math.log(result["speedup"]) for result in found]
-    halves = [math.log(result["speedup_high"] / result["speedup_low"]) / 2 for result in found]
-    mean, half = statistics.fmean(logs), math.hypot(*halves) / len(halves)
-    return Comparison(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
-
-
 def _run(
     plan: Callable[[], Plan], session: Session, options: Options, *, folder: Path | None = None
 ) -> Ending:
@@ -314,11 +366,34 @@ def _run(
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
         planned = plan()
         ending = _searched(planned, session, options)
-        comparison = None
-        if ending.best is not None and ending.reason != INTERRUPTED:
-            comparison = planned.compare(ending.best, ending.results)
-    _conclude(ending, comparison, session, options)
+        _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
+        if ending.best is None or ending.reason == INTERRUPTED or planned.objective is None:
+            answer = _without_comparison(ending)
+        else:
+            answer = _compared(planned, planned.objective, ending, options)
+    _conclude(ending, answer, session, options)
     return ending
+
+
+def _compared(plan: Plan, objective: Objective, ending: Ending, options: Options) -> Verdict:
+    took = sum(number(result.get("time_total_s", 0.0)) for result in ending.results)
+    with Display(plan.goal, Limits(), quiet=options["quiet"]) as display:
+        return verdict(
+            ending.results,
+            plan.trainable,
+            objective=objective,
+            budget_s=max(LEAST_COMPARISON_S, took),
+            watch=display.show_round,
+        )
+
+
+def _without_comparison(ending: Ending) -> Verdict:
+    if ending.best is None:
+        last = next((r["error"] for r in reversed(ending.results) if r.get("error")), "")
+        sentence = f"No trial worked. {last}".strip()
+        return Verdict(decision=Decision.NONE, sentence=sentence)
+    sentence = f"{in_words(ending.best)} is the best so far; it was not compared with the default."
+    return Verdict(decision=Decision.UNSURE, sentence=sentence, config=ending.best)
 
 
 def _session(kind: str, options: Options, description: Mapping[str, Any]) -> Session:
@@ -341,7 +416,7 @@ def _resumed(folder: Path, kind: str, description: Mapping[str, Any]) -> Session
 
 
 def _goal(
-    options: Options, *, metric: str, mode: str, knobs: Mapping[str, tuple[int, int]]
+    options: Options, metric: str, mode: str, *, knobs: Mapping[str, tuple[int, int]]
 ) -> Goal:
     cpus = trial_cpus()
     asked = {name: options[name[:5]] for name in ("intra_op", "inter_op")}
@@ -415,54 +490,34 @@ def _say(options: Options, text: str) -> None:
         click.echo(text, err=True)
 
 
-def _conclude(
-    ending: Ending, comparison: Comparison | None, session: Session, options: Options
-) -> None:
+def _conclude(ending: Ending, answer: Verdict, session: Session, options: Options) -> None:
     """Say the answer, and end with the exit code that goes with it."""
-    _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
-    answer = _answer(ending, comparison, session)
-    if options["as_json"]:
-        click.echo(json.dumps(answer))
-    elif options["form"] is None or not options["quiet"]:
-        click.echo(answer["sentence"], err=options["form"] is not None)
-    if options["form"] is not None and not options["as_json"]:
-        if answer["decision"] == "use":
-            click.echo(export(ending.best or {}, options["form"]), nl=False)
-        else:
-            _say(options, "Nothing is exported: the default needs no setting.")
-    _say(options, f"The results lie in {session.folder}.")
-    if ending.reason == INTERRUPTED:
-        _say(options, f"Go on with the same command and --resume {session.folder}")
-        sys.exit(INTERRUPTED_CODE)
-    if ending.best is None:
-        sys.exit(FAILED)
-
-
-def _answer(ending: Ending, comparison: Comparison | None, session: Session) -> dict[str, Any]:
-    numbers = {} if comparison is None else asdict(comparison)
-    decision, sentence = _decided(ending, comparison)
-    return {
-        "decision": decision,
-        "sentence": sentence,
-        "best": ending.best,
-        **numbers,
+    found = {
+        **answer.to_json(),
         "trials": len(ending.results),
         "stopped_by": ending.reason,
         "folder": str(session.folder),
     }
-
-
-def _decided(ending: Ending, comparison: Comparison | None) -> tuple[str, str]:
-    if ending.best is None:
-        last = next((r["error"] for r in reversed(ending.results) if r.get("error")), "")
-        return "none", f"No trial worked. {last}".strip()
-    best = " ".join(f"{name}={value}" for name, value in ending.best.items())
-    if comparison is None:
-        return "unsure", f"{best} is the best so far; it was not compared with the default."
-    ratio = f"{comparison.speedup:.2f}x [{comparison.low:.2f}, {comparison.high:.2f}]"
-    if comparison.low > 1:
-        return "use", f"{best} is {ratio} faster than TensorFlow's default (95 % interval)."
-    return "keep", f"Keep the default: the best, {best}, is {ratio} of it, not beyond noise."
+    session.conclude({**found, "rounds": answer.rounds})
+    if options["as_json"]:
+        click.echo(json.dumps(found))
+    elif options["form"] is None or not options["quiet"]:
+        for one in (answer, *answer.elsewhere):
+            where = f"On {one.machine}: " if answer.elsewhere else ""
+            click.echo(f"{where}{one.sentence}", err=options["form"] is not None)
+            for reason in one.reasons:
+                _say(options, f"  {reason}")
+    if options["form"] is not None and not options["as_json"]:
+        if answer.decision is Decision.USE:
+            click.echo(export(answer.config or {}, options["form"]), nl=False)
+        else:
+            _say(options, "Nothing is exported: the default needs no setting.")
+    _say(options, f"The results lie in {session.folder}.")
+    if ending.reason == INTERRUPTED or answer.interrupted:
+        _say(options, f"Go on with the same command and --resume {session.folder}")
+        sys.exit(INTERRUPTED_CODE)
+    if answer.decision is Decision.NONE:
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

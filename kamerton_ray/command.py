@@ -9,7 +9,6 @@ import contextlib
 import json
 import math
 import re
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,19 +18,14 @@ from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.exports import environment
 from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned
+from kamerton_ray.machine import hardware
 from kamerton_ray.timing import positive
-from kamerton_ray.trainable import node_cpus, one_step
+from kamerton_ray.trainable import one_step
 
 KEPT = 1 << 20
 """How many of the last bytes of each output a regular expression is looked for in."""
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-
-PAIRS = 6
-"""How often the best and the default are run in turn at the end."""
-
-T_QUANTILE = 2.571
-"""Student's 97.5 % quantile with PAIRS - 1 degrees of freedom."""
 
 TIME, LAST = "time", "last"
 
@@ -80,8 +74,8 @@ class Runner:
         """Run the command with a configuration in its environment.
 
         Returns:
-            A result for Ray Tune: `objective`, `seconds` (from its start to its end), `outcome`
-            and `error`. Where it failed its numbers are NaN.
+            A result for Ray Tune: `objective`, `seconds` (from its start to its end), `outcome`,
+            `error` and `machine`. Where it failed its numbers are NaN.
         """
         seconds = objective = math.nan
         error: AttemptError | None = None
@@ -100,7 +94,12 @@ class Runner:
             "seconds": seconds,
             "outcome": (Outcome.OK if error is None else error.outcome).name.lower(),
             "error": "" if error is None else str(error),
+            "machine": hardware(),
         }
+
+    def measure_round(self, configs: Sequence[Mapping[str, Any] | None]) -> list[dict[str, Any]]:
+        """Run the command once with each configuration, in this order; None is the default."""
+        return [self.measure(config or {}) for config in configs]
 
     def close(self) -> None:
         """End every process."""
@@ -128,62 +127,6 @@ def _objective(objective: str, seconds: float, attempt: Attempt) -> float:
             with contextlib.suppress(ValueError, TypeError):
                 return float(match.group(match.re.groups))
     raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by {pattern!r}")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The speed-up over the default, with its 95 % interval.
-
-    Attributes:
-        speedup: How many times better the objective is than with the default.
-        low: Where the interval begins.
-        high: Where it ends.
-    """
-
-    speedup: float
-    low: float
-    high: float
-
-
-def compare(
-    runner: Runner, config: Mapping[str, Any], default: Mapping[str, Any], *, mode: str
-) -> Comparison | None:
-    """Run the command with each of two configurations in turn, `PAIRS` times.
-
-    Who is first alternates, so that a drift of the machine favours neither. The interval is
-    Student's for the mean of the pairs' log ratios: the pairs share what slows both.
-
-    Returns:
-        None where a run failed, or an objective is not above 0.
-    """
-    logs = []
-    for pair in range(PAIRS):
-        order = (config, default) if pair % 2 else (default, config)
-        values = [runner.measure(one)["objective"] for one in order]
-        mine, theirs = values if pair % 2 else reversed(values)
-        if not (mine > 0 and theirs > 0):
-            return None
-        logs.append(math.log(theirs / mine) * (1 if mode == "min" else -1))
-    mean = statistics.fmean(logs)
-    half = T_QUANTILE * statistics.stdev(logs) / math.sqrt(PAIRS)
-    return Comparison(math.exp(mean), math.exp(mean - half), math.exp(mean + half))
-
-
-def compare_on_a_node(
-    options: CommandOptions, config: Mapping[str, Any], *, mode: str
-) -> Comparison | None:
-    """`compare` with TensorFlow's own choice, as a task of Ray that has a node for itself."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    def task() -> Comparison | None:
-        runner = Runner(options)
-        try:
-            return compare(runner, config, {}, mode=mode)
-        finally:
-            runner.close()
-
-    found: Comparison | None = ray.get(ray.remote(num_cpus=node_cpus())(task).remote())
-    return found
 
 
 def command(

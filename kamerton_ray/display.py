@@ -10,7 +10,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from kamerton_ray.head_to_head import Stage
+from kamerton_ray.objective import number
+from kamerton_ray.rounds import Course
 from kamerton_ray.session import Goal, Limits
+from kamerton_ray.verdict import in_words
 
 
 class Display:
@@ -28,6 +32,8 @@ class Display:
         self._begin = time.monotonic()
         self._results: list[dict[str, Any]] = []
         self._best: dict[str, Any] | None = None
+        self._course: Course | None = None
+        self._state: tuple[Stage, int] | None = None
         self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=2)
 
     def __enter__(self) -> Display:  # noqa: PYI034 - Self is of Python 3.11
@@ -54,7 +60,28 @@ class Display:
             Text(f"{spent:5.0f} s  trial {len(self._results):>3}  {self._config(result)}  {found}")
         )
 
+    def show_round(self, course: Course) -> None:
+        """Show how the comparison stands: a line where it has changed, and always on a terminal."""
+        self._course = course
+        state = (course.stage, len(course.left))
+        if state == self._state:
+            return
+        self._state = state
+        self._console.print(Text(f"{time.monotonic() - self._begin:5.0f} s  {self._standing()}"))
+
+    def _standing(self) -> str:
+        course = self._course
+        if course is None:
+            return "comparing the best with the default, in fresh processes"
+        if course.stage is Stage.RACE:
+            return f"comparison, round {len(course.rounds)}: {len(course.left)} may be the best"
+        best = in_words(course.chosen or {})
+        return f"comparison, round {len(course.rounds)}: {best} against the default"
+
     def _status(self) -> Text:
+        if self._course is not None:
+            spent = time.monotonic() - self._begin
+            return Text(f"{spent:.0f} s; {self._standing()}", style="bold")
         spent = time.monotonic() - self._begin
         parts = [f"{spent:.0f} s, {len(self._results)} trials"]
         if self._best is not None:
@@ -67,16 +94,14 @@ class Display:
         return Text("; ".join(parts), style="bold")
 
     def _value(self, result: dict[str, Any]) -> float:
-        value = result.get(self._goal.metric)
-        return float(value) if isinstance(value, float | int) else math.nan
+        return number(result.get(self._goal.metric))
 
     def _interval(self, result: dict[str, Any]) -> str:
-        ends = [result.get(f"{self._goal.metric}_{end}") for end in ("low", "high")]
-        low, high = (float(end) if isinstance(end, float | int) else math.nan for end in ends)
+        low, high = (number(result.get(f"{self._goal.metric}_{end}")) for end in ("low", "high"))
         return "" if math.isnan(low + high) else f" [{low:.2f}, {high:.2f}]"
 
     def _is_better(self, value: float, other: float) -> bool:
         return value < other if self._goal.mode == "min" else value > other
 
     def _config(self, result: dict[str, Any]) -> str:
-        return " ".join(f"{name}={result['config'][name]}" for name in self._goal.space)
+        return in_words({name: result["config"][name] for name in self._goal.space})

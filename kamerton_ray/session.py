@@ -25,8 +25,8 @@ from kamerton_ray.simplex import StopRule
 if TYPE_CHECKING:
     from kamerton_ray.searcher import NelderMeadSearcher
 
-RESULTS, DESCRIPTION = "results.jsonl", "session.json"
-"""A line per finished trial; and what was searched for, and how."""
+RESULTS, DESCRIPTION, ANSWER = "results.jsonl", "session.json", "answer.json"
+"""A line per finished trial; what was searched for, and how; and what came of it."""
 
 INTERRUPTED = "it was interrupted"
 LEFT = "the loop's body left its loop"
@@ -105,11 +105,16 @@ class Session:
         Raises:
             InvalidInputError: The folder holds none.
         """
-        if not (folder / DESCRIPTION).is_file():
+        if not cls.is_one(folder):
             raise InvalidInputError(
                 f"a session's folder holds {DESCRIPTION}, but {folder} does not"
             )
         return cls(folder)
+
+    @staticmethod
+    def is_one(folder: Path) -> bool:
+        """Whether the folder holds a session."""
+        return (folder / DESCRIPTION).is_file()
 
     def description(self) -> dict[str, Any]:
         """What it searches for, and how."""
@@ -124,6 +129,18 @@ class Session:
         for line in lines:
             with contextlib.suppress(ValueError):
                 found.append(json.loads(line))
+        return found
+
+    def conclude(self, answer: Mapping[str, Any]) -> None:
+        """Write down what came of it."""
+        (self.folder / ANSWER).write_text(json.dumps(answer, default=repr) + "\n", encoding="utf-8")
+
+    def answer(self) -> dict[str, Any] | None:
+        """What came of it; None before the end."""
+        path = self.folder / ANSWER
+        if not path.exists():
+            return None
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
     def add(self, result: Mapping[str, Any]) -> None:
@@ -219,10 +236,11 @@ def _recorder(keep: Callable[[dict[str, Any]], object]) -> Any:  # noqa: ANN401 
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     class Recorder(tune.Callback):  # type: ignore[misc]
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ANN401, ARG002 - Ray's signature
+        # Ray passes all by name.
+        def on_trial_complete(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
             keep({**trial.last_result, "config": dict(trial.config)})
 
-        def on_trial_error(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:  # noqa: ANN401, ARG002 - Ray's signature
+        def on_trial_error(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
             error = str(trial.get_error() or "its actor was lost").strip()
             keep({"outcome": "lost", "error": error, "config": dict(trial.config)})
 

@@ -25,7 +25,7 @@ import math
 import mmap
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -103,6 +103,8 @@ class Timing:
         seconds: The median step time of the candidate.
         seconds_p90: Nine of ten of its steps took no longer.
         seconds_p99: 99 of 100 of its steps took no longer.
+        throughput: Steps per second, from the mean step time.
+        cpu_seconds: CPU seconds per step, over all of its threads.
         default_seconds: The median step time of the default; NaN where it was not measured.
         speedup: How many times faster than the default; NaN likewise.
         speedup_low: Where the 95 % interval of the speed-up begins.
@@ -120,6 +122,8 @@ class Timing:
     seconds: float
     seconds_p90: float
     seconds_p99: float
+    throughput: float = math.nan
+    cpu_seconds: float = math.nan
     default_seconds: float = math.nan
     speedup: float = math.nan
     speedup_low: float = math.nan
@@ -267,6 +271,36 @@ class Timer:
             **ours.step_times(),
         )
 
+    def together(self, processes: Sequence[Process]) -> list[Timing]:
+        """Time several in blocks that take turns, each against the first, the default.
+
+        The measurement takes `budget_s` for every two of them. No interval is given: what one
+        process of each shows says little of the next.
+        """
+        since = self._now()
+        warm = [self.warm_up(process) for process in processes]
+        blocks = [_Blocks(p, count) for p, (count, _) in zip(processes, warm, strict=True)]
+        end = self._clock() + self._options.budget_s * len(processes) / 2
+        while self._clock() < end or len(blocks[0]) < BATCHES:
+            # The one to go first changes, so that a steady drift favours nobody.
+            first = len(blocks[0]) % len(blocks)
+            for one in blocks[first:] + blocks[:first]:
+                one.measure()
+        spent = self._spent(since)
+        default = blocks[0].log_medians()
+        return [
+            Timing(
+                default_seconds=math.exp(float(np.median(default))),
+                speedup=math.exp(hodges_lehmann(default - one.log_medians())),
+                blocks=len(one),
+                settled=settled,
+                estimate="paired",
+                **spent,
+                **one.step_times(),
+            )
+            for one, (_, settled) in zip(blocks, warm, strict=True)
+        ]
+
     def _now(self) -> tuple[float, float]:
         return self._clock(), self._stolen()
 
@@ -319,6 +353,8 @@ class _Blocks:
             "seconds": float(np.median(steps)),
             "seconds_p90": float(np.quantile(steps, 0.9)),
             "seconds_p99": float(np.quantile(steps, 0.99)),
+            "throughput": 1 / float(np.mean(steps)),
+            "cpu_seconds": (self._process.cpu_s - self._cpu_s) / (len(self) * self._count),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 Config = dict[str, Any]
@@ -18,6 +18,16 @@ class Measurer(Protocol):
         """End every process."""
 
 
+class RoundMeasurer(Measurer, Protocol):
+    """One that can also measure several side by side."""
+
+    def measure_round(self, configs: Sequence[Config | None]) -> list[dict[str, Any]]:
+        """A result for each configuration, in this order, in fresh processes; None is the default.
+
+        Where the machine's state changes from one to the next, they take turns.
+        """
+
+
 def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
     """A trainable whose trials are one measurement each, and have a node for themselves.
 
@@ -31,6 +41,8 @@ def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
 
     class OneStep(tune.Trainable):  # type: ignore[misc]
         """Measures one configuration a trial."""
+
+        measurer = staticmethod(make)
 
         def setup(self, config: Config) -> None:  # noqa: ARG002 - the trial's is in self.config
             self._measurer = make()
@@ -59,9 +71,13 @@ def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
     return OneStep
 
 
-def node_cpus() -> float:
-    """All CPUs of the largest node: two trials that share one would disturb each other."""
+def node_cpus(ip: str | None = None) -> float:
+    """All CPUs of a node, by default the largest: two trials on one would disturb each other."""
     import ray  # noqa: PLC0415 - importing this package must not import Ray
 
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    nodes = [
+        node["Resources"].get("CPU", 0)
+        for node in ray.nodes()
+        if node["Alive"] and ip in {None, node["NodeManagerAddress"]}
+    ]
     return float(max(nodes, default=1) or 1)

@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import pickle
-import platform
 import resource
 import socket
 import sys
@@ -24,11 +23,11 @@ import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, NoReturn
 
 from kamerton_ray.forker import PACKET, ForkedChild, Forker, send
-from kamerton_ray.threads import Threading, runtime_started, set_threading, usable_cpus
+from kamerton_ray.machine import hardware
+from kamerton_ray.threads import Threading, runtime_started, set_threading
 
 Step = Callable[[], object]
 
@@ -169,19 +168,10 @@ def _usage() -> tuple[int, float]:
 def _machine() -> dict[str, Any]:
     """What identifies the hardware and the build, so that results of two are not mixed."""
     return {
-        "cpu_model": _cpu_model(),
-        "usable_cpus": usable_cpus().count,
+        **hardware(),
         "tensorflow": getattr(sys.modules.get("tensorflow"), "__version__", ""),
         "onednn": _onednn(),
     }
-
-
-def _cpu_model() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _onednn() -> str:

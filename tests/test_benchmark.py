@@ -16,6 +16,7 @@ from ray import tune
 
 from kamerton_ray import InvalidInputError, NelderMeadSearcher, benchmark
 from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
+from kamerton_ray.objective import Objective
 from kamerton_ray.timing import TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -281,3 +282,72 @@ def test_tune_run_goes_on_over_every_kind_of_failure(storage):
     assert analysis.best_config == {"intra_op": 5}
     # One server for all the trials: it outlives them.
     assert len(set((folder / "servers").read_text().split())) == 1
+
+
+def test_a_round_times_each_in_a_fresh_process_and_the_default_as_one(tmp_path):
+    def build(config):
+        import time
+        from pathlib import Path
+
+        with Path(config["log"]).open("a") as file:
+            file.write(f"{os.getpid()} ")
+        return lambda: time.sleep(0.004 if config["intra_op"] else 0.008)
+
+    log = str(tmp_path / "log")
+    configs = [{"intra_op": n, "inter_op": 1, "log": log} for n in (1, 2, 3, 4, 5)]
+    order = [*configs[:2], None, *configs[2:]]
+    with bench(build) as made:
+        first = made.measure_round(order)
+        second = made.measure_round([None, configs[0]])
+    assert [result["outcome"] for result in first + second] == ["ok"] * 8
+    speedups = [result["speedup"] for result in first]
+    assert speedups[2] == 1
+    assert all(1.5 < speedup < 2.5 for speedup in speedups[:2] + speedups[3:])
+    # Six of the first round in two groups, each with a default of its own, and two of the second.
+    pids = Path(log).read_text().split()
+    assert len(pids) == len(set(pids)) == 9
+
+
+def test_a_round_goes_on_without_the_one_that_fails():
+    def build(config):
+        import os
+        import signal
+        import time
+
+        if config["intra_op"] == 1:
+            raise ValueError("no")
+
+        def step():
+            if config["intra_op"] == 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(0.004)
+
+        return step
+
+    order = [{"intra_op": n, "inter_op": 1} for n in (1, 2, 3)]
+    with bench(build) as made:
+        found = made.measure_round([*order, None])
+    assert [r["outcome"] for r in found] == ["build_raised", "signalled", "ok", "ok"]
+    assert found[2]["speedup"] > 0
+
+
+def test_a_round_without_the_default_says_why():
+    def build(config):
+        assert config["intra_op"]
+        return lambda: time.sleep(0.004)
+
+    with bench(build) as made:
+        found = made.measure_round([None, {"intra_op": 1, "inter_op": 1}])
+    assert [r["outcome"] for r in found] == ["build_raised"] * 2
+    assert math.isnan(found[1]["speedup"])
+
+
+def test_an_objective_adds_the_score_that_a_search_maximises():
+    def build():
+        return lambda: time.sleep(0.004)
+
+    strict = Objective(metric="throughput", at_most={"seconds_p99": 0.001})
+    for objective, feasible in ((Objective(metric="throughput"), True), (strict, False)):
+        with bench(build, objective=objective) as made:
+            score = made.measure({"intra_op": 1, "inter_op": 1})["score"]
+        assert (0.5 < score < 2) if feasible else (0 < score < 0.001)

@@ -1,15 +1,13 @@
 """Running commands: what they see, what is taken from them, and every way that one can fail."""
 
 import math
-import sys
-import textwrap
 import time
 from pathlib import Path
 
 import pytest
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.command import CommandOptions, Comparison, Runner, compare
+from kamerton_ray.command import CommandOptions, Runner
 
 CONFIG = {"intra_op": 2, "inter_op": 1, "KNOB": 3}
 
@@ -112,41 +110,21 @@ def test_after_a_failure_the_next_run_works():
     assert found == ["exited", "ok", "exited", "ok"]
 
 
-SIMULATED = textwrap.dedent("""
-    import os, random
-    from pathlib import Path
-    log = Path("log")
-    knob = os.environ.get("KNOB", "default")
-    with log.open("a") as file:
-        file.write(knob[0])
-    run = log.stat().st_size - 1
-    noise = random.Random(run).uniform(0.99, 1.01)
-    print((1 + run // 2) * noise * {"1": 0.5, "2": 1.0, "3": -1.0}.get(knob, 1.0))
-""")
-
-
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_the_comparison_survives_drift_and_alternates_who_is_first(tmp_path, mode):
-    options = CommandOptions(argv=(sys.executable, "-c", SIMULATED), objective="last")
-    runner = Runner(options, str(tmp_path))
+def test_a_round_runs_in_the_order_asked_and_the_default_without_any_variable(tmp_path):
+    code = "echo ${KNOB-none} >> log; echo ${TF_NUM_INTRAOP_THREADS-none} >> log; echo 5"
+    runner = Runner(CommandOptions(argv=shell(code), objective="last"), str(tmp_path))
     try:
-        found = compare(runner, {"KNOB": 1}, {}, mode=mode)
+        found = runner.measure_round([CONFIG, None, {"KNOB": 4}])
     finally:
         runner.close()
-    assert (tmp_path / "log").read_text() == "d11d" * 3
-    speedup = 2 if mode == "min" else 0.5
-    assert found.low < speedup < found.high
-    assert found.high / found.low < 1.1
+    assert (tmp_path / "log").read_text().split() == ["3", "2", "none", "none", "4", "none"]
+    assert [result["objective"] for result in found] == [5, 5, 5]
 
 
-def test_no_comparison_where_a_run_fails_or_the_objective_is_not_above_zero(tmp_path):
-    options = CommandOptions(argv=(sys.executable, "-c", SIMULATED), objective="last")
-    runner = Runner(options, str(tmp_path))
-    try:
-        assert compare(runner, {"KNOB": 3}, {}, mode="min") is None
-    finally:
-        runner.close()
-    assert Comparison(1.0, 0.9, 1.1).low == 0.9
+def test_the_machine_is_named(measure):
+    machine = measure("true")["machine"]
+    assert machine["usable_cpus"] >= 1
+    assert machine["cpu_model"]
 
 
 @pytest.mark.parametrize(

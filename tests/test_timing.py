@@ -120,6 +120,25 @@ def test_alone_there_is_no_speed_up():
     assert timing.blocks >= BATCHES
 
 
+def test_several_are_timed_in_turn_each_against_the_first():
+    machine = Machine(slowness=lambda now: 1 + now / 5)
+    names = {"default": 0.01, "fast": 0.005, "slow": 0.02}
+    processes = [machine.process(name, step_s) for name, step_s in names.items()]
+    found = machine.timer(budget_s=2.0).together(processes)
+    assert [round(timing.speedup, 1) for timing in found] == [1.0, 2.0, 0.5]
+    assert found[0].speedup == 1
+    assert len({timing.blocks for timing in found}) == 1
+    firsts = [name for name, _ in machine.log[-3 * (found[0].blocks - 1) :: 3]]
+    assert firsts[:3] == ["fast", "slow", "default"]
+
+
+def test_throughput_and_cpu_seconds_are_per_step():
+    machine = Machine()
+    timing = machine.timer(budget_s=1.0).alone(machine.process("one", 0.02))
+    assert timing.throughput == pytest.approx(50)
+    assert timing.cpu_seconds == pytest.approx(0.02)
+
+
 def test_a_steady_machine_needs_no_more_than_two_looks():
     machine = Machine()
     timing = machine.timer(precision=0.04).against(

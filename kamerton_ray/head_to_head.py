@@ -1,0 +1,240 @@
+"""HeadToHead: which of a few configurations is best, and by how much it beats the default.
+
+It is asked and told in rounds: in each, every configuration that is left and the default are
+measured once more, each in a fresh process. It measures nothing itself and has no clock.
+
+There are two stages, since the number that made a configuration win flatters it:
+
+* The race. After each round the probability of good selection is estimated: that none of the others
+  is faster than the leader by more than a tolerance (PGS, Branke, Chick & Schmidt 2007, "Selecting
+  a selection procedure", Management Science 53:1916-1932). It is the product, by Slepian's
+  inequality, of one Student probability for each other configuration, from the differences within
+  the rounds: so many comparisons are accounted for. The race ends when it is high enough, and those
+  that have hardly a chance to be the best drop out before.
+* The final. The chosen one and the default are measured in rounds of their own, whose number is
+  settled before the first. Nothing of the race counts, so there is no selection to correct for
+  (Cox 1975, "A note on data-dependent significance levels", Biometrika 62:441-444). The interval is
+  that of the sign test, from one ordered value to another (Conover, "Practical Nonparametric
+  Statistics", section 3.2): it holds whatever the noise is like, outliers included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import stdtr
+
+DEFAULT = -1
+"""Stands for TensorFlow's default among the indices of the configurations."""
+
+LEAST_RACE, MOST_RACE = 4, 100
+"""So many rounds give a first spread; after so many the race ends as it stands."""
+
+GOOD_SELECTION = 0.97
+"""The race ends when the leader is, so probably, not slower than the best by the tolerance."""
+
+HARDLY = 0.005
+"""One that is faster than the leader with less than this probability drops out."""
+
+FUTILE = 0.05
+"""Below this probability that any beats the default by the tolerance the race ends, too."""
+
+EQUAL = 0.95
+"""One that is so probably within the tolerance of the leader may take its place for its threads."""
+
+LEAST_FINAL, MOST_FINAL = 9, 40
+"""From nine values on the interval leaves out the outermost, so it bears one that is disturbed."""
+
+COVERAGE = 0.955
+"""The interval's nominal coverage is the one nearest to this: 96.1 % with nine values."""
+
+SHARPEST = 0.02
+"""The final aims at an interval of this half-width, or of half the gain where that is wider."""
+
+SIGN_TEST_HALF = 2.6
+"""The half-width of the sign test's interval is about this times sd / sqrt(n) for normal noise."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Stage(Enum):
+    """How far a head-to-head has come."""
+
+    RACE = "race"
+    FINAL = "final"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate of a log speed-up.
+
+    Attributes:
+        middle: The median of the rounds.
+        low: Where its 95 % interval begins.
+        high: Where it ends.
+    """
+
+    middle: float
+    low: float
+    high: float
+
+
+class HeadToHead:
+    """Which of a few configurations is best, and by how much it beats the default.
+
+    Args:
+        threads: How many threads each configuration starts; among equals the fewest win.
+        within: The tolerance, as a share of the step time.
+    """
+
+    def __init__(self, threads: Sequence[int], *, within: float = 0.02) -> None:
+        self._threads = list(threads)
+        self._tolerance = math.log1p(within)
+        self._race: dict[int, list[float]] = {arm: [] for arm in range(len(threads))}
+        self._final: list[float] = []
+        self._final_rounds = 0
+        self.stage = Stage.RACE if threads else Stage.DONE
+        self.left: list[int] = list(self._race)
+        """Those that are still in the race; after it, those not told apart from the best."""
+        self.failed: list[int] = []
+        """Those that did not survive a round."""
+        self.chosen: int | None = None
+        """The one in the final."""
+        self.preferred = False
+        """Whether the chosen one was preferred to the leader for its fewer threads."""
+
+    @property
+    def race_rounds(self) -> int:
+        """How many rounds of the race were run."""
+        return max((len(values) for values in self._race.values()), default=0)
+
+    @property
+    def final_rounds(self) -> int:
+        """How many rounds of the final were run."""
+        return len(self._final)
+
+    def ask(self) -> list[int]:
+        """Whom to measure in the next round, in this order; nobody when it has ended.
+
+        The order is rotated from round to round and reversed in every second, so that nobody is
+        always first and a drift favours nobody.
+        """
+        if self.stage is Stage.DONE:
+            return []
+        arms = self.left if self.chosen is None else [self.chosen]
+        order = [DEFAULT, *arms]
+        number = self.race_rounds + self.final_rounds
+        turn = number // 2 % len(order)
+        order = order[turn:] + order[:turn]
+        return order[::-1] if number % 2 else order
+
+    def tell(self, gains: Mapping[int, float]) -> None:
+        """What a round has found.
+
+        Args:
+            gains: For each configuration that was asked for the log of its speed-up over the
+                default in this round; NaN where it failed.
+        """
+        for arm, gain in gains.items():
+            if math.isnan(gain):
+                self._drop(arm)
+            elif self.stage is Stage.RACE:
+                self._race[arm].append(gain)
+            elif self.stage is Stage.FINAL and arm == self.chosen:
+                self._final.append(gain)
+        if self.stage is Stage.RACE and self.race_rounds >= LEAST_RACE:
+            self._judge()
+        elif self.stage is Stage.FINAL and self.final_rounds >= self._final_rounds:
+            self.stage = Stage.DONE
+
+    def hurry(self) -> None:
+        """Time is short: end the race as it stands, and make the final no longer than it must."""
+        if self.stage is Stage.RACE and self.race_rounds >= LEAST_RACE:
+            self._begin_final()
+        self._final_rounds = min(self._final_rounds, max(LEAST_FINAL, self.final_rounds + 1))
+
+    def interval(self) -> Interval | None:
+        """What the final says of the chosen one's log speed-up; None before its end."""
+        if self.stage is not Stage.DONE or not self._final:
+            return None
+        return sign_interval(self._final)
+
+    def _drop(self, arm: int) -> None:
+        self.failed.append(arm)
+        self.left = [one for one in self.left if one != arm]
+        if arm == self.chosen:
+            self.chosen, self._final = None, []
+            self.stage = Stage.RACE
+        if not self.left:
+            self.stage = Stage.DONE
+
+    def _judge(self) -> None:
+        """Drop who has hardly a chance, and end the race when it is decided."""
+        gains = np.array([self._race[arm] for arm in self.left])
+        rounds = gains.shape[1]
+        lead = int(np.argmax(gains.mean(axis=1)))
+        behind = gains[lead] - gains
+        not_far = [self._probability(one, -self._tolerance) for one in behind]
+        not_far[lead] = 1.0
+        faster = [1 - self._probability(one, 0.0) for one in behind]
+        beats = max(self._probability(one, self._tolerance) for one in gains)
+        faster[lead] = 1.0
+        self.left = [arm for arm, p in zip(self.left, faster, strict=True) if p >= HARDLY]
+        decided = math.prod(not_far) >= GOOD_SELECTION or len(self.left) == 1
+        if decided or beats < FUTILE or rounds >= MOST_RACE:
+            self._begin_final()
+
+    @staticmethod
+    def _probability(differences: Floats, least: float) -> float:
+        """That the mean of what these are drawn from exceeds `least`, by Student's distribution."""
+        count = len(differences)
+        error = float(np.std(differences, ddof=1)) / math.sqrt(count)
+        return float(stdtr(count - 1, (float(np.mean(differences)) - least) / max(error, 1e-9)))
+
+    def _begin_final(self) -> None:
+        means = {arm: float(np.mean(self._race[arm])) for arm in self.left}
+        leader = max(self.left, key=lambda arm: means[arm])
+        ahead = np.array(self._race[leader])
+        equal = [
+            arm
+            for arm in self.left
+            if arm == leader
+            or self._probability(np.array(self._race[arm]) - ahead, -self._tolerance) >= EQUAL
+        ]
+        self.chosen = min(equal, key=lambda arm: (self._threads[arm], arm != leader))
+        self.preferred = self._threads[self.chosen] < self._threads[leader]
+        self._final_rounds = self._enough(np.array(self._race[self.chosen]))
+        self.stage = Stage.FINAL
+
+    @staticmethod
+    def _enough(gains: Floats) -> int:
+        """How many rounds give an interval sharp enough to tell this gain from none."""
+        aim = max(SHARPEST, abs(float(gains.mean())) / 2)
+        rounds = math.ceil((SIGN_TEST_HALF * float(gains.std(ddof=1)) / aim) ** 2)
+        return min(max(rounds, LEAST_FINAL), MOST_FINAL)
+
+
+def sign_interval(values: Sequence[float]) -> Interval:
+    """The median and its 95 % interval, from one ordered value to another.
+
+    Six values or more; with fewer the interval, from the least to the greatest, covers less.
+    """
+    ordered = sorted(values)
+    rank = sign_rank(len(ordered))
+    return Interval(float(np.median(ordered)), ordered[rank - 1], ordered[-rank])
+
+
+def sign_rank(count: int) -> int:
+    """Which of so many ordered values, from each end, bound the interval: 1 is the outermost."""
+    rank, tail, nearest = 1, 0.0, math.inf
+    for candidate in range(1, count // 2 + 1):
+        tail += math.comb(count, candidate - 1) / 2**count
+        if abs(1 - 2 * tail - COVERAGE) < nearest:
+            rank, nearest = candidate, abs(1 - 2 * tail - COVERAGE)
+    return rank

@@ -1,0 +1,155 @@
+"""What trials reported, from wherever it is kept, as one list of dicts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.objective import Objective, Result, number
+from kamerton_ray.session import Session
+from kamerton_ray.timing import NORMAL_QUANTILE
+
+Config = dict[str, Any]
+
+USUAL_ERROR = 0.05
+"""The standard error of a trial's log value where nothing says it."""
+
+
+def trial_results(results: object) -> list[dict[str, Any]]:
+    """What each trial reported last, with its `config`.
+
+    Args:
+        results: Ray's `ExperimentAnalysis` or `ResultGrid`, the folder of one of them or of a
+            session of `kamerton-ray`, or a list of such dicts.
+
+    Raises:
+        InvalidInputError: It is none of these, or empty.
+    """
+    found = list(_found(results))
+    if not found:
+        raise InvalidInputError(f"results must hold at least one trial, but {results!r} has none")
+    return found
+
+
+def _found(results: object) -> Iterable[dict[str, Any]]:
+    if isinstance(results, str | os.PathLike):
+        return _of_folder(Path(results))
+    if hasattr(results, "trials"):  # ExperimentAnalysis
+        return [{**t.last_result, "config": dict(t.config)} for t in results.trials]
+    if isinstance(results, Sequence) and all(isinstance(one, Mapping) for one in results):
+        return [dict(one) for one in results]
+    if hasattr(results, "get_best_result"):  # ResultGrid, which is no Iterable by its type
+        grid: Any = results
+        return [{**(r.metrics or {}), "config": dict(r.config or {})} for r in iter(grid)]
+    raise InvalidInputError(
+        "results must be an ExperimentAnalysis, a ResultGrid, a folder or a list of dicts, but got "
+        f"{results!r}"
+    )
+
+
+def _of_folder(folder: Path) -> Iterable[dict[str, Any]]:
+    if Session.is_one(folder):
+        return Session.open(folder).results()
+    if not any(folder.glob("experiment_state-*.json")):
+        raise InvalidInputError(
+            f"a folder of results is one of kamerton-ray or of Ray Tune, but {folder} is neither"
+        )
+    from ray.tune import ExperimentAnalysis  # noqa: PLC0415 - it takes seconds
+
+    return _found(ExperimentAnalysis(str(folder.resolve())))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration as the search saw it.
+
+    Attributes:
+        config: The configuration.
+        level: The log of its value, the higher the better: the mean over its trials.
+        error: The standard error of that.
+        results: What its trials reported.
+    """
+
+    config: Config
+    level: float
+    error: float
+    results: list[dict[str, Any]]
+
+    def median(self, key: str) -> float:
+        """The median of a key over its trials; NaN where none has it."""
+        return median_of(self.results, key)
+
+
+def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[Candidate]:
+    """Every configuration that worked, the best first."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        if not math.isnan(objective.level(result)):
+            groups.setdefault(key_of(result["config"]), []).append(result)
+    usual = _spread(groups.values(), objective)
+    found = []
+    for group in groups.values():
+        levels = [objective.level(result) for result in group]
+        errors = [_error(result, objective, usual) for result in group]
+        error = math.hypot(*errors) / len(errors)
+        found.append(Candidate(group[0]["config"], statistics.fmean(levels), error, group))
+    return sorted(found, key=lambda one: -one.level)
+
+
+def key_of(config: Mapping[str, Any]) -> str:
+    """The same text for the same configuration."""
+    return json.dumps(config, sort_keys=True, default=repr)
+
+
+def median_of(results: Iterable[Result], key: str) -> float:
+    """The median of a key; NaN where no result has it."""
+    values = [value for one in results if not math.isnan(value := number(one.get(key)))]
+    return statistics.median(values) if values else math.nan
+
+
+def pareto(rows: Sequence[Candidate], keys: Mapping[str, int]) -> list[Candidate]:
+    """Those that no other beats in one of the keys without losing in another.
+
+    Args:
+        rows: What to choose from.
+        keys: 1 for each key that is better the higher it is, -1 for each that is better lower.
+    """
+    values = [tuple(sign * row.median(key) for key, sign in keys.items()) for row in rows]
+
+    def beaten(one: tuple[float, ...]) -> bool:
+        return any(
+            other != one and all(b >= a for a, b in zip(one, other, strict=True))
+            for other in values
+        )
+
+    complete = [not any(math.isnan(value) for value in one) for one in values]
+    return [
+        row
+        for row, one, whole in zip(rows, values, complete, strict=True)
+        if whole and not beaten(one)
+    ]
+
+
+def _spread(groups: Iterable[list[dict[str, Any]]], objective: Objective) -> float:
+    """The standard deviation between trials of the same configuration, pooled."""
+    squares, freedom = 0.0, 0
+    for group in groups:
+        levels = [objective.level(result) for result in group]
+        squares += sum((level - statistics.fmean(levels)) ** 2 for level in levels)
+        freedom += len(levels) - 1
+    # Few repeats say little of the spread, so the usual one stays in as one more.
+    return math.sqrt((squares + USUAL_ERROR**2) / (freedom + 1))
+
+
+def _error(result: Result, objective: Objective, usual: float) -> float:
+    low, high = (number(result.get(f"{objective.metric}_{end}")) for end in ("low", "high"))
+    if low > 0 and high > low:
+        return math.log(high / low) / (2 * NORMAL_QUANTILE)
+    return usual

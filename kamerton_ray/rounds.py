@@ -1,0 +1,216 @@
+"""The rounds of a head-to-head, run as one trial of Ray Tune on a node."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kamerton_ray.head_to_head import DEFAULT, HeadToHead, Interval, Stage
+from kamerton_ray.objective import Objective
+from kamerton_ray.trainable import Config, RoundMeasurer, node_cpus
+
+GIVE_UP = 3
+"""After so many rounds in a row without a value for the default, there is nothing to compare."""
+
+RACE_SHARE = 0.6
+"""How much of the time budget the race may take."""
+
+PIN = 0.001
+"""How much of a node's own resource a trial asks for, to land there and take nothing."""
+
+Round = list[dict[str, Any]]
+"""What a round has found: each one's result with its `config`, which is None for the default."""
+
+
+@dataclass(kw_only=True)
+class Course:
+    """How a head-to-head went, so far.
+
+    Attributes:
+        finalists: Who took part beside the default, the search's best first.
+        rounds: What each round has found.
+        stage: How far it has come.
+        chosen: The finalist that was measured against the default at the end.
+        left: Those that were not told apart from the best.
+        preferred: Whether the chosen one was preferred for its fewer threads.
+        race_rounds: How many of the rounds came before the final.
+        final_rounds: How many of the others count: those in which the default worked.
+        interval: The log gain of the chosen one over the default; None before the end.
+        error: Why there is nothing to compare.
+    """
+
+    finalists: list[Config]
+    rounds: list[Round] = field(default_factory=list)
+    stage: Stage = Stage.RACE
+    chosen: Config | None = None
+    left: list[Config] = field(default_factory=list)
+    preferred: bool = False
+    race_rounds: int = 0
+    final_rounds: int = 0
+    interval: Interval | None = None
+    error: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was broken off, with nothing wrong."""
+        return self.stage is not Stage.DONE and not self.error
+
+    def of(self, config: Config | None, *, final: bool = False) -> list[dict[str, Any]]:
+        """The results of a configuration, None for the default; on demand the final's alone."""
+        rounds = self.rounds[self.race_rounds :] if final else self.rounds
+        return [one for results in rounds for one in results if one["config"] == config]
+
+
+class Contest:
+    """A head-to-head with the measuring, round by round.
+
+    Args:
+        measurer: What measures a round.
+        finalists: The configurations, the search's best first.
+        objective: What they are judged by.
+        budget_s: About how many seconds it may take; None for as many as it needs.
+        clock: The seconds on some clock.
+    """
+
+    def __init__(
+        self,
+        measurer: RoundMeasurer,
+        finalists: Sequence[Config],
+        objective: Objective,
+        *,
+        budget_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._measurer = measurer
+        self._objective = objective
+        self._budget_s = math.inf if budget_s is None else budget_s
+        self._clock = clock
+        self._begin = clock()
+        self._without_default = 0
+        self._head = HeadToHead([threads(c) for c in finalists], within=objective.within)
+        self.course = Course(finalists=list(finalists))
+
+    def step(self) -> bool:
+        """Run a round.
+
+        Returns:
+            Whether it was the last one.
+        """
+        asked = self._head.ask()
+        finalists = self.course.finalists
+        configs = [None if arm == DEFAULT else finalists[arm] for arm in asked]
+        results = self._measurer.measure_round(configs)
+        found = dict(zip(asked, results, strict=True))
+        self.course.rounds.append(
+            [{**one, "config": config} for config, one in zip(configs, results, strict=True)]
+        )
+        if math.isnan(self._objective.level(found[DEFAULT])):
+            self._without_default += 1
+            self.course.error = str(found[DEFAULT].get("error", ""))
+        else:
+            self._without_default, self.course.error = 0, ""
+            gain = self._objective.gain
+            self._head.tell(
+                {arm: gain(found[arm], found[DEFAULT]) for arm in asked if arm != DEFAULT}
+            )
+        if self._clock() - self._begin > RACE_SHARE * self._budget_s:
+            self._head.hurry()
+        self._note()
+        return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
+
+    def _note(self) -> None:
+        head, course = self._head, self.course
+        chosen = None if head.chosen is None else course.finalists[head.chosen]
+        if chosen is None or chosen != course.chosen:
+            course.race_rounds = len(course.rounds)
+        course.stage, course.chosen, course.final_rounds = head.stage, chosen, head.final_rounds
+        course.left = [course.finalists[arm] for arm in head.left]
+        course.preferred = head.preferred
+        course.interval = head.interval()
+
+
+def threads(config: Config) -> int:
+    """How many threads a configuration starts, in both pools."""
+    return sum(int(config.get(name, 0)) for name in ("intra_op", "inter_op"))
+
+
+def run_on_a_node(
+    trainable: type[Any],
+    finalists: Sequence[Config],
+    objective: Objective,
+    *,
+    node_ip: str | None = None,
+    budget_s: float | None = None,
+    watch: Callable[[Course], object] = lambda _: None,
+) -> Course:
+    """Run a head-to-head to its end, as a trial that has a node for itself.
+
+    Args:
+        trainable: What the search ran, of `benchmark` or `command`.
+        finalists: The configurations, the search's best first.
+        objective: What they are judged by.
+        node_ip: On which node; None for any.
+        budget_s: About how many seconds it may take.
+        watch: Called after every round.
+
+    Returns:
+        How it went; after Ctrl-C, or where the node was lost, how far it came.
+    """
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    course = Course(finalists=list(finalists))
+
+    class HeadToHeadTrial(tune.Trainable):  # type: ignore[misc]
+        """A trial whose every step is a round."""
+
+        def setup(self, config: Config) -> None:  # noqa: ARG002 - there is nothing to configure
+            self._measurer = trainable.measurer()
+            self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
+
+        def step(self) -> dict[str, Any]:
+            done = self._contest.step()
+            course = self._contest.course
+            # Only what is new travels.
+            return {"course": replace(course, rounds=course.rounds[-1:]), "done": done}
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
+            """A comparison that was interrupted begins anew."""
+            return {}
+
+        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+            """Nothing was kept."""
+
+        def cleanup(self) -> None:
+            self._measurer.close()
+
+        @classmethod
+        def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
+            pin = {} if node_ip is None else {f"node:{node_ip}": PIN}
+            return tune.PlacementGroupFactory([{"CPU": node_cpus(node_ip), **pin}])
+
+    class Listener(tune.Callback):  # type: ignore[misc]
+        # Ray passes all by name.
+        def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
+            before = course.rounds if result["training_iteration"] > 1 else []
+            new = result.pop("course")
+            vars(course).update({**vars(new), "rounds": before + new.rounds})
+            watch(course)
+
+        def on_trial_error(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
+            course.error = str(trial.get_error() or "its actor was lost").strip()
+
+    with tempfile.TemporaryDirectory() as storage, contextlib.suppress(KeyboardInterrupt):
+        tune.run(
+            HeadToHeadTrial,
+            raise_on_failed_trial=False,
+            max_failures=1,  # a node that was lost; it begins anew
+            callbacks=[Listener()],
+            storage_path=storage,
+            verbose=0,
+        )
+    return course
