@@ -138,7 +138,7 @@ def test_exec_prints_json_alone(search, tmp_path):
     out, err = search("exec", *options, sys.executable, "program.py")
     answer = json.loads(out)
     assert answer["decision"] == "use"
-    assert answer["best"] == {"intra_op": 2, "inter_op": 1}
+    assert answer["config"] == {"intra_op": 2, "inter_op": 1}
     assert answer["low"] < answer["speedup"] < answer["high"]
     assert err == ""
 
@@ -187,6 +187,32 @@ def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, t
     assert not set(configs[:kept]) & set(configs[kept : kept + 2])
 
 
+def test_ctrl_c_during_the_comparison_keeps_the_search(search, tmp_path):
+    (tmp_path / "program.py").write_text(SIMULATED)
+    args = ["exec", "--trials", "2", "--intra", "2:3", "--inter", "1:1", "--objective", "last"]
+    program = ["--", sys.executable, "program.py"]
+    process = subprocess.Popen(
+        [*COMMAND, *args, *program],
+        cwd=tmp_path,
+        env={**os.environ, "SLEEP": "0.5"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while "comparison, round" not in (line := process.stderr.readline()):
+        assert line, "it ended before the comparison"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "is the best so far; its comparison with the default did not end" in out
+    assert "Traceback" not in err
+    folder = folder_of(tmp_path)
+    assert f"--resume {folder.relative_to(tmp_path)}" in err
+    out, _ = search(*args, "--resume", str(folder), *program)
+    assert out.startswith("intra_op=2 inter_op=1 is ")
+    assert results_in(tmp_path) == 2
+
+
 def results_in(tmp_path):
     return len((folder_of(tmp_path) / "results.jsonl").read_text().splitlines())
 
@@ -201,8 +227,9 @@ def test_tune_runs_a_function_of_a_file(search, tmp_path):
     options = ("--trials", "2", "--seconds", "0.3", "--json", "--quiet")
     answer = json.loads(search("tune", "model.py:build", *options)[0])
     assert answer["trials"] == 2
-    assert set(answer["best"]) == {"intra_op", "inter_op"}
+    assert set(answer["config"]) == {"intra_op", "inter_op"}
     assert answer["low"] <= answer["speedup"] <= answer["high"]
+    assert {row["config"] is None for row in answer["table"]} == {False, True}
 
 
 def test_a_trial_that_ray_loses_is_named(search, tmp_path):
@@ -276,6 +303,8 @@ def test_a_script_without_a_loop_is_named(run, tmp_path):
         (["exec", "--knob", "omp=1:2", "true"], "is not the name of a variable"),
         (["exec", "--objective", "(", "true"], "regular expression"),
         (["exec", "--resume", ".", "true"], "holds session.json"),
+        (["tune", "json:dumps", "--at-most", "x"], "is not of the form seconds_p99=0.02"),
+        (["tune", "json:dumps", "--at-most", "seconds_p99=0"], "at_most['seconds_p99']"),
         (["tune", "model"], "module:function"),
         (["tune", "no_such_module:build"], "cannot be imported"),
         (["tune", "json:nothing"], "has no function"),
