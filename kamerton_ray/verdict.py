@@ -26,6 +26,9 @@ from kamerton_ray.threads import default_threads
 MOST_FINALISTS = 12
 """So many are compared at most; each round of the race measures all of them."""
 
+LEAST_FINALISTS = 5
+"""So many are compared anyway: the search's best may owe its lead to a disturbed measurement."""
+
 APART = 3.0
 """A configuration so many standard errors behind the search's best is not a finalist."""
 
@@ -258,9 +261,10 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     best = feasible[0]
     return [
         one
-        for one in feasible
-        if best.level - one.level <= APART * math.hypot(best.error, one.error)
-    ][:most]
+        for rank, one in enumerate(feasible[:most])
+        if rank < LEAST_FINALISTS
+        or best.level - one.level <= APART * math.hypot(best.error, one.error)
+    ]
 
 
 def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:

@@ -1,0 +1,282 @@
+"""Whether the verdict can be trusted: on simulated machines whose truth is known, and on this one.
+
+Simulated (the default): on surfaces with a known minimum a search of at most 40 trials is followed
+by a verdict, both by the real code, with noise of 2 and of 8 % on every step time, 2 % of outliers
+that take 1.3 to 2 times as long, and a machine whose pace drifts (a slow wave of 10 % and a random
+walk). Beside it, from the same trials, what every peer says: the lowest step time wins, and its
+speed-up is that over the default's trial. Each surface is run twice: as it is, and levelled so that
+nothing beats the default.
+
+On this machine: --same N lets the default meet itself N times, over several models; --repeat N
+gives N verdicts of MobileNetV2.
+"""
+
+import argparse
+import math
+import statistics
+from dataclasses import dataclass
+
+import numpy as np
+from models import branched, gru, mlp, mobilenet, transformer
+from surfaces import Surface, parametric, published, recorded
+
+from kamerton_ray import (
+    Decision,
+    NelderMead,
+    Objective,
+    Suggestion,
+    Verdict,
+    benchmark,
+    usable_cpus,
+    verdict,
+)
+from kamerton_ray.results import key_of
+from kamerton_ray.rounds import Contest
+from kamerton_ray.verdict import MOST_FINALISTS, contestants, decide, kinds_of, screen
+
+TRIALS = 40
+KNOBS = {"intra_op", "inter_op"}
+OUTLIERS, SLOWEST, FASTEST = 0.02, 2.0, 1.3
+WAVE, WAVE_STEPS, WALK = 0.1, 150, 0.003
+CLEAR, CLOSE = 1.10, 1.02
+"""A win of so much has to be found; a configuration within so much of the best is right."""
+
+
+class Machine:
+    """A machine that takes turns in being fast, and measures with noise.
+
+    Args:
+        surface: Its true step times.
+        noise: The standard deviation of a step time's log.
+        levelled: Whether nothing is faster than the default.
+        seed: Settles the noise.
+    """
+
+    def __init__(self, surface: Surface, *, noise: float, levelled: bool, seed: int) -> None:
+        self._surface, self._noise, self._levelled = surface, noise, levelled
+        self._random = np.random.default_rng(seed)
+        self._phase = self._random.uniform(0, 2 * math.pi)
+        self._steps, self._walk = 0, 0.0
+
+    def truth(self, config: dict | None) -> float:
+        """How many times faster than the default a configuration truly is."""
+        if config is None:
+            return 1.0
+        speedup = self._surface.seconds(self._surface.start) / self._surface.seconds(config)
+        return min(speedup, 1.0) if self._levelled else speedup
+
+    def measure(self, config: dict) -> dict:
+        """A trial's result: the step time, the default's beside it, and their ratio."""
+        own, default = self._seconds(config), self._seconds(None)
+        self._go_on()
+        return {"seconds": own, "default_seconds": default, "speedup": default / own}
+
+    def measure_round(self, configs: list[dict | None]) -> list[dict]:
+        """A round's results: a step time for each, one as noisy as the other."""
+        self._go_on()
+        found = [self._seconds(config) for config in configs]
+        default = found[configs.index(None)]
+        return [
+            {"seconds": own, "default_seconds": default, "speedup": default / own, "outcome": "ok"}
+            for own in found
+        ]
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _go_on(self) -> None:
+        self._steps += 1
+        self._walk += WALK * self._random.standard_normal()
+
+    def _seconds(self, config: dict | None) -> float:
+        pace = WAVE / 2 * math.sin(self._phase + 2 * math.pi * self._steps / WAVE_STEPS)
+        log = pace + self._walk + self._noise * self._random.standard_normal()
+        if self._random.random() < OUTLIERS:
+            log += math.log(self._random.uniform(FASTEST, SLOWEST))
+        return math.exp(log) / self.truth(config)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a search and its verdict came to.
+
+    Attributes:
+        ours: The verdict.
+        truth: How much faster than the default the verdict's configuration truly is.
+        lowest: What the lowest trial claims: its speed-up over the default's trial.
+        lowest_truth: How much faster than the default that one truly is.
+        best: How much faster the best of the measured configurations truly is.
+        optimum: The same of all configurations.
+        processes: How many fresh processes the verdict took.
+    """
+
+    ours: Verdict
+    truth: float
+    lowest: float
+    lowest_truth: float
+    best: float
+    optimum: float
+    processes: int
+
+
+def simulate(surface: Surface, *, noise: float, levelled: bool, seed: int) -> Run:
+    """Search, and decide."""
+    machine = Machine(surface, noise=noise, levelled=levelled, seed=seed)
+    axes = {name: range(values[0], values[-1] + 1) for name, values in surface.axes.items()}
+    search = NelderMead(axes, start=[surface.start], mode="max", seed=seed, budget=TRIALS)
+    results = []
+    while isinstance(trial := search.ask(), Suggestion):
+        result = machine.measure(trial.config)
+        search.tell(trial.id, result["speedup"])
+        results.append({**result, "config": trial.config, "outcome": "ok"})
+    objective = Objective()
+    cpus = surface.start["intra_op"]
+    (kind,) = kinds_of([{**r, "machine": {"usable_cpus": cpus}} for r in results])
+    chosen = screen(contestants(kind, objective), objective, most=MOST_FINALISTS)
+    contest = Contest(machine, [one.config for one in chosen], objective)
+    while not contest.step():
+        continue
+    found = decide(contest.course, objective, searched=kind)
+    lowest = min(results, key=lambda r: r["seconds"])
+    first = next(r for r in results if key_of(r["config"]) == key_of(surface.start))
+    return Run(
+        ours=found,
+        truth=machine.truth(found.config),
+        lowest=first["seconds"] / lowest["seconds"],
+        lowest_truth=machine.truth(lowest["config"]),
+        best=max(machine.truth(r["config"]) for r in results),
+        optimum=max(machine.truth(c) for c in surface.configs()),
+        processes=sum(len(one) for one in contest.course.rounds),
+    )
+
+
+def share(found: list[bool]) -> str:
+    """As a percentage."""
+    return f"{np.mean(found):6.1%}" if found else "     -"
+
+
+def simulated(runs: int, *, held_out: bool) -> None:
+    """Print how often the verdict, and the lowest trial, are right."""
+    every = [*parametric(90), *published(), *recorded()]
+    surfaces = [one for one in every if one.held_out == held_out and set(one.axes) == KNOBS]
+    print(f"{runs} runs each on {len(surfaces)} surfaces of two knobs, at most {TRIALS} trials")
+    head = "                                           verdict   lowest trial"
+    for noise in (0.02, 0.08):
+        as_is, level = (
+            [
+                simulate(surfaces[i % len(surfaces)], noise=noise, levelled=levelled, seed=i)
+                for i in range(runs)
+            ]
+            for levelled in (False, True)
+        )
+        print(f"\nnoise {noise:.0%}\n{head}")
+        report(as_is, level)
+
+
+def report(as_is: list[Run], level: list[Run]) -> None:
+    """Print the figures of one level of noise."""
+    clear = [run for run in as_is if run.best >= CLEAR]
+    ours = [use(run) and run.truth >= run.best / CLOSE for run in clear]
+    peers = [run.lowest_truth >= run.best / CLOSE for run in clear]
+    rows = [
+        ("nothing beats the default: says so", [not use(r) for r in level], lowest_keeps(level)),
+        (f"best {CLEAR:.2f}x or more: named within 2 %", ours, peers),
+        (
+            "  the same, of the best anywhere",
+            [use(r) and r.truth >= r.optimum / CLOSE for r in clear],
+            [r.lowest_truth >= r.optimum / CLOSE for r in clear],
+        ),
+        ("says faster, but is slower", loses(as_is + level), lowest_loses(as_is + level)),
+    ]
+    for name, mine, theirs in rows:
+        print(f"{name:<40} {share(mine):>9}   {share(theirs):>12}")
+    for name, runs in (("as they are", as_is), ("levelled", level)):
+        covered = [r.ours.low <= r.truth <= r.ours.high for r in runs]
+        flattery = statistics.median(r.lowest / r.lowest_truth for r in runs)
+        own = statistics.median(r.ours.speedup / r.truth for r in runs)
+        print(f"interval covers the truth, {name:<12}  {share(covered):>9}   {'none given':>12}")
+        print(f"said / true speed-up, {name:<18} {own:9.3f}   {flattery:12.3f}")
+    runs = [run.processes for run in as_is]
+    print(
+        f"fresh processes for a verdict: median {statistics.median(runs):.0f}, 90th percentile "
+        f"{np.quantile(runs, 0.9):.0f}; {len(clear)} runs had a best of {CLEAR:.2f}x or more"
+    )
+
+
+def use(run: Run) -> bool:
+    """Whether the verdict says that a configuration beats the default."""
+    return run.ours.decision is Decision.USE
+
+
+def loses(runs: list[Run]) -> list[bool]:
+    """Whether what the verdict calls faster is slower."""
+    return [use(run) and run.truth < 1 for run in runs]
+
+
+def lowest_keeps(runs: list[Run]) -> list[bool]:
+    """Whether the lowest trial claims no gain above the same 2 %."""
+    return [run.lowest < CLOSE for run in runs]
+
+
+def lowest_loses(runs: list[Run]) -> list[bool]:
+    """Whether what the lowest trial calls faster is slower."""
+    return [run.lowest >= CLOSE and run.lowest_truth < 1 for run in runs]
+
+
+def same(times: int) -> None:
+    """Print the verdicts on the default against itself."""
+    cpus = usable_cpus().count
+    builds = (gru, mlp, branched, transformer, mobilenet)
+    print(f"intra_op={cpus} inter_op={cpus} against the default, {times} verdicts")
+    claims = held = 0
+    for number in range(times):
+        build = builds[number % len(builds)]
+        results = [{"config": {"intra_op": cpus, "inter_op": cpus}, "speedup": 1.0}]
+        found = verdict(results, benchmark(build))
+        claims += found.decision is Decision.USE
+        held += found.low <= 1 <= found.high
+        print(f"{build.__name__:<12} {said(found)}", flush=True)
+    print(f"{claims} of {times} claim a win of more than 2 %; {held} intervals hold 1")
+
+
+def repeated(times: int) -> None:
+    """Print verdicts of MobileNetV2, each on the same searched configurations."""
+    cpus = usable_cpus().count
+    points = [(intra, inter) for intra in range(1, cpus + 1) for inter in range(1, cpus + 1)]
+    results = [
+        {"config": {"intra_op": intra, "inter_op": inter}, "speedup": 1.0}
+        for intra, inter in points
+    ]
+    verdicts = []
+    for _ in range(times):
+        verdicts.append(verdict(results, benchmark(mobilenet)))
+        print(said(verdicts[-1]), flush=True)
+    low, high = max(one.low for one in verdicts), min(one.high for one in verdicts)
+    print(f"all intervals have [{low:.2f}, {high:.2f}] in common" if low <= high else "disjoint")
+
+
+def said(found: Verdict) -> str:
+    """A verdict in a line."""
+    return f"{found.decision.value:<5} {found.sentence}"
+
+
+def main() -> None:
+    """Read the command line and print what it asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=500, help="simulated runs for each noise")
+    parser.add_argument("--design", action="store_true", help="on the surfaces to design with")
+    parser.add_argument("--same", type=int, metavar="N", help="N verdicts of the default on itself")
+    parser.add_argument("--repeat", type=int, metavar="N", help="N verdicts of MobileNetV2")
+    arguments = parser.parse_args()
+    if arguments.same:
+        same(arguments.same)
+    if arguments.repeat:
+        repeated(arguments.repeat)
+    if not (arguments.same or arguments.repeat):
+        simulated(arguments.runs, held_out=not arguments.design)
+
+
+if __name__ == "__main__":
+    main()
