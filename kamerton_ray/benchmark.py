@@ -26,10 +26,6 @@ logger = logging.getLogger(__name__)
 
 Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
 
-AT_ONCE = 4
-"""How many candidates, beside the default, are built at the same time in a round; each holds a
-model in memory."""
-
 ROUND_SHARE = 0.25
 """How much of a trial's measuring time a round takes for each process: here the fresh processes
 count, not the blocks of one."""
@@ -125,20 +121,8 @@ class Bench:
         if self._default is not None:  # it would take memory, and is of no use here
             self._default.close()
             self._default = None
-        candidates = [config for config in configs if config is not None]
-        results: dict[int, dict[str, Any]] = {}
-        for begin in range(0, max(1, len(candidates)), AT_ONCE):
-            group = candidates[begin : begin + AT_ONCE]
-            order = [c for c in configs if c is None or any(c is one for one in group)]
-            found = self._round(order)
-            results.update({id(c): result for c, result in zip(order, found, strict=True)})
-        return [results[id(config)] for config in configs]
-
-    def _round(self, configs: Sequence[Config | None]) -> list[dict[str, Any]]:
-        """One round of few enough to hold in memory at once."""
         children: dict[int, Child] = {}
         failed: dict[int, Failure] = {}
-        timings: dict[int, Timing] = {}
         default = configs.index(None)
         with contextlib.ExitStack() as stack:
             for index, config in enumerate(configs):
@@ -147,16 +131,7 @@ class Bench:
                     children[index] = built
                 else:
                     failed[index] = built
-            while default in children and not timings:
-                order = sorted(children, key=lambda index: index != default)
-                try:
-                    found = self._round_timer().together([children[index] for index in order])
-                    timings = dict(zip(order, found, strict=True))
-                except (AttemptError, TooFastError) as error:
-                    # The others of the round are measured without those that failed.
-                    lost = [index for index in order if children[index].error] or order
-                    failed.update(dict.fromkeys(lost, error))
-                    children = {i: child for i, child in children.items() if i not in lost}
+            timings = self._in_turn(children, failed, default=default)
         if any(_lost_server(error) for error in failed.values()):
             self.close()
         without_default = failed.get(default)
@@ -168,6 +143,20 @@ class Bench:
             )
             for index in range(len(configs))
         ]
+
+    def _in_turn(
+        self, children: Mapping[int, Child], failed: dict[int, Failure], *, default: int
+    ) -> dict[int, Timing]:
+        """Time processes in turn; those that fail are noted, and the others measured without."""
+        while default in (left := {i: child for i, child in children.items() if i not in failed}):
+            order = sorted(left, key=lambda index: index != default)
+            try:
+                found = self._round_timer().together([left[index] for index in order])
+                return dict(zip(order, found, strict=True))
+            except (AttemptError, TooFastError) as error:
+                lost = [index for index in order if left[index].error] or order
+                failed.update(dict.fromkeys(lost, error))
+        return {}
 
     def _built(
         self,

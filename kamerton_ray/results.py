@@ -14,12 +14,8 @@ from typing import Any
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.objective import Objective, Result, number
 from kamerton_ray.session import Session
-from kamerton_ray.timing import NORMAL_QUANTILE
 
 Config = dict[str, Any]
-
-USUAL_ERROR = 0.05
-"""The standard error of a trial's log value where nothing says it."""
 
 
 def trial_results(results: object) -> list[dict[str, Any]]:
@@ -73,13 +69,11 @@ class Candidate:
     Attributes:
         config: The configuration.
         level: The log of its value, the higher the better: the mean over its trials.
-        error: The standard error of that.
         results: What its trials reported.
     """
 
     config: Config
     level: float
-    error: float
     results: list[dict[str, Any]]
 
     def median(self, key: str) -> float:
@@ -93,13 +87,10 @@ def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[
     for result in results:
         if not math.isnan(objective.level(result)):
             groups.setdefault(key_of(result["config"]), []).append(result)
-    usual = _spread(groups.values(), objective)
-    found = []
-    for group in groups.values():
-        levels = [objective.level(result) for result in group]
-        errors = [_error(result, objective, usual) for result in group]
-        error = math.hypot(*errors) / len(errors)
-        found.append(Candidate(group[0]["config"], statistics.fmean(levels), error, group))
+    found = [
+        Candidate(group[0]["config"], statistics.fmean(map(objective.level, group)), group)
+        for group in groups.values()
+    ]
     return sorted(found, key=lambda one: -one.level)
 
 
@@ -135,21 +126,3 @@ def pareto(rows: Sequence[Candidate], keys: Mapping[str, int]) -> list[Candidate
         for row, one, whole in zip(rows, values, complete, strict=True)
         if whole and not beaten(one)
     ]
-
-
-def _spread(groups: Iterable[list[dict[str, Any]]], objective: Objective) -> float:
-    """The standard deviation between trials of the same configuration, pooled."""
-    squares, freedom = 0.0, 0
-    for group in groups:
-        levels = [objective.level(result) for result in group]
-        squares += sum((level - statistics.fmean(levels)) ** 2 for level in levels)
-        freedom += len(levels) - 1
-    # Few repeats say little of the spread, so the usual one stays in as one more.
-    return math.sqrt((squares + USUAL_ERROR**2) / (freedom + 1))
-
-
-def _error(result: Result, objective: Objective, usual: float) -> float:
-    low, high = (number(result.get(f"{objective.metric}_{end}")) for end in ("low", "high"))
-    if low > 0 and high > low:
-        return math.log(high / low) / (2 * NORMAL_QUANTILE)
-    return usual

@@ -17,6 +17,10 @@ from kamerton_ray.trainable import Config, RoundMeasurer, node_cpus
 GIVE_UP = 3
 """After so many rounds in a row without a value for the default, there is nothing to compare."""
 
+AT_ONCE = 6
+"""At most so many are measured in turn with a default of their own: each may hold a model in memory
+meanwhile, and what lies far apart in time cannot be compared."""
+
 RACE_SHARE = 0.6
 """How much of the time budget the race may take."""
 
@@ -24,7 +28,9 @@ PIN = 0.001
 """How much of a node's own resource a trial asks for, to land there and take nothing."""
 
 Round = list[dict[str, Any]]
-"""What a round has found: each one's result with its `config`, which is None for the default."""
+"""What those measured in turn have found: each one's result with its `config`, None for a default.
+
+A round of the head-to-head with more than `AT_ONCE` configurations is several of these."""
 
 
 @dataclass(kw_only=True)
@@ -33,7 +39,7 @@ class Course:
 
     Attributes:
         finalists: Who took part beside the default, the search's best first.
-        rounds: What each round has found.
+        rounds: What was found, one after the other.
         stage: How far it has come.
         chosen: The finalist that was measured against the default at the end.
         left: Those that were not told apart from the best.
@@ -102,26 +108,32 @@ class Contest:
             Whether it was the last one.
         """
         asked = self._head.ask()
-        finalists = self.course.finalists
-        configs = [None if arm == DEFAULT else finalists[arm] for arm in asked]
-        results = self._measurer.measure_round(configs)
-        found = dict(zip(asked, results, strict=True))
-        self.course.rounds.append(
-            [{**one, "config": config} for config, one in zip(configs, results, strict=True)]
-        )
-        if math.isnan(self._objective.level(found[DEFAULT])):
-            self._without_default += 1
-            self.course.error = str(found[DEFAULT].get("error", ""))
-        else:
+        gains: dict[int, float] = {}
+        for group in groups(asked):
+            gains.update(self._measured(group))
+        if len(gains) == len(asked) - 1:
             self._without_default, self.course.error = 0, ""
-            gain = self._objective.gain
-            self._head.tell(
-                {arm: gain(found[arm], found[DEFAULT]) for arm in asked if arm != DEFAULT}
-            )
+            self._head.tell(gains)
+        else:
+            self._without_default += 1
         if self._clock() - self._begin > RACE_SHARE * self._budget_s:
             self._head.hurry()
         self._note()
         return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
+
+    def _measured(self, group: Sequence[int]) -> dict[int, float]:
+        """The gain of each over the default; empty where the default failed."""
+        configs = [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
+        results = self._measurer.measure_round(configs)
+        self.course.rounds.append(
+            [{**one, "config": config} for config, one in zip(configs, results, strict=True)]
+        )
+        found = dict(zip(group, results, strict=True))
+        default = found.pop(DEFAULT)
+        if math.isnan(self._objective.level(default)):
+            self.course.error = str(default.get("error", ""))
+            return {}
+        return {arm: self._objective.gain(result, default) for arm, result in found.items()}
 
     def _note(self) -> None:
         head, course = self._head, self.course
@@ -132,6 +144,14 @@ class Contest:
         course.left = [course.finalists[arm] for arm in head.left]
         course.preferred = head.preferred
         course.interval = head.interval()
+
+
+def groups(asked: Sequence[int]) -> list[list[int]]:
+    """Those asked for, in groups as even as can be, the default in its place in each."""
+    arms = [arm for arm in asked if arm != DEFAULT]
+    count = -(-len(arms) // AT_ONCE)
+    members = [{DEFAULT, *arms[number::count]} for number in range(count)]
+    return [[arm for arm in asked if arm in group] for group in members]
 
 
 def threads(config: Config) -> int:
@@ -173,10 +193,11 @@ def run_on_a_node(
             self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
 
         def step(self) -> dict[str, Any]:
-            done = self._contest.step()
             course = self._contest.course
+            before = len(course.rounds)
+            done = self._contest.step()
             # Only what is new travels.
-            return {"course": replace(course, rounds=course.rounds[-1:]), "done": done}
+            return {"course": replace(course, rounds=course.rounds[before:]), "done": done}
 
         def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
             """A comparison that was interrupted begins anew."""

@@ -1,8 +1,8 @@
 """verdict: the answer to a search, measured afresh, with an interval and reasons.
 
-The best of many noisy numbers flatters itself. So none of the search's own numbers counts: those
-configurations that its noise cannot tell apart from the best meet the default once more in a
-head-to-head of fresh processes (see `head_to_head` for the statistics and their sources).
+The best of many noisy numbers flatters itself. So none of the search's own numbers counts: the
+best dozen of the search meet the default once more in a head-to-head of fresh processes (see
+`head_to_head` for the statistics and their sources).
 """
 
 from __future__ import annotations
@@ -25,12 +25,6 @@ from kamerton_ray.threads import default_threads
 
 MOST_FINALISTS = 12
 """So many are compared at most; each round of the race measures all of them."""
-
-LEAST_FINALISTS = 5
-"""So many are compared anyway: the search's best may owe its lead to a disturbed measurement."""
-
-APART = 3.0
-"""A configuration so many standard errors behind the search's best is not a finalist."""
 
 DRIFT_WITHIN, DRIFT_SINCE = 1.15, 1.25
 """The default's pace may change by these factors, during the comparison and since the search."""
@@ -95,8 +89,8 @@ class Verdict:
         table: The finalists, the best first, and the default.
         machine: For which kind of machine it holds.
         elsewhere: The answers for the other kinds that took part.
-        rounds: Every fresh result: for each round those of its configurations, in the order in
-            which they were measured, `config` being None for the default.
+        rounds: Every fresh result, in lists of those measured in turn, in the order of their
+            processes; `config` is None for the default.
         race_rounds: How many of the rounds chose among the finalists; the others are the final's.
         interrupted: Whether the comparison was broken off, as by Ctrl-C.
     """
@@ -150,7 +144,7 @@ def verdict(
         trainable: What the search ran, made by `benchmark` or `command`.
         objective: What the configurations are judged by; by default the step time's speed-up.
         budget_s: About how many seconds the comparison may take on each kind of machine; by
-            default as many as it needs. At the least it takes 4 rounds of the finalists and 9 of
+            default as many as it needs. At the least it takes 4 rounds of the finalists and 12 of
             the best, each with the default.
         finalists: At most so many configurations are compared.
         watch: Called after every round, with what is known by then.
@@ -249,7 +243,7 @@ def affordable(results: Sequence[Mapping[str, Any]], budget_s: float | None) -> 
 
 
 def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> list[Candidate]:
-    """The candidates that the search's noise cannot tell apart from its best, the best first.
+    """The best of the candidates: the search's noise is no reason to leave one of them out.
 
     Where limits are to be kept, those that keep them; where none does, those that miss them least.
     """
@@ -258,13 +252,7 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     misses = {id(one): _miss(one.results, objective) for one in found}
     least = min(misses.values())
     feasible = [one for one in found if misses[id(one)] <= least]
-    best = feasible[0]
-    return [
-        one
-        for rank, one in enumerate(feasible[:most])
-        if rank < LEAST_FINALISTS
-        or best.level - one.level <= APART * math.hypot(best.error, one.error)
-    ]
+    return feasible[:most]
 
 
 def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:

@@ -10,8 +10,8 @@ import pytest
 from ray import cloudpickle as rays
 
 from kamerton_ray import Decision, InvalidInputError, Objective, verdict
-from kamerton_ray.head_to_head import Stage
-from kamerton_ray.rounds import Contest
+from kamerton_ray.head_to_head import DEFAULT, LEAST_FINAL, Stage
+from kamerton_ray.rounds import AT_ONCE, Contest, groups
 from kamerton_ray.trainable import one_step
 from kamerton_ray.verdict import affordable, contestants, decide, kinds_of, screen
 
@@ -93,7 +93,7 @@ def test_a_faster_configuration_is_used_and_the_sentence_says_by_how_much():
         f"intra_op=2 inter_op=2 speed=1.3 is {found.speedup:.2f}x [{found.low:.2f}, "
         f"{found.high:.2f}] faster than TensorFlow's default (95 %, {found.runs} fresh runs each)."
     )
-    assert found.runs == len(found.rounds) - found.race_rounds >= 9
+    assert found.runs == len(found.rounds) - found.race_rounds >= LEAST_FINAL
 
 
 @pytest.mark.parametrize("speeds", [(1.0, 1.0), (0.9, 0.8), (1.01, 1.0)])
@@ -186,10 +186,22 @@ def test_without_the_default_there_is_no_comparison():
     assert "could not be compared: sorry" in found.sentence
 
 
-def test_what_has_hardly_a_chance_is_no_finalist():
-    (kind,) = kinds_of(searched(1.5, 1.45, 1.0))
-    assert len(screen(contestants(kind, SECONDS), SECONDS, most=9)) == 2
-    assert len(screen(contestants(kind, SECONDS), SECONDS, most=1)) == 1
+def test_the_best_of_the_search_are_the_finalists():
+    (kind,) = kinds_of(searched(1.0, 1.5, 1.45))
+    chosen = screen(contestants(kind, SECONDS), SECONDS, most=2)
+    assert [one.config["speed"] for one in chosen] == [1.5, 1.45]
+
+
+def test_many_are_measured_in_groups_with_a_default_of_their_own():
+    assert groups([1, DEFAULT, 0]) == [[1, DEFAULT, 0]]
+    asked = [*range(AT_ONCE), DEFAULT, AT_ONCE]
+    first, second = groups(asked)
+    assert sorted(first + second) == sorted([*asked, DEFAULT])
+    assert abs(len(first) - len(second)) <= 1
+    found = judged(searched(*(1.0 + 0.01 * n for n in range(AT_ONCE)), 1.5))
+    assert [len(one) for one in found.rounds[:2]] == [len(first), len(second)]
+    assert all(sum(one["config"] is None for one in group) == 1 for group in found.rounds)
+    assert found.config["speed"] == 1.5
 
 
 def test_the_defaults_own_counts_do_not_meet_the_default():
