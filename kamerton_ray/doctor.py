@@ -55,7 +55,7 @@ def examine(*, root: Path = Path("/"), env: Mapping[str, str] | None = None) -> 
         _usable(cpus),
         _topology(root),
         _tensorflow_default(cpus, env),
-        _ray(env),
+        _ray(cpus, env),
         _versions(env),
         _variables(env),
         _load(cpus.count, root),
@@ -107,13 +107,23 @@ def _tensorflow_default(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
     return Finding("TensorFlow's default", f"intra_op={counts[0]} inter_op={counts[1]}", advice)
 
 
-def _ray(env: Mapping[str, str]) -> Finding:
-    """What a local Ray would offer its trials; `ray.init` counts the machine's CPUs."""
-    told = env.get("RAY_ADDRESS")
-    found = (
-        f"a cluster at {told} (RAY_ADDRESS)" if told else f"{os.cpu_count()} CPUs on this machine"
-    )
-    return Finding("Ray believes in", found)
+def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
+    """What a local Ray would offer its trials.
+
+    It counts the machine's CPUs and knows a quota, whose fraction it drops, but not the affinity
+    (ray/_private/utils.py, `get_num_cpus`).
+    """
+    if "RAY_ADDRESS" in env:
+        return Finding("Ray believes in", f"a cluster at {env['RAY_ADDRESS']} (RAY_ADDRESS)")
+    quotas = [max(1, int(limit.cpus)) for limit in cpus.limits if "quota" in limit.source]
+    count = min([os.cpu_count() or 1, *quotas])
+    advice = ""
+    if count > cpus.count:
+        advice = (
+            f"Ray counts {count} CPUs, of which {cpus.count} can be used: start it with "
+            f"--num-cpus={cpus.count} on a cluster, or it places too much here."
+        )
+    return Finding("Ray believes in", f"{count} CPUs on this machine", advice)
 
 
 def _versions(env: Mapping[str, str]) -> Finding:

@@ -24,10 +24,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr
 
 DEFAULT = -1
 """Stands for TensorFlow's default among the indices of the configurations."""
@@ -190,7 +190,7 @@ class HeadToHead:
         if not freedom:
             return
         error = math.sqrt(float((rest**2).sum()) / freedom * 2 / gains.shape[1])
-        faster = stdtr(freedom, (means - means.max()) / max(error, 1e-9))
+        faster = student(freedom, (means - means.max()) / max(error, 1e-9))
         self.left = [arm for arm, p in zip(self.left, faster, strict=True) if p >= HARDLY]
 
     def _judge(self) -> None:
@@ -259,7 +259,14 @@ class Trimmed:
 
     def exceeds(self, least: float) -> float:
         """The probability that the true centre exceeds `least`."""
-        return float(stdtr(self.freedom, (self.mean - least) / self.error))
+        return float(student(self.freedom, (self.mean - least) / self.error))
+
+
+def student(freedom: int, t: Any) -> Any:  # noqa: ANN401 - a number or an array of them
+    """Student's cumulative distribution."""
+    from scipy.special import stdtr  # noqa: PLC0415 - it takes longer to import than all the rest
+
+    return stdtr(freedom, t)
 
 
 def sign_interval(values: Sequence[float]) -> Interval:

@@ -1,5 +1,7 @@
 """What the doctor sees on this machine, and on machines of files."""
 
+import os
+
 import pytest
 
 from kamerton_ray.doctor import examine
@@ -53,8 +55,19 @@ def test_a_quota_below_the_affinity_is_named(machine):
     (machine / "proc/self/cgroup").write_text("0::/\n")
     (machine / "sys/fs/cgroup").mkdir(parents=True)
     (machine / "sys/fs/cgroup/cpu.max").write_text("50000 100000\n")
-    finding = found(examine(root=machine, env={}))["TensorFlow's default"]
-    assert "quota" in finding.advice
+    findings = found(examine(root=machine, env={}))
+    assert "quota" in findings["TensorFlow's default"].advice
+    assert findings["Ray believes in"].found == "1 CPUs on this machine"
+
+
+def test_cpus_that_ray_counts_and_the_affinity_denies_are_named(machine, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    finding = found(examine(root=machine, env={}))["Ray believes in"]
+    assert "64 CPUs, of which 2" in finding.advice
+    told = found(examine(root=machine, env={"RAY_ADDRESS": "10.0.0.1:6379"}))["Ray believes in"]
+    assert "10.0.0.1:6379" in told.found
+    assert not told.advice
 
 
 @pytest.mark.parametrize(
