@@ -23,8 +23,8 @@ from kamerton_ray.results import Candidate, Config, candidates, key_of, median_o
 from kamerton_ray.rounds import RACE_SHARE, Course, run_on_a_node
 from kamerton_ray.threads import default_threads
 
-MOST_FINALISTS = 12
-"""So many are compared at most; each round of the race measures all of them."""
+LEAST_FINALISTS, MOST_FINALISTS = 4, 12
+"""So many of the search's best are compared: fewer would leave the choice to the search's noise."""
 
 DRIFT_WITHIN, DRIFT_SINCE = 1.15, 1.25
 """The default's pace may change by these factors, during the comparison and since the search."""
@@ -232,14 +232,11 @@ def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
 
 
 def affordable(results: Sequence[Mapping[str, Any]], budget_s: float | None) -> int:
-    """How many finalists the time allows, if a run of each takes as long as it did in the search.
-
-    At least two: fewer would leave the choice to the search's noise.
-    """
+    """How many finalists the time allows, if a run of each takes as long as it did in the search."""
     seconds = median_of(results, "time_total_s")
     if budget_s is None or not seconds > 0:
         return MOST_FINALISTS
-    return max(2, int(RACE_SHARE * budget_s / (LEAST_RACE * seconds)) - 1)
+    return max(LEAST_FINALISTS, int(RACE_SHARE * budget_s / (LEAST_RACE * seconds)) - 1)
 
 
 def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> list[Candidate]:
