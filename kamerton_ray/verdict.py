@@ -232,7 +232,7 @@ def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
 
 
 def affordable(results: Sequence[Mapping[str, Any]], budget_s: float | None) -> int:
-    """How many finalists the time allows, if a run of each takes as long as it did in the search."""
+    """How many finalists the time allows, if a run takes as long as a trial of the search did."""
     seconds = median_of(results, "time_total_s")
     if budget_s is None or not seconds > 0:
         return MOST_FINALISTS
