@@ -365,6 +365,7 @@ def _run(
     """
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
         planned = plan()
+        session.describe({"goal": asdict(planned.goal)})
         ending = _searched(planned, session, options)
         _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
         if ending.best is None or ending.reason == INTERRUPTED or planned.objective is None:
