@@ -18,6 +18,7 @@ from kamerton_ray.errors import (
 )
 from kamerton_ray.loop import Vertex, kamerton
 from kamerton_ray.objective import Objective
+from kamerton_ray.report import Report, report
 from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
 from kamerton_ray.space import Axis, IntegerSpace, Scale
 from kamerton_ray.threads import (
@@ -48,6 +49,7 @@ __all__ = [
     "NelderMead",
     "NelderMeadSearcher",
     "Objective",
+    "Report",
     "RuntimeStartedError",
     "Scale",
     "Signal",
@@ -62,6 +64,7 @@ __all__ = [
     "Vertex",
     "benchmark",
     "kamerton",
+    "report",
     "set_threading",
     "thread_space",
     "usable_cpus",

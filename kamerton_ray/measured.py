@@ -149,8 +149,8 @@ class Measured:
 
     def tuned(self, config: Mapping[str, Any] | None) -> Config:
         """The part of a configuration that was tuned, by flat names."""
-        flat = dict(_flat(config or {}))
-        return {name: flat[name] for name in self.axes if name in flat}
+        values = dict(flat(config or {}))
+        return {name: values[name] for name in self.axes if name in values}
 
     def words(self, config: Mapping[str, Any] | None) -> str:
         """A configuration as a user writes it, without what is the same everywhere."""
@@ -182,7 +182,7 @@ class Measured:
         if cpus is None or not self.axes or set(self.axes) - set(THREADS):
             return None
         usual = default_threads(int(cpus))
-        fixed = {k: v for k, v in _flat(self.results[0]["config"]) if k in usual}
+        fixed = {k: v for k, v in flat(self.results[0]["config"]) if k in usual}
         if any(usual[name] != value for name, value in fixed.items() if name not in self.axes):
             return None
         return {name: usual[name] for name in self.axes}
@@ -255,16 +255,17 @@ def _axes(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names whose values differ; where none do, the thread counts or all; intra_op first."""
     seen: dict[str, set[str]] = {}
     for result in results:
-        for name, value in _flat(result["config"]):
+        for name, value in flat(result["config"]):
             seen.setdefault(name, set()).add(repr(value))
     names = [name for name, values in seen.items() if len(values) > 1]
     names = names or [name for name in THREADS if name in seen] or list(seen)
     return sorted(names, key=lambda name: THREADS.index(name) if name in THREADS else len(THREADS))
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What a nested dict holds, by names joined with `/`, as Ray joins them."""
     for name, value in config.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
+            yield from flat(value, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", value

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
 from kamerton_ray.measured import THREADS, Measured, Row
@@ -45,6 +45,13 @@ MOST_ROWS = 30
 
 LEAST_CONTRAST, MOST_CONTRAST = math.log(1.15), math.log(2.0)
 """The gain whose colour is the strongest lies between these: noise should not look dramatic."""
+
+NAMES = {
+    "seconds": "time taken",
+    "seconds_p90": "step time, 90th percentile",
+    "seconds_p99": "step time, 99th percentile",
+    "cpu_seconds": "CPU time of a step",
+}
 
 NAME_LENGTH = 28
 """Longer names are cut in a picture."""
@@ -97,6 +104,17 @@ DARK = Palette(
 )
 
 
+class Unit(NamedTuple):
+    """How a metric is shown: by how much it is multiplied, and what the unit is then."""
+
+    scale: float
+    name: str
+
+
+UNITS = ((1.0, Unit(1.0, "s")), (1e-3, Unit(1e3, "ms")), (0.0, Unit(1e6, "µs")))
+"""From which number of seconds on which unit is used."""
+
+
 def surface(
     results: object,
     *,
@@ -127,7 +145,7 @@ def surface(
         for place, rows in cells.rows.items():
             row = next((one for one in rows if one is best), rows[0])
             fill = _fill(row, found, limit, palette)
-            marks = _marks(row, found, best)
+            marks = marks_of(row, found, best)
             others = [short(row.config.get(name), 8) for name in cells.others]
             _cell(axes, place, fill, palette=palette, outlined="best" in marks)
             _write(
@@ -135,13 +153,15 @@ def surface(
                 place,
                 row,
                 value=found.shown(row) if row.worked else "failed",
-                said=[*marks, *others],
+                said=[*others, *marks],
+                fill=fill or palette.paper,
                 color=_readable_on(fill or palette.paper, palette),
             )
         if cells.unmeasured:
             axes.text(
                 *cells.unmeasured, "default", ha="center", va="center", color=palette.soft, size=7
             )
+        _dots(axes, cells, palette)
         _path(axes, cells, palette)
         _map_axes(axes, cells, found, palette)
     return figure
@@ -183,7 +203,7 @@ def speedups(
         base = 1.0 if found.ratios else found.baseline.value
         axes.axvline(base, color=palette.soft, lw=1, zorder=0)
         axes.text(base, -0.6, found.baseline.name, ha="center", color=palette.soft, size=9)
-        labels = ["  ".join([*_marks(row, found, best), _values(row)]) for row in rows]
+        labels = ["  ".join([*marks_of(row, found, best), _values(row)]) for row in rows]
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_color(palette.ink)
@@ -191,14 +211,8 @@ def speedups(
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -0.9)
         axes.set_xlabel(_gain_label(found) + left_out)
-        axes.annotate(
-            " · ".join(short(name) for name in found.axes),
-            (-0.02, 1),
-            xycoords="axes fraction",
-            ha="right",
-            va="bottom",
-            color=palette.soft,
-        )
+        names = short(" · ".join(found.axes), 2 * NAME_LENGTH)
+        figure.suptitle(names, x=0.01, ha="left", size=9, color=palette.soft)
         axes.spines["left"].set_visible(False)
     return figure
 
@@ -280,7 +294,8 @@ def rounds(
     pairs = [
         (_fresh(one, None, metric), _fresh(one, verdict.config, metric)) for one in verdict.rounds
     ]
-    scale, label = quantity(metric, [value for pair in pairs for value in pair])
+    unit = unit_of(metric, [value for pair in pairs for value in pair])
+    scale = unit.scale
     with _figure(palette, (WIDTH, 2.8)) as (figure, axes):
         for place, (default, best) in enumerate(pairs, 1):
             final = place > verdict.race_rounds
@@ -294,7 +309,7 @@ def rounds(
         ]
         names = zip(middles, ("default", "best"), (palette.soft, palette.better), strict=True)
         _say_levels(axes, [level for level in names if not math.isnan(level[0])])
-        axes.set(xlabel="round (fresh processes each)", ylabel=label)
+        axes.set(xlabel="round (fresh processes each)", ylabel=label_of(metric, unit))
         axes.set_xlim(0.4, len(pairs) + 0.6)
         _whole_numbers(axes)
         _stages(axes, verdict, palette)
@@ -321,24 +336,19 @@ def short(name: object, length: int = NAME_LENGTH) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def quantity(metric: str, values: Sequence[float]) -> tuple[float, str]:
-    """By how much to multiply values of a metric, and what they are then, with the unit."""
+def unit_of(metric: str, values: Sequence[float]) -> Unit:
+    """The unit in which these values of a metric are best read; without a name if it is unknown."""
+    if metric == "throughput":
+        return Unit(1.0, "steps/s")
+    if metric not in NAMES:
+        return Unit(1.0, "")
     largest = max((abs(value) for value in values if not math.isnan(value)), default=1.0)
-    names = {
-        "seconds": "time of a step or run",
-        "seconds_p90": "step time, 90th percentile",
-        "seconds_p99": "step time, 99th percentile",
-        "cpu_seconds": "CPU time of a step",
-        "default_seconds": "the default's step time",
-    }
-    if metric in names:
-        scale, unit = next(
-            (scale, unit)
-            for least, scale, unit in ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
-            if largest >= least
-        )
-        return scale, f"{names[metric]} ({unit})"
-    return 1.0, {"throughput": "throughput (steps/s)"}.get(metric, short(metric))
+    return next(unit for least, unit in UNITS if largest >= least)
+
+
+def label_of(metric: str, unit: Unit) -> str:
+    """A metric in words, with its unit."""
+    return f"{NAMES.get(metric, short(metric))} ({unit.name or 'as printed'})"
 
 
 def times(results: Sequence[Mapping[str, Any]]) -> list[float] | None:
@@ -383,7 +393,8 @@ def _gain_label(found: Measured, *, brief: bool = False) -> str:
     return f"times {better} than {whose[found.baseline.name]}"
 
 
-def _marks(row: Row, found: Measured, best: Row | None) -> list[str]:
+def marks_of(row: Row, found: Measured, best: Row | None) -> list[str]:
+    """What a configuration is beside its values: the best, the default."""
     base = found.default or found.baseline.config
     named = [("best", row is best), (found.baseline.name, row.config == base)]
     return [name for name, is_it in named if is_it]
@@ -397,7 +408,7 @@ def _shown_rows(found: Measured, best: Row | None) -> tuple[list[Row], str]:
     """The best rows, with the default's among them, and what to say of those left out."""
     rows = found.working[:MOST_ROWS]
     rest = found.working[MOST_ROWS:]
-    rows += [row for row in rest if _marks(row, found, best)]
+    rows += [row for row in rest if marks_of(row, found, best)]
     count = len(found.working) - len(rows)
     return rows, f"\n{count} more, none of them better, are left out" if count else ""
 
@@ -481,20 +492,37 @@ def _cell(axes: Axes, place: Place, fill: str | None, *, palette: Palette, outli
 
 
 def _write(
-    axes: Axes, place: Place, row: Row, *, value: str, said: Sequence[str], color: str
+    axes: Axes,
+    place: Place,
+    row: Row,
+    *,
+    value: str,
+    said: Sequence[str],
+    fill: str,
+    color: str,
 ) -> None:
     """The value, under it what the cell is, and in its corner the trial's number."""
     x, y = place
-    style: dict[str, Any] = {"ha": "center", "color": color}
-    weight = "bold" if "best" in said else "normal"
-    size = 10 if row.worked else 8
-    axes.text(x, y - 0.08 + 0.07 * len(said), value, va="center", weight=weight, size=size, **style)
-    axes.text(x, y - 0.42, "\n".join(said), va="bottom", size=7, linespacing=0.95, **style)
+    # Its own ground keeps the search's path from crossing it.
+    ground = {"facecolor": fill, "edgecolor": "none", "pad": 0.8}
+    style: dict[str, Any] = {"color": color, "zorder": 4, "bbox": ground}
+    middle = y - 0.08 + 0.07 * len(said)
+    weight, size = ("bold" if "best" in said else "normal"), (10 if row.worked else 8)
+    axes.text(x, middle, value, ha="center", va="center", weight=weight, size=size, **style)
+    if said:
+        under = "\n".join(said)
+        axes.text(x, y - 0.4, under, ha="center", va="bottom", size=7, linespacing=0.95, **style)
     first, *more = row.trials
     number = f"{first}, {more[0]}" if len(more) == 1 else f"{first} +{len(more)}" if more else first
-    axes.text(
-        x - 0.42, y + 0.41, str(number), ha="left", va="top", color=color, size=6.5, alpha=0.85
-    )
+    axes.text(x - 0.42, y + 0.4, str(number), ha="left", va="top", size=6.5, **style)
+
+
+def _dots(axes: Axes, cells: _Cells, palette: Palette) -> None:
+    """A dot for each cell that was not measured."""
+    places = itertools.product(range(len(cells.across)), range(len(cells.up)))
+    empty = [one for one in places if one not in cells.rows and one != cells.unmeasured]
+    xs, ys = ([place[axis] for place in empty] for axis in (0, 1))
+    axes.plot(xs, ys, ".", color=palette.line, ms=3)
 
 
 def _path(axes: Axes, cells: _Cells, palette: Palette) -> None:
@@ -516,7 +544,9 @@ def _map_axes(axes: Axes, cells: _Cells, found: Measured, palette: Palette) -> N
     else:
         axes.set_yticks([])
     over = (
-        f"\neach cell: the best over {', '.join(map(short, cells.others))}" if cells.others else ""
+        f"\neach cell: the best over {', '.join(map(short, cells.others))}, written below"
+        if cells.others
+        else ""
     )
     axes.set_title(_gain_label(found) + over, loc="left", size=9, color=palette.soft)
     axes.tick_params(length=0)
