@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 Place = tuple[int, int]
 """A cell of a map: across and up, from 0."""
 
-WIDTH = 5.0
+WIDTH = 4.4
 """A figure's width in inches, unless it has more to show: at 72 to the inch it fits a phone."""
 
-ROW, COLUMN = 0.58, 0.58
+ROW, COLUMN = 0.6, 0.58
 """A cell's height and width in inches, at the least."""
 
 MOST_FILLED = 12
@@ -201,15 +201,15 @@ def speedups(
                 annotation_clip=False,
             )
         base = 1.0 if found.ratios else found.baseline.value
-        axes.axvline(base, color=palette.soft, lw=1, zorder=0)
-        axes.text(base, -0.6, found.baseline.name, ha="center", color=palette.soft, size=9)
+        axes.vlines(base, -0.4, len(rows) - 0.4, color=palette.soft, lw=1, zorder=0)
+        axes.text(base, -0.5, found.baseline.name, ha="center", color=palette.soft, size=9)
         labels = ["  ".join([*marks_of(row, found, best), _values(row)]) for row in rows]
         axes.set_yticks(range(len(rows)), labels)
         for label, row in zip(axes.get_yticklabels(), rows, strict=True):
             label.set_color(palette.ink)
             label.set_fontweight("bold" if row is best else "normal")
         axes.tick_params(axis="y", length=0)
-        axes.set_ylim(len(rows) - 0.4, -0.9)
+        axes.set_ylim(len(rows) - 0.4, -1.2)
         axes.set_xlabel(_gain_label(found) + left_out)
         names = short(" · ".join(found.axes), 2 * NAME_LENGTH)
         figure.suptitle(names, x=0.01, ha="left", size=9, color=palette.soft)
@@ -511,10 +511,10 @@ def _write(
     axes.text(x, middle, value, ha="center", va="center", weight=weight, size=size, **style)
     if said:
         under = "\n".join(said)
-        axes.text(x, y - 0.4, under, ha="center", va="bottom", size=7, linespacing=0.95, **style)
+        axes.text(x, y - 0.4, under, ha="center", va="bottom", size=7.5, linespacing=0.95, **style)
     first, *more = row.trials
     number = f"{first}, {more[0]}" if len(more) == 1 else f"{first} +{len(more)}" if more else first
-    axes.text(x - 0.42, y + 0.4, str(number), ha="left", va="top", size=6.5, **style)
+    axes.text(x - 0.42, y + 0.4, str(number), ha="left", va="top", size=7, **style)
 
 
 def _dots(axes: Axes, cells: _Cells, palette: Palette) -> None:

@@ -26,7 +26,7 @@ from kamerton_ray.exports import FORMS, export
 from kamerton_ray.isolation import Outcome
 from kamerton_ray.measured import Measured, flat
 from kamerton_ray.objective import Objective, number
-from kamerton_ray.plot import DARK, LIGHT, Palette, best_row, times, unit_of
+from kamerton_ray.plot import DARK, LIGHT, NAMES, Palette, best_row, times, unit_of
 from kamerton_ray.results import Config, candidates, key_of, pareto, trial_results
 from kamerton_ray.session import Session
 from kamerton_ray.verdict import Decision, Kind, Standing, Verdict, kinds_of
@@ -405,22 +405,31 @@ class _Shown:
         found, verdict = part.measured, part.verdict
         first, _, rest = part.sentence.partition("\n")
         self.sentence, self.more = first, rest
-        self.decision = "Best of the search" if verdict is None else DECISIONS[verdict.decision]
+        self.decision = _decision(verdict)
         self.is_used = verdict is not None and verdict.decision is Decision.USE
         self.reasons = () if verdict is None else verdict.reasons
         self.facts = list(_facts(part))
         self.charts = {name: _chart(name, draw, prefix) for name, draw in pictures(part).items()}
         self.baseline = str(found.baseline)
         self.ratios = found.ratios
+        self.intervals = any(not math.isnan(row.low) for row in found.rows)
         self.applies = list(_applies(part))
         self.compared = verdict is not None and verdict.decision in {Decision.USE, Decision.KEEP}
         self.kept = verdict is not None and verdict.decision is Decision.KEEP
-        self.finalists = _finalists(part)
+        self.finalists = _finalists(part, ["gain", "runs", _own_key(found)])
+        costs = _finalists(part, list(COSTS))
+        self.costs = costs if costs is not None and len(costs.heads) > 1 else None
         self.trade_offs = _trade_offs(part)
         self.failures = list(_failures(found))
         self.trials = len(found.results)
-        self.machine = list(part.machine.items())
+        self.machine = [(name.replace("_", " "), value) for name, value in part.machine.items()]
         self.name = _machine_words(part.machine)
+
+
+def _decision(verdict: Verdict | None) -> str:
+    """What to do, in two or three words."""
+    compared = verdict is not None and (verdict.rounds or verdict.decision is not Decision.UNSURE)
+    return DECISIONS[verdict.decision] if verdict is not None and compared else "Not compared"
 
 
 def _title(part: Part) -> str:
@@ -438,7 +447,10 @@ def _facts(part: Part) -> Iterator[tuple[str, str]]:
         yield f"{verdict.low:.2f} to {verdict.high:.2f}", "95 % interval"
         yield str(verdict.runs), "fresh runs of each"
     elif found.best is not None:
-        yield found.shown(found.best) + ("x" if found.ratios else ""), "by the search alone"
+        if found.ratios:
+            yield f"{found.shown(found.best)}x", "by the search alone"
+        else:
+            yield found.shown(found.best), f"{found.objective.metric}, by the search alone"
     yield str(len(found.results)), "trials of the search"
     yield str(len(found.rows)), "configurations"
     took = times(found.results)
@@ -462,12 +474,11 @@ def _applies(part: Part) -> Iterator[tuple[str, str]]:
             yield FORM_NAMES.get(form, form), export(part.config, form)
 
 
-def _finalists(part: Part) -> Table | None:
-    """The fresh runs' medians."""
+def _finalists(part: Part, keys: Sequence[str]) -> Table | None:
+    """The fresh runs' medians of these."""
     if part.verdict is None or not part.verdict.table:
         return None
     found, best = part.measured, part.verdict.config
-    own = [] if found.objective.metric in {"speedup", *COSTS} else ["value"]
     tied = {key_of(one) for one in part.verdict.tied}
     rows = []
     for one in part.verdict.table:
@@ -476,7 +487,7 @@ def _finalists(part: Part) -> Table | None:
             ["not told apart"] if one.config and key_of(one.config) in tied and not marks else []
         )
         rows.append((found.words(one.config), ", ".join(marks), dataclasses.asdict(one)))
-    return _table(rows, ["gain", "runs", *own, *COSTS], found)
+    return _table(rows, keys, found)
 
 
 def _trade_offs(part: Part) -> Table | None:
@@ -501,17 +512,27 @@ def _trade_offs(part: Part) -> Table | None:
     return _table(chosen, ["gain", *costs], found)
 
 
+def _own_key(found: Measured) -> str:
+    """Under which key of a finalist its objective stands; for a speed-up the step time."""
+    metric = found.objective.metric
+    return "seconds" if metric == "speedup" else metric if metric in COSTS else "value"
+
+
 def _table(
     rows: Sequence[tuple[str, str, Mapping[str, Any]]], keys: Sequence[str], found: Measured
 ) -> Table:
     """A table of those keys that have numbers."""
-    names = {"gain": f"times {found.objective.comparative.split()[0]}", "value": "objective"}
+    metric = found.objective.metric
+    names = {
+        "gain": f"times {found.objective.comparative.split()[0]}",
+        "value": NAMES.get(metric, "objective"),
+    }
     columns = []
     for key in keys:
         values = [number(numbers.get(key)) for _, _, numbers in rows]
         if all(math.isnan(value) for value in values):
             continue
-        unit = unit_of(key, values)
+        unit = unit_of(metric if key == "value" else key, values)
         head = f"{names.get(key) or HEADS[key]}{unit.name and f' ({unit.name})'}"
         digits = {"gain": "{:.2f}x", "runs": "{:.0f}"}.get(key, "{:.4g}")
         texts = ["" if math.isnan(v) else digits.format(v * unit.scale) for v in values]
@@ -549,15 +570,10 @@ def _method(told: Report) -> list[str]:
     """How it was measured, in sentences."""
     part = told.parts[0]
     found, verdict = part.measured, part.verdict
-    metric = found.objective.metric
     said = [
         f"The search ran {sum(len(one.measured.results) for one in told.parts)} trials"
         + (f" and ended: {told.about['stopped_by']}." if told.about.get("stopped_by") else "."),
-        {
-            "speedup": "Each trial ran in a fresh process, block by block in turn with another one "
-            "that had TensorFlow's default threads; its speed-up is the ratio of the two step "
-            "times, so what slows both cancels.",
-        }.get(metric, f"Each trial reported {metric!r}; 1.00x is {found.baseline}."),
+        _trials_in_words(found),
     ]
     said += [f"Limits: {key} at most {most:g}." for key, most in found.objective.at_most.items()]
     if verdict is not None and verdict.rounds:
@@ -566,8 +582,7 @@ def _method(told: Report) -> list[str]:
             f"Then the finalists met TensorFlow's default in {len(verdict.rounds)} rounds of fresh "
             f"processes: {verdict.race_rounds} chose among them, and {final} more measured the "
             "chosen one and the default. Only these make the answer; none of the search's own "
-            "numbers counts, because the best of many noisy numbers flatters itself. The interval "
-            "is that of the sign test, which holds whatever the noise is like."
+            "numbers counts, because the best of many noisy numbers flatters itself."
         )
     else:
         said.append(
@@ -576,9 +591,28 @@ def _method(told: Report) -> list[str]:
         )
     dates = [number(result.get("timestamp")) for result in found.results]
     ends = [date for date in dates if not math.isnan(date)]
-    when = f", {dt.datetime.fromtimestamp(max(ends)).astimezone():%Y-%m-%d %H:%M}" if ends else ""
-    said.append(f"kamerton_ray {importlib.metadata.version('kamerton_ray')}{when}.")
+    when = (
+        f"; measured until {dt.datetime.fromtimestamp(max(ends)).astimezone():%Y-%m-%d %H:%M}"
+        if ends
+        else ""
+    )
+    said.append(f"Reported by kamerton_ray {importlib.metadata.version('kamerton_ray')}{when}.")
     return said
+
+
+def _trials_in_words(found: Measured) -> str:
+    metric = found.objective.metric
+    if metric == "speedup":
+        return (
+            "Each trial ran in a fresh process, block by block in turn with another one that had "
+            "TensorFlow's default threads; its speed-up is the ratio of the two step times, so "
+            "what slows both cancels."
+        )
+    better = "more" if found.objective.mode == "max" else "less"
+    one = "1.00x" if found.ratios else f"The line that says {found.baseline.name!r}"
+    return (
+        f"Each trial reported {metric!r}, of which {better} is better; {one} is {found.baseline}."
+    )
 
 
 def _machine_words(machine: Mapping[str, Any]) -> str:
@@ -614,7 +648,7 @@ def svg(figure: Figure, prefix: str, label: str) -> str:
     text = file.getvalue()
     width = figure.get_figwidth() * 72
     least = f"min-width:{width * 0.9:.0f}px;" if figure.get_figwidth() > plot.WIDTH else ""
-    opened = f'<svg role="img" aria-label="{label}" style="{least}max-width:{width * 1.5:.0f}px"'
+    opened = f'<svg role="img" aria-label="{label}" style="{least}max-width:{width * 1.4:.0f}px"'
     body = re.sub(r"<[^>]*>", lambda tag: _own_ids(tag.group(), prefix), text[text.index("<svg") :])
     return re.sub(r'^<svg width="[^"]*" height="[^"]*"', opened, body)
 
@@ -639,7 +673,8 @@ def _reasons(part: Part) -> list[str]:
 
 def _brief(part: Part) -> list[str]:
     """The finalists, or else the search's best, in columns."""
-    table = _finalists(part)
+    keys = dict.fromkeys(["gain", "runs", _own_key(part.measured), *COSTS])
+    table = _finalists(part, list(keys))
     heads = ["", *table.heads] if table else ["", "gain", "95 % interval"]
     rows = [[name, *cells] for name, _, cells in table.rows] if table else []
     if not table:
