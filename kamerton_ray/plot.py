@@ -155,7 +155,7 @@ def surface(
                 value=found.shown(row) if row.worked else "failed",
                 said=[*others, *marks],
                 fill=fill or palette.paper,
-                color=_readable_on(fill or palette.paper, palette),
+                color=readable_on(fill or palette.paper),
             )
         if cells.unmeasured:
             axes.text(
@@ -183,7 +183,7 @@ def speedups(
     rows, left_out = _shown_rows(found, best)
     with _figure(palette, (WIDTH, 0.9 + 0.24 * max(2, len(rows)))) as (figure, axes):
         for place, row in enumerate(rows):
-            color = _row_color(row, found, palette)
+            color = row_color(row, found, palette)
             at = row.gain if found.ratios else row.value
             if not math.isnan(row.low):
                 axes.plot([row.low, row.high], [place, place], color=color, lw=2, alpha=0.55)
@@ -568,12 +568,13 @@ def _fill(row: Row, found: Measured, limit: float, palette: Palette) -> str | No
     if not row.worked:
         return None
     merit = found.merit(row.value)
-    return _mixed(
+    return mixed(
         palette.middle, palette.better if merit > 0 else palette.worse, min(1.0, abs(merit) / limit)
     )
 
 
-def _mixed(one: str, other: str, share: float) -> str:
+def mixed(one: str, other: str, share: float) -> str:
+    """A colour on the way from one to another."""
     parts = [(1 - share) * a + share * b for a, b in zip(_rgb(one), _rgb(other), strict=True)]
     return "#" + "".join(f"{round(part):02x}" for part in parts)
 
@@ -582,9 +583,9 @@ def _rgb(color: str) -> list[int]:
     return [int(color[begin : begin + 2], 16) for begin in (1, 3, 5)]
 
 
-def _readable_on(color: str, palette: Palette) -> str:
-    """The ink or the paper, whichever stands out more."""
-    return max((palette.ink, palette.paper), key=lambda one: contrast(one, color))
+def readable_on(color: str) -> str:
+    """Black or white, of which one always has a contrast above 4.5, as WCAG 2.2 asks for."""
+    return max(("#000000", "#ffffff"), key=lambda one: contrast(one, color))
 
 
 def contrast(one: str, other: str) -> float:
@@ -604,7 +605,7 @@ def _luminance(color: str) -> float:
 # --- the other pictures --------------------------------------------------------------------------
 
 
-def _row_color(row: Row, found: Measured, palette: Palette) -> str:
+def row_color(row: Row, found: Measured, palette: Palette) -> str:
     """What is not told apart from the default is grey."""
     low, high = (row.gain, row.gain) if math.isnan(row.low) else (row.low, row.high)
     if not found.ratios:
