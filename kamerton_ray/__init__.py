@@ -11,12 +11,14 @@ from kamerton_ray.errors import (
     InvalidInputError,
     KamertonError,
     LoopError,
+    MissingExtraError,
     RuntimeStartedError,
     StateError,
     UndefinedSearchError,
 )
 from kamerton_ray.loop import Vertex, kamerton
 from kamerton_ray.objective import Objective
+from kamerton_ray.report import Report, report
 from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
 from kamerton_ray.space import Axis, IntegerSpace, Scale
 from kamerton_ray.threads import (
@@ -43,9 +45,11 @@ __all__ = [
     "InvalidInputError",
     "KamertonError",
     "LoopError",
+    "MissingExtraError",
     "NelderMead",
     "NelderMeadSearcher",
     "Objective",
+    "Report",
     "RuntimeStartedError",
     "Scale",
     "Signal",
@@ -60,6 +64,7 @@ __all__ = [
     "Vertex",
     "benchmark",
     "kamerton",
+    "report",
     "set_threading",
     "thread_space",
     "usable_cpus",

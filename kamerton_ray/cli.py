@@ -28,6 +28,7 @@ from kamerton_ray.environment import working_directory
 from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.exports import FORMS, export
 from kamerton_ray.objective import Objective, number
+from kamerton_ray.report import report
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
 from kamerton_ray.threads import default_threads, thread_bounds, trial_cpus
@@ -38,6 +39,9 @@ FAILED, INTERRUPTED_CODE = 1, 130
 
 LEAST_COMPARISON_S = 60.0
 """The comparison may take as long as the search took, and at least so many seconds."""
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 Options = Mapping[str, Any]
 
@@ -141,14 +145,14 @@ def compare_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamerton_ray")
 def main() -> None:
-    r"""Find the TensorFlow thread counts that make a program fastest on this machine.
+    """Find the TensorFlow thread counts that make a program fastest on this machine.
 
     \b
     Any program, unchanged:    kamerton-ray exec -- python infer.py
     A function that returns a step:  kamerton-ray tune my_model.py:build
     What this machine offers:  kamerton-ray doctor
-    A picture of what was found:  kamerton-ray report kamerton-ray/FOLDER --html report.html
-    """
+    A page on what was found:  kamerton-ray report kamerton-ray/FOLDER
+    """  # noqa: D301 - click wants the \b
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True})
@@ -175,12 +179,12 @@ def main() -> None:
     "--timeout", type=click.FloatRange(0, min_open=True), default=3600.0, help="Of a run, in s."
 )
 def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
-    r"""Tune any program: ARGV is run with the thread counts in its environment.
+    """Tune any program: ARGV is run with the thread counts in its environment.
 
     \b
     kamerton-ray exec -- python infer.py
     kamerton-ray exec --objective 'throughput: ([0-9.]+)' --maximize -- ./serve-and-measure.sh
-    """
+    """  # noqa: D301 - click wants the \b
     described = {name: options[name] for name in ("objective", "maximize", "knobs", "timeout")}
     with _mistakes():
         what = CommandOptions(
@@ -230,13 +234,13 @@ def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - cl
     help="A limit on one of those, as seconds_p99=0.02.",
 )
 def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
-    r"""Tune a function that builds a model and returns a step of it to time.
+    """Tune a function that builds a model and returns a step of it to time.
 
     \b
     kamerton-ray tune my_model.py:build
     kamerton-ray tune my_package.models:build --time-budget 120 --export dotenv
     kamerton-ray tune my_model.py:build --objective throughput --at-most seconds_p99=0.02
-    """
+    """  # noqa: D301 - click wants the \b
     with _mistakes():
         build = load_function(target)
         objective = Objective(
@@ -271,7 +275,7 @@ def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @search_options
 def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
-    r"""Run a script with Kamerton's loop, unmodified, each attempt a trial of Ray.
+    """Run a script with Kamerton's loop, unmodified, each attempt a trial of Ray.
 
     At the end the script is executed once more as its loop's last iteration would be, with the best
     vertex. --intra and --inter take the place of the loop's own bounds.
@@ -279,7 +283,7 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
     \b
     kamerton-ray run script.py
     kamerton-ray run --address auto script.py --model resnet
-    """
+    """  # noqa: D301 - click wants the \b
     # On a cluster the script's folder travels, and its name is found in there.
     folder, name = Path(path).resolve().parent, Path(path).name
     here = Script(path=str(folder / name), args=args)
@@ -309,6 +313,42 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
     ending = _run(plan, session, options, folder=folder)
     if ending.best is not None:
         sys.exit(conclude(here, list(ending.best.values())))
+
+
+@main.command("report")
+@click.argument(
+    "results", metavar="RESULTS", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option("--html", type=FILE, metavar="FILE", help="Write a page that needs no other file.")
+@click.option("--png", type=FOLDER, metavar="DIR", help="Write the pictures into this folder.")
+@click.option("--csv", type=FILE, metavar="FILE", help="Write a line for each trial.")
+@click.option("--json", type=FILE, metavar="FILE", help="Write everything but the pictures.")
+@click.option(
+    "--metric", metavar="KEY", help="What the trials are judged by; for a run of Ray Tune."
+)
+@click.option("--mode", type=click.Choice(["min", "max"]), help="Whether less of that is better.")
+def tell(results: Path, metric: str | None, mode: str | None, **files: Path | None) -> None:
+    """Show what a search found: RESULTS is a session's folder, or that of a run of Ray Tune.
+
+    The answer and a short table are printed. With no option a page is written beside the results,
+    report.html: the map of what was measured, every speed-up, the fresh runs, what failed, and how
+    to apply the answer.
+
+    \b
+    kamerton-ray report kamerton-ray/tune-20260101-120000-abc
+    kamerton-ray report kamerton-ray/tune-20260101-120000-abc --png pictures --csv trials.csv
+    kamerton-ray report ~/ray_results/my_run --metric seconds --mode min
+    """  # noqa: D301 - click wants the \b
+    if mode is not None and metric is None:
+        raise click.UsageError("--mode says how a --metric is meant, so it needs one")
+    with _mistakes():
+        asked = None if metric is None else Objective(metric=metric, mode=mode or "")
+        told = report(results, objective=asked)
+        click.echo(told.text())
+        if not any(files.values()):
+            files["html"] = results / "report.html"
+        for path in told.save(**files):
+            click.echo(f"Written: {path}", err=True)
 
 
 @main.command()
@@ -365,6 +405,7 @@ def _run(
     """
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
         planned = plan()
+        session.describe({"goal": asdict(planned.goal)})
         ending = _searched(planned, session, options)
         _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
         if ending.best is None or ending.reason == INTERRUPTED or planned.objective is None:

@@ -1,5 +1,7 @@
 """The errors that kamerton_ray raises on purpose; each is a `KamertonError`."""
 
+from __future__ import annotations
+
 
 class KamertonError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -23,3 +25,12 @@ class RuntimeStartedError(KamertonError, RuntimeError):
 
 class LoopError(KamertonError, RuntimeError):
     """Kamerton's loop cannot run where it stands, or none of its attempts worked."""
+
+
+class MissingExtraError(KamertonError, ImportError):
+    """Something is asked for that needs a package which is only installed on demand."""
+
+    @classmethod
+    def of(cls, extra: str, missing: ImportError) -> MissingExtraError:
+        """The error for an extra of ours, one of whose packages is missing."""
+        return cls(f"{missing.name} is missing: pip install 'kamerton_ray[{extra}]'")

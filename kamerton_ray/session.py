@@ -93,10 +93,9 @@ class Session:
         """A new one below `storage`, named after its kind and the time."""
         name = f"{kind}-{dt.datetime.now().astimezone():%Y%m%d-%H%M%S}"
         storage.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage))
-        text = json.dumps({"kind": kind, **description}, indent=1)
-        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        return cls(folder)
+        session = cls(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage)))
+        session.describe({"kind": kind, **description})
+        return session
 
     @classmethod
     def open(cls, folder: Path) -> Session:
@@ -120,6 +119,12 @@ class Session:
         """What it searches for, and how."""
         found: dict[str, Any] = json.loads((self.folder / DESCRIPTION).read_text(encoding="utf-8"))
         return found
+
+    def describe(self, more: Mapping[str, Any]) -> None:
+        """Write down more of what it searches for."""
+        known = self.description() if self.is_one(self.folder) else {}
+        text = json.dumps({**known, **more}, indent=1)
+        (self.folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
     def results(self) -> list[dict[str, Any]]:
         """What was measured so far; a last line that was cut off is left out."""

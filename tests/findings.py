@@ -1,0 +1,105 @@
+"""What a search and a comparison could have found, for the tests of the report."""
+
+import math
+
+from kamerton_ray.verdict import Decision, Standing, Verdict
+
+MACHINE = {"cpu_model": "simulated", "usable_cpus": 2, "tensorflow": "2.21.0", "onednn": "on"}
+BEST, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 2, "inter_op": 2}
+
+GAINS = {
+    (2, 2): 1.0,
+    (1, 2): 1.12,
+    (4, 2): 0.8,
+    (1, 1): 1.3,
+    (2, 1): 1.2,
+    (3, 4): 0.7,
+    (4, 4): 0.66,
+}
+"""The speed-up of each pair of counts, in the order of the trials."""
+
+FAILURE = "build raised an exception\nMemoryError: <b>no</b> & $\\frac{1}{0}$"
+
+
+def trial(speedup, *, place, **config):
+    """A trial of `benchmark`: five seconds long, with an interval of 10 % to each side."""
+    seconds = 0.02 / speedup
+    numbers = {
+        "seconds": seconds,
+        "seconds_p99": 1.2 * seconds + 0.001 * (place % 3),
+        "throughput": 1 / seconds,
+        "cpu_seconds": seconds * min(2, config.get("intra_op", 1)),
+        "default_seconds": 0.02,
+        "speedup": speedup,
+        "speedup_low": speedup / 1.1,
+        "speedup_high": speedup * 1.1,
+    }
+    return {
+        **numbers,
+        "outcome": "ok",
+        "error": "",
+        "machine": MACHINE,
+        "timestamp": 1_700_000_000 + 5 * place,
+        "time_total_s": 5.0,
+        "config": config,
+    }
+
+
+def failed(*, place, **config):
+    """A trial that failed in its process."""
+    good = trial(math.nan, place=place, **config)
+    return {**good, "outcome": "build_raised", "error": FAILURE, "machine": {}}
+
+
+def results():
+    """Nine trials: one that failed, and one that repeats the best configuration."""
+    found = [
+        trial(gain, place=place, intra_op=intra, inter_op=inter)
+        for place, ((intra, inter), gain) in enumerate(GAINS.items(), 1)
+    ]
+    return [*found, failed(place=8, intra_op=4, inter_op=1), trial(1.28, place=9, **BEST)]
+
+
+def verdict(best=BEST, **more):
+    """The best beat the default in nine rounds, after a race of four."""
+    rounds = [
+        [
+            {"config": None, "seconds": 0.02 + 0.001 * (number % 3), "outcome": "ok"},
+            {"config": best, "seconds": 0.015 + 0.001 * (number % 2), "outcome": "ok"},
+        ]
+        for number in range(13)
+    ]
+    costs = {"seconds": 0.016, "seconds_p99": 0.019, "throughput": 62.0, "cpu_seconds": 0.016}
+    rows = ((best, 1.3), (None, 1.0))
+    found = {
+        "decision": Decision.USE,
+        "sentence": "intra_op=1 inter_op=1 is 1.30x [1.25, 1.35] faster than TensorFlow's default "
+        "(95 %, 9 fresh runs each).",
+        "config": best,
+        "speedup": 1.3,
+        "low": 1.25,
+        "high": 1.35,
+        "runs": 9,
+        "tied": (best,),
+        "reasons": ("It was preferred for its fewer threads.",),
+        "table": tuple(
+            Standing(config=config, runs=13, gain=gain, value=gain, **costs)
+            for config, gain in rows
+        ),
+        "machine": MACHINE,
+        "rounds": rounds,
+        "race_rounds": 4,
+    }
+    return Verdict(**{**found, **more})
+
+
+def printed(objective, **config):
+    """A trial of `command`."""
+    return {
+        "objective": objective,
+        "seconds": 1.0,
+        "outcome": "ok",
+        "error": "",
+        "machine": {"cpu_model": "simulated", "usable_cpus": 2},
+        "config": config,
+    }

@@ -1,0 +1,313 @@
+"""The pictures: what they show, and that it can be read."""
+
+import itertools
+import math
+import subprocess
+import sys
+
+import pytest
+from findings import BEST, DEFAULT, GAINS, printed, results, trial, verdict
+
+from kamerton_ray import InvalidInputError, Objective, plot
+from kamerton_ray.measured import Basis, Measured
+
+
+def texts(figure):
+    """Every text of a figure that is shown."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def named(figure, gid):
+    """What is drawn under this name."""
+    return figure.findobj(lambda artist: artist.get_gid() == gid)
+
+
+def cells(figure):
+    """Where the cells of a map are."""
+    return {(round(c.get_x() + 0.46), round(c.get_y() + 0.45)) for c in named(figure, "cell")}
+
+
+def figures(**options):
+    return {
+        "surface": plot.surface(results(), verdict=verdict(), **options),
+        "speedups": plot.speedups(results(), verdict=verdict(), **options),
+        "trials": plot.progress(results(), **options),
+        "time": plot.progress(results(), against="time", **options),
+        "rounds": plot.rounds(verdict(), **options),
+    }
+
+
+# --- the map -------------------------------------------------------------------------------------
+
+
+def test_the_map_has_a_cell_with_its_gain_for_each_configuration():
+    figure = plot.surface(results())
+    assert len(named(figure, "cell")) == len(GAINS) + 1
+    assert {(intra - 1, inter - 1) for intra, inter in GAINS} < cells(figure)
+    shown = texts(figure)
+    for gain in GAINS.values():
+        assert f"{1.29 if gain == 1.3 else gain:.2f}" in shown
+    assert "failed" in shown
+    assert "4, 9" in shown
+
+
+def test_the_map_marks_the_default_and_the_best():
+    found = Measured(results())
+    shown = {
+        tuple(row.config.values()): plot.marks_of(row, found, plot.best_row(found, None))
+        for row in found.rows
+    }
+    assert {key: marks for key, marks in shown.items() if marks} == {
+        (1, 1): ["best"],
+        (2, 2): ["default"],
+    }
+    assert {"best", "default"} < set(texts(plot.surface(found)))
+    assert [c.get_linewidth() for c in named(plot.surface(found), "cell")].count(2) == 1
+
+
+def test_the_verdicts_best_is_marked_rather_than_the_searchs():
+    other = {"intra_op": 1, "inter_op": 2}
+    found = Measured(results())
+    assert plot.best_row(found, verdict()).config == BEST
+    assert plot.best_row(found, verdict(other)).config == other
+
+
+def test_the_path_goes_through_the_trials_in_their_order():
+    (path,) = named(plot.surface(results()), "path")
+    ends = [(round(x + 0.38), round(y - 0.33)) for x, y in zip(*path.get_data(), strict=True)]
+    tried = [tuple(one["config"].values()) for one in results()]
+    assert ends == [(intra - 1, inter - 1) for intra, inter in tried]
+
+
+def test_the_default_is_marked_where_it_was_not_measured():
+    shown = texts(plot.surface([one for one in results() if one["config"] != DEFAULT]))
+    assert shown.count("default") == 1
+
+
+def test_of_three_parameters_a_cell_shows_the_best_over_the_third_and_says_so():
+    found = [
+        trial(gain, place=place, intra_op=intra, inter_op=1, OMP_NUM_THREADS=omp)
+        for place, (intra, omp, gain) in enumerate([(1, 1, 1.1), (1, 7, 1.2), (2, 1, 0.9)], 1)
+    ]
+    found.append(trial(0.8, place=4, intra_op=2, inter_op=2, OMP_NUM_THREADS=1))
+    figure = plot.surface(found)
+    shown = texts(figure)
+    assert len(named(figure, "cell")) == 3
+    assert "1.20" in shown
+    assert "1.10" not in shown
+    assert "7\nbest" in shown
+    assert any("best over OMP_NUM_THREADS" in text for text in shown)
+
+
+@pytest.mark.parametrize("names", [["batch"], ["a", "b"]])
+def test_other_parameters_make_a_strip_or_a_map_with_their_names(names):
+    found = [
+        trial(1 + value / 10, place=value, **dict.fromkeys(names, value)) for value in (1, 2, 4)
+    ]
+    figure = plot.surface(found)
+    (axes,) = figure.axes
+    assert [axes.get_xlabel(), axes.get_ylabel()] == [*names, ""][:2]
+    assert len(named(figure, "cell")) == 3
+
+
+def test_a_large_space_gives_a_large_map_without_gaps():
+    found = [trial(1.0, place=n, intra_op=n * n, inter_op=1 + n % 5) for n in range(1, 31)]
+    figure = plot.surface(found)
+    assert figure.get_figwidth() > 3 * plot.WIDTH
+    assert len(figure.axes[0].get_xticks()) == 31  # and the default's
+
+
+# --- the others ----------------------------------------------------------------------------------
+
+
+def test_the_speed_ups_are_sorted_and_have_their_intervals():
+    figure = plot.speedups(results(), verdict=verdict())
+    gains = [float(dot.get_xdata()[0]) for dot in named(figure, "row")]
+    assert gains == sorted(gains, reverse=True)
+    assert len(gains) == len(GAINS)
+    shown = texts(figure)
+    assert {"best  1 · 1", "default  2 · 2", "intra_op · inter_op", "1.29x"} < set(shown)
+    rows = {tuple(row.config.values()): row for row in Measured(results()).rows}
+    once, twice = rows[1, 2], rows[1, 1]
+    assert (once.low, once.high) == pytest.approx((1.12 / 1.1, 1.12 * 1.1))
+    assert twice.high / twice.low == pytest.approx((once.high / once.low) ** (1 / math.sqrt(2)))
+
+
+def test_what_is_not_told_apart_from_the_default_is_grey():
+    found = Measured(results())
+    colors = {
+        tuple(row.config.values()): plot.row_color(row, found, plot.LIGHT) for row in found.working
+    }
+    assert colors[1, 1] == plot.LIGHT.better
+    assert colors[2, 2] == plot.LIGHT.neither
+    assert colors[4, 4] == plot.LIGHT.worse
+
+
+def test_of_many_configurations_the_best_and_the_default_are_listed():
+    found = [trial(1 + n / 100, place=n, intra_op=n, inter_op=1) for n in range(1, 60)]
+    found.append(trial(0.5, place=60, **DEFAULT))
+    figure = plot.speedups(found)
+    assert len(named(figure, "row")) == plot.MOST_ROWS + 1
+    assert "default  2 · 2" in texts(figure)
+    assert "29 more" in figure.axes[0].get_xlabel()
+
+
+def test_the_best_so_far_only_improves():
+    figure = plot.progress(results())
+    steps = next(line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post")
+    assert list(steps.get_ydata()) == sorted(steps.get_ydata())
+    assert len(named(figure, "trial")[0].get_xdata()) == len(results()) - 1
+    assert {"1.30x", "default"} < set(texts(figure))
+
+
+def test_time_is_counted_from_the_first_trials_begin():
+    assert plot.times(results())[:2] == [5.0, 10.0]
+    untold = [{key: v for key, v in one.items() if key != "timestamp"} for one in results()]
+    assert plot.times(untold)[:2] == [5.0, 10.0]
+    assert plot.times([{"config": {}}]) is None
+    figure = plot.progress(results(), against="time")
+    assert figure.axes[0].get_xlabel() == "time since the search began (s)"
+    with pytest.raises(InvalidInputError, match="their times"):
+        plot.progress([printed(1.0, intra_op=1)], against="time")
+    with pytest.raises(InvalidInputError, match="'trials' or 'time'"):
+        plot.progress(results(), against="money")
+
+
+def test_each_fresh_process_is_a_dot_and_the_final_is_told_from_the_race():
+    found = verdict()
+    figure = plot.rounds(found)
+    dots = named(figure, "fresh")
+    assert len(dots) == 2 * len(found.rounds)
+    assert [dot.get_alpha() for dot in dots].count(1.0) == 2 * 9
+    assert figure.axes[0].get_ylabel() == "time taken (ms)"
+    assert {"default", "best", "race"} < set(texts(figure))
+    with pytest.raises(InvalidInputError, match="rounds"):
+        plot.rounds(verdict(rounds=[]))
+
+
+# --- what a gain is measured against -------------------------------------------------------------
+
+
+def test_where_trials_say_no_speed_up_it_is_the_ratio_to_the_defaults_own_trial():
+    found = Measured([printed(10.0, **DEFAULT), printed(8.0, **BEST)])
+    assert found.baseline.basis is Basis.TRIAL
+    assert found.best.gain == pytest.approx(1.25)
+    assert str(found.baseline) == "the trial of intra_op=2 inter_op=2, TensorFlow's default"
+
+
+def test_where_the_default_was_no_trial_its_fresh_runs_or_the_start_stand_in():
+    trials = [printed(10.0, intra_op=3, inter_op=2), printed(8.0, **BEST), printed(5.0, **BEST)]
+    start = trials[0]["config"]
+    assert Measured(trials, start=start).baseline.config == start
+    assert Measured(trials, start=start, fresh=[{"objective": 12.0}]).baseline.value == 12.0
+    middle = Measured(trials).baseline
+    assert (middle.value, middle.basis, middle.name) == (8.0, Basis.MEDIAN, "median")
+
+
+def test_one_fixed_count_that_is_not_the_defaults_means_that_the_default_was_not_tried():
+    found = Measured([printed(9.0, intra_op=n, inter_op=1) for n in (1, 2, 3)])
+    assert found.axes == ["intra_op"]
+    assert found.default is None
+
+
+def test_where_there_are_no_ratios_the_values_are_shown():
+    trials = [printed(value, intra_op=value + 3, inter_op=1) for value in (4, 0, -2)]
+    found = Measured(trials)
+    assert not found.ratios
+    assert [row.value for row in found.rows] == [-2, 0, 4]
+    figure = plot.surface(found)
+    assert {"-2", "0", "4"} < set(texts(figure))
+    assert texts(plot.speedups(found))
+    assert "lower is better" in plot.progress(found).axes[0].get_ylabel()
+
+
+def test_what_breaks_a_limit_is_not_the_best_and_says_so():
+    limited = Objective(at_most={"seconds_p99": 0.0195})
+    found = Measured(results(), limited)
+    assert {tuple(row.config.values()) for row in found.working if row.miss == 0} == {(1, 1)}
+    limited = Objective(at_most={"cpu_seconds": 0.0151})
+    found = Measured([one for one in results() if one["config"] != BEST], limited)
+    assert found.best.miss > 0
+    assert any("breaks a limit" in text for text in texts(plot.speedups(found)))
+
+
+def test_a_key_that_counts_is_guessed_or_asked_for():
+    assert Measured(results()).objective.metric == "speedup"
+    assert Measured([printed(1.0, intra_op=1)]).objective.metric == "objective"
+    with pytest.raises(InvalidInputError, match=r"which key counts \(one of \['loss'\]\)"):
+        Measured([{"loss": 1.0, "config": {"x": 1}}])
+
+
+# --- that it can be read -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["surface", "speedups", "trials", "time", "rounds"])
+def test_axes_are_labelled(name):
+    (axes,) = figures()[name].axes
+    assert axes.get_xlabel()
+    assert axes.get_ylabel() or name == "speedups"
+
+
+@pytest.mark.parametrize("palette", [plot.LIGHT, plot.DARK])
+def test_texts_stand_out_from_what_they_stand_on(palette):
+    for color in (palette.ink, palette.soft, palette.better, palette.worse):
+        assert plot.contrast(color, palette.paper) >= 4.5
+    for end, share in itertools.product((palette.better, palette.worse), range(11)):
+        fill = plot.mixed(palette.middle, end, share / 10)
+        assert plot.contrast(plot.readable_on(fill), fill) >= 4.5
+
+
+# Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color
+# vision deficiency", table 1 at severity 1.
+BLINDNESS = {
+    "protanopia": [(0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)],
+    "deuteranopia": [(0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)],
+    "tritanopia": [(1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)],
+}
+
+
+@pytest.mark.parametrize("palette", [plot.LIGHT, plot.DARK])
+@pytest.mark.parametrize("kind", BLINDNESS)
+def test_better_and_worse_are_told_apart_by_the_colour_blind(kind, palette):
+    def seen(color):
+        parts = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+        return [sum(m * p for m, p in zip(row, parts, strict=True)) for row in BLINDNESS[kind]]
+
+    for one, other in itertools.combinations((palette.better, palette.worse, palette.middle), 2):
+        assert math.dist(seen(one), seen(other)) > 0.3
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", r"$\frac$", "x" * 200, "a\nb\x00"])
+def test_names_are_shown_as_they_are(name, tmp_path):
+    found = [trial(1.0 + n / 10, place=n, **{name: n, "$y^2$": n % 2}) for n in range(1, 5)]
+    for figure in (plot.surface(found), plot.speedups(found)):
+        figure.savefig(tmp_path / "figure.png")
+        assert any(plot.short(name) in text for text in texts(figure))
+    assert plot.surface(found).axes[0].get_ylabel() == "$y^2$"
+
+
+def test_the_users_own_style_does_not_reach_them():
+    import matplotlib as mpl
+
+    with mpl.rc_context({"text.usetex": True, "axes.facecolor": "red", "font.size": 30}):
+        figure = plot.surface(results())
+        shown = texts(figure)
+    assert figure.get_facecolor() == (1, 1, 1, 1)
+    assert "best" in shown
+
+
+def test_a_notebook_shows_them():
+    assert plot.surface(results())._repr_png_().startswith(b"\x89PNG")
+
+
+def test_without_matplotlib_it_says_what_to_install():
+    code = (
+        "import sys; sys.modules['matplotlib'] = None\n"
+        "from kamerton_ray import plot\n"
+        "plot.surface([{'speedup': 1.0, 'config': {'intra_op': 1}}])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'kamerton_ray[report]'" in done.stderr.splitlines()[-1]

@@ -1,0 +1,565 @@
+"""The report: what it says, from every kind of results, and how its page looks in a browser."""
+
+import csv
+import itertools
+import json
+import math
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import cloudpickle
+import pytest
+from findings import BEST, DEFAULT, FAILURE, GAINS, MACHINE, printed, results, trial, verdict
+from ray import cloudpickle as rays
+from ray import tune
+
+import kamerton_ray
+from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
+from kamerton_ray.exports import FORMS, export
+from kamerton_ray.report import FORM_NAMES, verdict_of
+from kamerton_ray.session import Session
+from kamerton_ray.trainable import one_step
+
+for pickler in (cloudpickle, rays):
+    pickler.register_pickle_by_value(sys.modules[__name__])
+
+HOSTILE = "<script>document.title='owned'</script>"
+SECTIONS = ("answer", "measured", "fresh", "trade-offs", "apply", "failures", "hardware", "method")
+
+
+def session_of(folder, kind, description, found, answer=None):
+    """A session's folder as the command line leaves it."""
+    session = Session.create(folder, kind, description)
+    for one in found:
+        session.add(one)
+    if answer is not None:
+        session.conclude(
+            {**answer.to_json(), "rounds": answer.rounds, "stopped_by": "it was told to"}
+        )
+    return session.folder
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A session of `kamerton-ray tune` that came to its end."""
+    described = {"target": "model.py:build", "objective": "speedup", "limits": []}
+    return session_of(tmp_path, "tune", described, results(), verdict())
+
+
+# --- what it says --------------------------------------------------------------------------------
+
+
+def test_the_page_says_the_answer_its_reasons_and_everything_else(session):
+    page = report(session).html()
+    assert f"<h1>{verdict().sentence.replace(chr(39), '&#39;')}</h1>" in page
+    assert "It was preferred for its fewer threads." in page
+    assert "kamerton-ray tune model.py:build" in page
+    assert "ended: it was told to." in page
+    assert "build raised an exception" in page
+    assert "simulated" in page
+    for form in FORMS:
+        assert FORM_NAMES[form] in page
+        assert export(BEST, form).splitlines()[0].replace('"', "&#34;") in page
+
+
+def test_every_form_of_an_export_has_its_name():
+    assert set(FORM_NAMES) == set(FORMS)
+
+
+def test_a_verdict_given_or_kept_by_the_session_says_the_same(session):
+    assert report(session).text() == report(results(), verdict()).text()
+
+
+def test_a_verdict_comes_back_from_its_json():
+    elsewhere = (verdict(machine={"cpu_model": "other"}, rounds=[]),)
+    found = verdict(elsewhere=elsewhere)
+    answer = json.loads(json.dumps({**found.to_json(), "rounds": found.rounds, "trials": 9}))
+    back = verdict_of(answer)
+    assert back.to_json() == found.to_json()
+    assert back.rounds == found.rounds
+    unsure = Verdict(decision=Decision.UNSURE, sentence="?")
+    assert math.isnan(verdict_of(unsure.to_json()).speedup)
+
+
+def test_the_default_is_kept_where_nothing_beat_it():
+    kept = verdict(decision=Decision.KEEP, sentence="Keep it.")
+    page = report(results(), kept).html()
+    assert "Keep the default" in page
+    assert "Set nothing" in page
+    assert export(BEST, "env").splitlines()[0] not in page
+
+
+def test_results_without_a_verdict_are_the_searchs_and_say_so():
+    told = report(results())
+    assert told.sentence == (
+        "intra_op=1 inter_op=1 was the best of the search (1.29x), which flatters itself: it was "
+        "not compared afresh with the default."
+    )
+    page = told.html()
+    assert "Not compared" in page
+    assert "do that\n  before you rely on it" in page
+
+
+def test_a_session_that_has_not_ended_reports_what_is_there(tmp_path):
+    folder = session_of(tmp_path, "exec", {"argv": ["true"], "objective": "last"}, [])
+    with pytest.raises(InvalidInputError, match="at least one trial"):
+        report(folder)
+    Session.open(folder).add(printed(3.0, **DEFAULT))
+    Session.open(folder).add(printed(2.0, **BEST))
+    assert "(1.50x)" in report(folder).sentence
+
+
+@pytest.mark.parametrize(
+    ("described", "metric", "best"),
+    [
+        ({"objective": "time"}, "seconds", "intra_op=2"),
+        ({"objective": "last"}, "objective", "intra_op=1"),
+        ({"objective": "last", "maximize": True}, "objective", "intra_op=2"),
+    ],
+)
+def test_a_command_is_judged_by_what_it_was_run_for(tmp_path, described, metric, best):
+    found = [printed(3.0, **DEFAULT), {**printed(2.0, **BEST), "seconds": 1.5}]
+    folder = session_of(tmp_path, "exec", {"argv": ["true", "a b"], **described}, found)
+    told = report(folder)
+    assert told.parts[0].measured.objective.metric == metric
+    assert told.sentence.startswith(best)
+    page = told.html()
+    assert "1.00 is the trial of intra_op=2 inter_op=2, TensorFlow&#39;s default" in page
+    assert "kamerton-ray exec -- true &#39;a b&#39;" in page
+
+
+def test_a_loop_is_measured_against_the_vertex_it_begins_with(tmp_path):
+    found = [{**printed(9.0, intra_op=6, inter_op=3), "machine": None}, printed(3.0, **BEST)]
+    goal = {"starts": [{"intra_op": 6, "inter_op": 3}]}
+    folder = session_of(tmp_path, "run", {"script": "loop.py", "args": [], "goal": goal}, found)
+    (part,) = report(folder).parts
+    assert part.measured.best.gain == pytest.approx(3.0)
+    assert str(part.measured.baseline).endswith("with which the search began")
+
+
+def test_where_nothing_worked_the_reason_is_said_once_and_the_rest_below():
+    found = [
+        {**one, "speedup": math.nan, "outcome": "exited", "error": FAILURE} for one in results()
+    ]
+    told = report(found)
+    assert told.sentence == f"No trial worked. {FAILURE}"
+    page = told.html()
+    assert "<h1>No trial worked. build raised an exception</h1>" in page
+    assert "&lt;b&gt;no&lt;/b&gt; &amp; $\\frac{1}{0}$" in page
+    assert "nothing to draw" in page
+    assert "no trial worked" in page
+
+
+def test_machines_of_different_kinds_are_told_apart():
+    small = {"cpu_model": "small", "usable_cpus": 4}
+    other = [
+        {**one, "machine": small}
+        for one in (trial(2.0, place=1, **DEFAULT), trial(3.0, place=2, **BEST))
+    ]
+    elsewhere = verdict(machine=small, sentence="Another answer.", rounds=[])
+    told = report([*results(), *other], verdict(elsewhere=(elsewhere,)))
+    assert [part.sentence for part in told.parts] == [verdict().sentence, "Another answer."]
+    assert [len(part.measured.results) for part in told.parts] == [9, 2]
+    assert "On cpu_model small, usable_cpus 4: Another answer." in told.text()
+    assert told.html().count("<h2>What was measured on cpu_model") == 2
+    assert set(told.figures()) == {
+        *("map", "speedups", "trials", "time", "rounds"),
+        *("map-2", "speedups-2", "trials-2", "time-2"),
+    }
+
+
+def test_the_pareto_set_holds_what_no_other_beats(session):
+    page = report(session).html()
+    (table,) = re.findall(r"Pareto set</h3>.*?</table>", page, re.DOTALL)
+    names = re.findall(r'<th scope="row">([^<]+?)\s*<', table)
+    assert "intra_op=1 inter_op=1" in names[0]
+    assert "p99 (ms)" in table
+    assert "throughput (steps/s)" in table
+    assert "CPU time (ms)" in table
+    assert not any("intra_op=4 inter_op=4" in name for name in names)
+
+
+def test_csv_has_a_line_for_each_trial_and_json_everything(session, tmp_path):
+    told = report(session)
+    told.save(csv=tmp_path / "t.csv", json=tmp_path / "sub" / "t.json", png=tmp_path / "pictures")
+    with (tmp_path / "t.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(results())
+    assert (lines[3]["config/intra_op"], lines[3]["gain"]) == ("1", "1.3")
+    assert lines[3]["machine/usable_cpus"] == "2"
+    assert lines[7]["outcome"] == "build_raised"
+    found = json.loads((tmp_path / "sub" / "t.json").read_text(), parse_constant=pytest.fail)
+    assert found["sentence"] == verdict().sentence
+    assert found["parts"][0]["verdict"]["speedup"] == 1.3
+    assert found["parts"][0]["configurations"][0]["config"] == BEST
+    assert found["trials"][7]["gain"] is None
+    pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    assert pictures == ["map.png", "rounds.png", "speedups.png", "time.png", "trials.png"]
+
+
+def test_the_template_and_both_names_are_shipped():
+    assert kamerton_ray.report is report
+    folder = Path(kamerton_ray.__file__).parent
+    assert (folder / "report.html.j2").is_file()
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def run(*args, code=0, first=""):
+    """`kamerton-ray report`, in a process of its own."""
+    program = (
+        f"{first}\nfrom kamerton_ray.cli import main\nmain(['report', *{list(map(str, args))}])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_command_prints_the_answer_and_writes_a_page(session):
+    out, err = run(session)
+    assert out.startswith(f"{verdict().sentence}\n  It was preferred")
+    assert re.search(r"^intra_op=1 inter_op=1 +1\.30x +13 ", out, re.MULTILINE)
+    assert f"Written: {session / 'report.html'}" in err
+    assert (session / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_command_writes_only_what_is_asked_for(session, tmp_path):
+    run(session, "--csv", tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").is_file()
+    assert not (session / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["nowhere"], "does not exist"),
+        (["."], "neither"),
+        (["{session}", "--mode", "min"], "needs one"),
+        (["{session}", "--metric", "loss"], "has no 'loss'"),
+        (["{session}", "--html", "/proc/no/report.html"], "cannot be written"),
+    ],
+)
+def test_a_mistake_is_said_in_a_sentence(session, args, said):
+    _, err = run(*(arg.format(session=session) for arg in args), code=2)
+    assert said in err
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_without_the_extra_it_answers_and_says_what_to_install(session, missing):
+    out, err = run(session, code=2, first=f"import sys; sys.modules[{missing!r}] = None")
+    assert out.startswith(verdict().sentence)
+    assert "pip install 'kamerton_ray[report]'" in err
+
+
+# --- runs of Ray Tune ----------------------------------------------------------------------------
+
+
+class Simulated:
+    """Measures nothing: the more threads the slower, and three fail."""
+
+    def measure(self, config):
+        intra, inter = config["threads"]["intra_op"], config["threads"]["inter_op"]
+        worked = intra != 3
+        return {**trial(2.0 / (intra + inter) if worked else math.nan, place=0, config=config)} | {
+            "outcome": "ok" if worked else "exited",
+            "error": "" if worked else "sorry",
+        }
+
+    def close(self):
+        """Nothing is open."""
+
+
+@pytest.fixture(scope="module")
+def grid(ray_cluster, tmp_path_factory):  # noqa: ARG001 - the cluster has to be there
+    """The `ResultGrid` of a run with Ray's own TensorBoard logger."""
+    from ray.tune.logger import TBXLoggerCallback
+
+    space = {"threads": {"intra_op": tune.grid_search([1, 2, 3]), "inter_op": 1}, "batch": 8}
+    tuner = tune.Tuner(
+        one_step("Simulated", Simulated),
+        param_space=space,
+        tune_config=tune.TuneConfig(metric="speedup", mode="max", reuse_actors=True),
+        run_config=tune.RunConfig(
+            storage_path=str(tmp_path_factory.mktemp("ray")),
+            name="run",
+            callbacks=[TBXLoggerCallback()],
+            verbose=0,
+        ),
+    )
+    return tuner.fit()
+
+
+def test_rays_own_results_and_their_folder_are_reported(grid):
+    analysis = tune.ExperimentAnalysis(grid.experiment_path)
+    for given in (grid, analysis, grid.experiment_path):
+        told = report(given)
+        assert told.sentence.startswith("threads/intra_op=1 was the best of the search (1.00x)")
+        assert "a run of Ray Tune" in told.html()
+    out, _ = run(grid.experiment_path, "--csv", f"{grid.experiment_path}/t.csv")
+    assert "which flatters itself" in out
+
+
+def test_rays_own_metric_counts_unless_another_is_asked_for(grid):
+    assert report(grid).parts[0].measured.objective.metric == "speedup"
+    asked = report(grid, objective=Objective(metric="seconds_p99"))
+    assert asked.parts[0].measured.objective.metric == "seconds_p99"
+
+
+def test_dataframes_have_the_columns_that_rays_users_expect(grid):
+    analysis = tune.ExperimentAnalysis(grid.experiment_path)
+    for frame in (grid.get_dataframe(), analysis.dataframe()):
+        expected = {
+            *("config/threads/intra_op", "config/threads/inter_op", "config/batch"),
+            *("seconds", "seconds_p99", "throughput", "cpu_seconds", "default_seconds"),
+            *("speedup", "speedup_low", "speedup_high", "outcome", "error"),
+            *("machine/cpu_model", "machine/usable_cpus", "trial_id", "time_total_s", "logdir"),
+        }
+        assert expected <= set(frame.columns)
+        best = frame.sort_values("speedup").iloc[-1 - int(frame["speedup"].isna().sum())]
+        assert best["config/threads/intra_op"] == 1
+        assert list(frame[frame["speedup"].isna()]["outcome"]) == ["exited"]
+
+
+def events_of(path):
+    """The events of a TensorBoard file: length, checksum, event, checksum (TFRecord)."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data, at = path.read_bytes(), 0
+    while at < len(data):
+        (length,) = struct.unpack_from("<Q", data, at)
+        yield Event.FromString(data[at + 12 : at + 12 + length])
+        at += 16 + length
+
+
+def test_tensorboards_hparams_show_a_run_by_its_names(grid):
+    from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+    shown, scalars = {}, {}
+    for result in grid:
+        (path,) = Path(result.path).glob("events.out.tfevents.*")
+        for value in itertools.chain.from_iterable(e.summary.value for e in events_of(path)):
+            if value.metadata.plugin_data.plugin_name != "hparams":
+                scalars.setdefault(result.path, {})[value.tag] = value.simple_value
+                continue
+            content = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+            found = {k: v.number_value for k, v in content.session_start_info.hparams.items()}
+            metrics = {one.name.tag for one in content.experiment.metric_infos}
+            shown.setdefault(result.path, []).append((found, metrics))
+    for result in grid:
+        hparams = {name: v for found, _ in shown[result.path] for name, v in found.items()}
+        metrics = set().union(*(metrics for _, metrics in shown[result.path]))
+        assert hparams == {"threads/intra_op": result.config["threads"]["intra_op"]}
+        if result.metrics["outcome"] == "ok":
+            assert {
+                "ray/tune/speedup",
+                "ray/tune/seconds",
+                "ray/tune/machine/usable_cpus",
+            } <= metrics
+            told = scalars[result.path]["ray/tune/speedup"]
+            assert told == pytest.approx(result.metrics["speedup"])
+        else:
+            assert "ray/tune/speedup" not in scalars.get(result.path, {})
+
+
+# --- the page in a browser -----------------------------------------------------------------------
+
+SIZES = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (375, "light")}
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Headless Chromium, with a log of what it fetches."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    found = shutil.which("chromium"), shutil.which("chromedriver")
+    if None in found:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium and chromedriver must be installed where CI=true")
+        pytest.skip("needs chromium and chromedriver: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = found[0]
+    for name in (
+        *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
+        *("disable-background-networking", "disable-component-update", "disable-sync"),
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{name}")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(found[1]))
+    yield driver
+    driver.quit()
+
+
+def hostile():
+    """Three parameters whose names and whose errors are not harmless."""
+    names = (HOSTILE, r"$\frac{1}{0}$", "&amp;<img src=x onerror=alert(1)>")
+    found = [
+        trial(1 + number / 20, place=number, **dict(zip(names, values, strict=True)))
+        for number, values in enumerate([(1, 1, 1), (2, 3, 4), (3, 1, 5), (4, 2, 2)], 1)
+    ]
+    found.append({**found[0], "speedup": math.nan, "outcome": HOSTILE, "error": HOSTILE})
+    best = found[3]["config"]
+    return report(found, verdict(best, sentence=f"{HOSTILE} is best.", reasons=(HOSTILE,)))
+
+
+def crowded():
+    """As many configurations and as long names as a search may bring."""
+    found = [
+        trial(
+            1 + math.sin(number) / 3,
+            place=number,
+            intra_op=1 + number * number % 53,
+            inter_op=1 + number % 9,
+            A_KNOB_WITH_A_RATHER_LONG_NAME=number % 7,
+        )
+        for number in range(1, 60)
+    ]
+    return report(found, verdict(found[7]["config"]))
+
+
+def values_only():
+    """A search for numbers of which there are no ratios."""
+    return report([printed(v, intra_op=v + 1, inter_op=1 + v % 2) for v in range(6)])
+
+
+PAGES = {
+    "usual": lambda: report(results(), verdict()),
+    "searched": lambda: report(results()),
+    "hostile": hostile,
+    "crowded": crowded,
+    "values": values_only,
+}
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """A file for each page."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name, make in PAGES.items():
+        make().save(html=folder / f"{name}.html")
+    return folder
+
+
+@pytest.fixture
+def open_page(browser, pages):
+    """Open one of them in a size and colour scheme."""
+
+    def go(name, size="light"):
+        width, scheme = SIZES[size]
+        metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+        browser.get_log("performance")  # what came before is read, and so forgotten
+        browser.get((pages / f"{name}.html").as_uri())
+        return browser
+
+    return go
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_section_has_content_and_nothing_is_fetched(open_page, page):
+    driver = open_page(page)
+    sections = driver.execute_script(
+        "return [...document.querySelectorAll('section')].map(s => [s.className,"
+        " [...s.children].slice(1).map(e => e.innerText).join(' ').trim().length])"
+    )
+    assert [name for name, _ in sections] == list(SECTIONS)
+    assert all(length > 10 for _, length in sections)
+    sent = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = [
+        one["params"]["request"]["url"]
+        for one in sent
+        if "requestWillBeSent" == one["method"].split(".")[-1]
+    ]
+    assert urls
+    assert all(url.startswith(("file:", "data:")) for url in urls)
+    assert [url for url in urls if url.startswith("file:")] == [driver.current_url]
+
+
+OVERFLOWING = """
+const wide = [...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, pre') &&
+    e.getClientRects().length && e.getBoundingClientRect().right > innerWidth + 0.5);
+const page = document.documentElement;
+return [page.scrollWidth > page.clientWidth, wide.map(e => e.outerHTML.slice(0, 80))];
+"""
+
+OVERLAPPING = """
+const found = [];
+for (const svg of document.querySelectorAll('.chart svg')) {
+    const frame = svg.getBoundingClientRect();
+    if (!frame.width) continue;
+    const boxes = [...svg.querySelectorAll('text')].flatMap(text =>
+        text.querySelector('tspan') ? [...text.querySelectorAll('tspan')] : [text]
+    ).map(text => {
+        const box = text.getBoundingClientRect();
+        const inset = 0.2 * Math.min(box.height, box.width);  // above and below the letters
+        return {said: text.textContent, left: box.left + 1, right: box.right - 1,
+                top: box.top + inset, bottom: box.bottom - inset};
+    });
+    boxes.forEach((a, i) => {
+        if (a.left < frame.left - 2 || a.right > frame.right + 2) found.push([a.said, 'cut off']);
+        boxes.slice(i + 1).forEach(b => {
+            if (a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+                found.push([a.said, b.said]);
+        });
+    });
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_overflows_or_overlaps(open_page, page, size):
+    driver = open_page(page, size)
+    assert driver.execute_script(OVERFLOWING) == [False, []]
+    assert driver.execute_script(OVERLAPPING) == []
+
+
+def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
+    seen = {}
+    for size in ("light", "dark"):
+        driver = open_page("usual", size)
+        seen[size] = driver.execute_script(
+            "return [getComputedStyle(document.body).backgroundColor,"
+            " [...document.querySelectorAll('.chart svg')].filter(s => s.getClientRects().length)"
+            ".length, document.querySelectorAll('.chart').length]"
+        )
+    assert seen == {"light": ["rgb(255, 255, 255)", 5, 5], "dark": ["rgb(20, 23, 27)", 5, 5]}
+
+
+def test_hostile_names_are_shown_as_text(open_page):
+    driver = open_page("hostile")
+    assert driver.title != "owned"
+    assert driver.execute_script("return document.querySelectorAll('script, img').length") == 0
+    text = driver.execute_script("return document.body.textContent")
+    for name in (HOSTILE, r"$\frac{1}{0}$", "&amp;<img src=x onerror=alert(1)>"):
+        assert name in text
+    labels = driver.execute_script(
+        "return [...document.querySelectorAll('.chart text')].map(t => t.textContent)"
+    )
+    assert any("<script>document" in label for label in labels)
+    assert r"$\frac{1}{0}$" in labels
+
+
+def test_a_printed_page_is_light_and_shows_every_chart(open_page):
+    driver = open_page("usual", "dark")
+    features = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
+    shown = driver.execute_script(
+        "return [getComputedStyle(document.body).backgroundColor,"
+        " [...document.querySelectorAll('.dark')].filter(s => s.getClientRects().length).length]"
+    )
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert shown == ["rgb(255, 255, 255)", 0]
