@@ -158,13 +158,13 @@ def share(found: list[bool]) -> str:
     return f"{np.mean(found):6.1%}" if found else "     -"
 
 
-def simulated(runs: int, *, held_out: bool) -> None:
+def simulated(runs: int, *, noises: list[float], held_out: bool) -> None:
     """Print how often the verdict, and the lowest trial, are right."""
     every = [*parametric(90), *published(), *recorded()]
     surfaces = [one for one in every if one.held_out == held_out and set(one.axes) == KNOBS]
     print(f"{runs} runs each on {len(surfaces)} surfaces of two knobs, at most {TRIALS} trials")
     head = "                                           verdict   lowest trial"
-    for noise in (0.02, 0.08):
+    for noise in noises:
         as_is, level = (
             [
                 simulate(surfaces[i % len(surfaces)], noise=noise, levelled=levelled, seed=i)
@@ -269,6 +269,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=500, help="simulated runs for each noise")
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.02, 0.08])
     parser.add_argument("--design", action="store_true", help="on the surfaces to design with")
     parser.add_argument("--same", type=int, metavar="N", help="N verdicts of the default on itself")
     parser.add_argument("--repeat", type=int, metavar="N", help="N verdicts of MobileNetV2")
@@ -278,7 +279,7 @@ def main() -> None:
     if arguments.repeat:
         repeated(arguments.repeat)
     if not (arguments.same or arguments.repeat):
-        simulated(arguments.runs, held_out=not arguments.design)
+        simulated(arguments.runs, noises=arguments.noise, held_out=not arguments.design)
 
 
 if __name__ == "__main__":

@@ -39,10 +39,10 @@ own; after so many the race ends as it stands."""
 TRIMMED = 0.15
 """The share of the rounds at each end that does not count: what is disturbed is mostly there."""
 
-GOOD_SELECTION = 0.985
+GOOD_SELECTION = 0.99
 """The race ends when the leader is, so probably, not slower than the best by the tolerance."""
 
-HARDLY = 0.005
+HARDLY = 0.003
 """One that is faster than the leader with less than this probability drops out."""
 
 FUTILE = 0.05
@@ -102,6 +102,7 @@ class HeadToHead:
         self._threads = list(threads)
         self._tolerance = math.log1p(within)
         self._race: dict[int, list[float]] = {arm: [] for arm in range(len(threads))}
+        self._levels: dict[int, list[float]] = {arm: [] for arm in range(len(threads))}
         self._final: list[float] = []
         self._final_rounds = 0
         self.stage = Stage.RACE if threads else Stage.DONE
@@ -139,18 +140,20 @@ class HeadToHead:
         order = order[turn:] + order[:turn]
         return order[::-1] if number % 2 else order
 
-    def tell(self, gains: Mapping[int, float]) -> None:
+    def tell(self, gains: Mapping[int, float], levels: Mapping[int, float] | None = None) -> None:
         """What a round has found.
 
         Args:
             gains: For each configuration that was asked for the log of its speed-up over the
                 default in this round; NaN where it failed.
+            levels: The log of its speed by itself, where that is known.
         """
         for arm, gain in gains.items():
             if math.isnan(gain):
                 self._drop(arm)
             elif self.stage is Stage.RACE:
                 self._race[arm].append(gain)
+                self._levels[arm].append((levels or gains)[arm])
             elif self.stage is Stage.FINAL and arm == self.chosen:
                 self._final.append(gain)
         if self.stage is Stage.RACE and self.race_rounds >= LEAST_RACE:
@@ -181,47 +184,52 @@ class HeadToHead:
         if not self.left:
             self.stage = Stage.DONE
 
+    def _values(self) -> Floats:
+        """What those left are compared by: their gains, or their levels where these scatter less.
+
+        A default that is noisier than the machine's drift within a round blurs the gains.
+        """
+        both = [np.array([kept[a] for a in self.left]) for kept in (self._race, self._levels)]
+        return min(both, key=lambda one: float(np.median(np.abs(unexplained(one)))))
+
     def _screen(self) -> None:
         """Drop who has hardly a chance, by the spread that neither arms nor rounds explain."""
-        gains = np.array([self._race[arm] for arm in self.left])
-        means = gains.mean(axis=1)
-        rest = gains - means[:, None] - gains.mean(axis=0) + gains.mean()
-        freedom = (gains.shape[0] - 1) * (gains.shape[1] - 1)
-        if not freedom:
+        values = self._values()
+        arms, rounds = values.shape
+        if arms == 1:
             return
-        error = math.sqrt(float((rest**2).sum()) / freedom * 2 / gains.shape[1])
+        freedom = (arms - 1) * (rounds - 1)
+        error = math.sqrt(float((unexplained(values) ** 2).sum()) / freedom * 2 / rounds)
+        means = values.mean(axis=1)
         faster = student(freedom, (means - means.max()) / max(error, 1e-9))
         self.left = [arm for arm, p in zip(self.left, faster, strict=True) if p >= HARDLY]
 
     def _judge(self) -> None:
         """Drop who has hardly a chance, and end the race when it is decided."""
-        gains = np.array([self._race[arm] for arm in self.left])
-        rounds = gains.shape[1]
-        lead = int(np.argmax([Trimmed.of(one).mean for one in gains]))
-        behind = [Trimmed.of(one) for one in gains[lead] - gains]
+        values = self._values()
+        lead = _leader(values)
+        behind = [Trimmed.of(one) for one in values[lead] - values]
         not_far = [one.exceeds(-self._tolerance) for one in behind]
         not_far[lead] = 1.0
         faster = [1 - one.exceeds(0.0) for one in behind]
-        beats = max(Trimmed.of(one).exceeds(self._tolerance) for one in gains)
         faster[lead] = 1.0
+        beats = max(Trimmed.of(np.array(self._race[a])).exceeds(self._tolerance) for a in self.left)
         self.left = [arm for arm, p in zip(self.left, faster, strict=True) if p >= HARDLY]
         decided = math.prod(not_far) >= GOOD_SELECTION or len(self.left) == 1
-        if decided or beats < FUTILE or rounds >= MOST_RACE:
+        if decided or beats < FUTILE or values.shape[1] >= MOST_RACE:
             self._begin_final()
 
     def _begin_final(self) -> None:
-        found = {arm: Trimmed.of(np.array(self._race[arm])) for arm in self.left}
-        leader = max(self.left, key=lambda arm: found[arm].mean)
-        ahead = np.array(self._race[leader])
+        values = self._values()
+        lead = _leader(values)
         equal = [
             arm
-            for arm in self.left
-            if arm == leader
-            or Trimmed.of(np.array(self._race[arm]) - ahead).exceeds(-self._tolerance) >= EQUAL
+            for arm, one in zip(self.left, values - values[lead], strict=True)
+            if arm == self.left[lead] or Trimmed.of(one).exceeds(-self._tolerance) >= EQUAL
         ]
-        self.chosen = min(equal, key=lambda arm: (self._threads[arm], arm != leader))
-        self.preferred = self._threads[self.chosen] < self._threads[leader]
-        self._final_rounds = self._enough(found[self.chosen])
+        self.chosen = min(equal, key=lambda arm: (self._threads[arm], arm != self.left[lead]))
+        self.preferred = self._threads[self.chosen] < self._threads[self.left[lead]]
+        self._final_rounds = self._enough(Trimmed.of(np.array(self._race[self.chosen])))
         self.stage = Stage.FINAL
 
     def _enough(self, gain: Trimmed) -> int:
@@ -260,6 +268,18 @@ class Trimmed:
     def exceeds(self, least: float) -> float:
         """The probability that the true centre exceeds `least`."""
         return float(student(self.freedom, (self.mean - least) / self.error))
+
+
+def _leader(values: Floats) -> int:
+    """The row with the highest centre."""
+    return int(np.argmax([Trimmed.of(one).mean for one in values]))
+
+
+def unexplained(values: Floats) -> Floats:
+    """What neither its row nor its column explains of each value."""
+    rows, columns = values.mean(axis=1, keepdims=True), values.mean(axis=0)
+    rest: Floats = values - rows - columns + values.mean()
+    return rest
 
 
 def student(freedom: int, t: Any) -> Any:  # noqa: ANN401 - a number or an array of them

@@ -64,6 +64,13 @@ class Objective:
             return math.nan
         return math.log(value) * (1 if self.mode == "max" else -1)
 
+    def own_level(self, result: Result) -> float:
+        """The same without the default's share in it: what a speed-up is the ratio of."""
+        if self.metric != "speedup":
+            return self.level(result)
+        seconds = number(result.get("seconds"))
+        return -math.log(seconds) if seconds > 0 else math.nan
+
     def gain(self, result: Result, default: Result) -> float:
         """The log of how many times better a result is than the default's; NaN where one failed."""
         return self.level(result) - self.level(default)

@@ -108,12 +108,15 @@ class Contest:
             Whether it was the last one.
         """
         asked = self._head.ask()
-        gains: dict[int, float] = {}
+        found: dict[int, tuple[float, float]] = {}
         for group in groups(asked):
-            gains.update(self._measured(group))
-        if len(gains) == len(asked) - 1:
+            found.update(self._measured(group))
+        if len(found) == len(asked) - 1:
             self._without_default, self.course.error = 0, ""
-            self._head.tell(gains)
+            self._head.tell(
+                {arm: gain for arm, (gain, _) in found.items()},
+                {arm: level for arm, (_, level) in found.items()},
+            )
         else:
             self._without_default += 1
         if self._clock() - self._begin > RACE_SHARE * self._budget_s:
@@ -121,8 +124,8 @@ class Contest:
         self._note()
         return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
 
-    def _measured(self, group: Sequence[int]) -> dict[int, float]:
-        """The gain of each over the default; empty where the default failed."""
+    def _measured(self, group: Sequence[int]) -> dict[int, tuple[float, float]]:
+        """The gain of each over the default, and its level; empty where the default failed."""
         configs = [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
         results = self._measurer.measure_round(configs)
         self.course.rounds.append(
@@ -133,7 +136,11 @@ class Contest:
         if math.isnan(self._objective.level(default)):
             self.course.error = str(default.get("error", ""))
             return {}
-        return {arm: self._objective.gain(result, default) for arm, result in found.items()}
+        judge = self._objective
+        return {
+            arm: (judge.gain(result, default), judge.own_level(result))
+            for arm, result in found.items()
+        }
 
     def _note(self) -> None:
         head, course = self._head, self.course

@@ -23,7 +23,7 @@ from kamerton_ray.results import Candidate, Config, candidates, key_of, median_o
 from kamerton_ray.rounds import RACE_SHARE, Course, run_on_a_node
 from kamerton_ray.threads import default_threads
 
-LEAST_FINALISTS, MOST_FINALISTS = 4, 12
+LEAST_FINALISTS, MOST_FINALISTS = 4, 16
 """So many of the search's best are compared: fewer would leave the choice to the search's noise."""
 
 DRIFT_WITHIN, DRIFT_SINCE = 1.15, 1.25

@@ -72,6 +72,7 @@ def notebook(folder):
 
 CHECKED = (quadratic, mobilenet, train_lstm, loop, plain_keras, notebook)
 CHECKS = {check.__name__: check for check in CHECKED}
+SMALL = "tf.keras.Sequential([tf.keras.Input((96, 96, 3)), tf.keras.layers.Conv2D(4, 3)])"
 HELPERS = {"display"}  # imported by the examples
 
 
@@ -95,11 +96,16 @@ def snippets():
 
 @pytest.mark.parametrize("number", range(len(snippets())))
 def test_the_readme_snippet_runs(number, tmp_path):
-    # Some search to their end, which takes a minute; two trials show as well that they run.
+    # Some search to their end, which takes minutes; two short trials of a small model show as well
+    # that they run.
     code = snippets()[number].replace("num_samples=-1", "num_samples=2")
     code = code.replace("vertex=[4, 4]", "vertex=[4, 4], iterations=2")
+    code = code.replace("tf.keras.applications.MobileNetV2((96, 96, 3), weights=None)", SMALL)
+    code = code.replace("benchmark(build)\n", "benchmark(build, warmup_s=0.2, budget_s=0.4)\n")
     (tmp_path / "snippet.py").write_text(code)
     output = run("snippet.py", cwd=tmp_path)
+    if "verdict(" in code:
+        assert re.search(r"(default \(95 %, \d+ fresh runs each\)|keep the default)\.$", output)
     if "print(search.best.config" in code:
         assert re.search(r"\{.x.: 5, .y.: 7\} \d+ CONVERGED", output)
 
