@@ -89,7 +89,7 @@ class Fleet:
         busy_s: The seconds that all nodes together spent in trials.
         ended_s: When the last trial ended.
         trials: How many ended.
-        actors: How many actors were started.
+        actors: How many were started, those too that Tune dropped before they ran a trial.
         waited_for: Real futures of which as many as there are tasks are waited for in each step.
     """
 
