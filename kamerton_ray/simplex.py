@@ -10,8 +10,11 @@ points open, and the state is short enough to be written as JSON.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -218,6 +221,7 @@ class NelderMead:
         self._finalists: list[Point] = []
         # Derived from the above, kept for speed.
         self._best: Point | None = None
+        self._order: list[Point] = []  # by value, of equals by place
         self._stalled = 0
         self._wanted: list[Point] | None = None
 
@@ -272,17 +276,17 @@ class NelderMead:
         """
         if self._wanted is None:
             self._wanted = self._advance()
-        opened = self._open.values()
-        for point in self._wanted:
-            if point not in opened and not self._spent():
-                repeat = point in self._values
-                suggestion = Suggestion(self._asked, point, self.space.config(point), repeat)
-                self._open[self._asked] = point
-                self._asked += 1
-                if self._phase is Phase.LEAD:
-                    self._wanted = None  # the next is chosen with this one in mind
-                return suggestion
-        return Signal.WAIT if self._open else Signal.DONE
+        opened = set(self._open.values())
+        point = next((wanted for wanted in self._wanted if wanted not in opened), None)
+        if point is None or self._spent():
+            return Signal.WAIT if opened else Signal.DONE
+        repeat = point in self._values
+        suggestion = Suggestion(self._asked, point, self.space.config(point), repeat)
+        self._open[self._asked] = point
+        self._asked += 1
+        if self._phase is Phase.LEAD:
+            self._wanted = None  # the next is chosen with this one in mind
+        return suggestion
 
     def tell(self, suggestion_id: int, value: float | None, *, sem: float | None = None) -> None:
         """Give the value measured for an open point.
@@ -350,20 +354,22 @@ class NelderMead:
             self._recount()
         if point not in self._values:
             self._values[point] = number
-            self._note_best(point)
+            self._note(point)
             self._wanted = None
             self.stopped_by = None
             self._finalists = []
 
-    def _note_best(self, point: Point) -> None:
+    def _note(self, point: Point) -> None:
+        """Put a point that has its value into the order, and see whether it is the best."""
+        bisect.insort(self._order, point, key=lambda known: (self._values[known], known))
         self._stalled += 1
         if self._values[point] < (math.inf if self._best is None else self._values[self._best]):
             self._best, self._stalled = point, 0
 
     def _recount(self) -> None:
-        self._best, self._stalled = None, 0
+        self._best, self._order, self._stalled = None, [], 0
         for point in self._values:
-            self._note_best(point)
+            self._note(point)
 
     # --- the stop rules -------------------------------------------------------------------------
 
@@ -546,8 +552,8 @@ class NelderMead:
         Half and double the best point's values come first, whatever is expected of them: step
         times fall and rise over factors of two, and have ridges that no smooth surrogate foresees.
         """
-        ranked = self._ranked()[:LOOKED_AT]
-        known = {*self._values, *self._open.values()}
+        ranked = list(itertools.islice(self._ranked(), LOOKED_AT))
+        known = ChainMap(self._values, dict.fromkeys(self._open.values(), math.nan))
         octaves = [p for p in self._lattice.octaves(ranked[0]) if p not in known]
         candidates = octaves + [p for p in self._candidates(ranked) if p not in known]
         if not candidates:
@@ -574,11 +580,11 @@ class NelderMead:
             *surrogate.predict(self._lattice.features(candidates)), float(best)
         )
 
-    def _ranked(self) -> list[Point]:
+    def _ranked(self) -> Iterator[Point]:
         """The measured points, best first; of equals the best of all, then by their place."""
-        return sorted(
-            self._values, key=lambda point: (self._values[point], point != self._best, point)
-        )
+        if self._best is not None:
+            yield self._best
+        yield from (point for point in self._order if point != self._best)
 
     def _candidates(self, ranked: list[Point]) -> list[Point]:
         """What a simplex on the best points may measure next."""
@@ -674,7 +680,7 @@ class NelderMead:
 
     def _worked(self) -> list[Point]:
         """The points that did not fail, best first, as far as they are looked at."""
-        ranked = self._ranked()[:LOOKED_AT]
+        ranked = itertools.islice(self._ranked(), LOOKED_AT)
         return [point for point in ranked if math.isfinite(self._values[point])]
 
     def _noise_of_difference(self, ranked: list[Point]) -> float:

@@ -8,7 +8,7 @@ import math
 import operator
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -89,6 +89,11 @@ class Axis:
     def coordinate(self, index: int) -> float:
         """The position of the value at `index` on the axis, from 0 (lowest) to 1 (highest)."""
         return self._computed(index) if self._table is None else self._table[index]
+
+    def coordinates(self, indices: Iterable[int]) -> list[float]:
+        """The positions of the values at some indices."""
+        table = self._table
+        return [self._computed(i) if table is None else table[i] for i in indices]
 
     def _computed(self, index: int) -> float:
         if len(self.values) == 1:

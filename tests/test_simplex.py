@@ -22,6 +22,7 @@ from kamerton_ray import (
     StopRule,
     Suggestion,
 )
+from kamerton_ray.lattice import AT_A_TIME, Lattice
 from kamerton_ray.quadratic import lowest_nearby
 
 HUNDRED = range(101)  # linear, since it starts at 0: index, value and hundredths are one number
@@ -728,6 +729,31 @@ def test_the_largest_finite_values_do_not_stop_it():
     search = NelderMead({"x": range(8), "y": range(8)}, patience=100)
     run(search, lambda point: 1.7e308 * (-1) ** sum(point))
     assert search.best.value == -1.7e308
+
+
+# --- very many points -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hole", [(3, 3), (15, 15), (28, 4), (28, 28)])
+def test_the_emptiest_point_is_the_middle_of_the_hole_among_very_many_known_ones(hole):
+    lattice = Lattice(IntegerSpace({"x": range(32), "y": range(32)}).axes)
+    everywhere = itertools.product(range(32), range(32))
+    known = [point for point in everywhere if max(map(abs, np.subtract(point, hole))) > 2]
+    assert len(known) == 1024 - 25 > AT_A_TIME
+    assert lattice.emptiest(known, seed=(0, 0)) == hole
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_points_stand_in_order_however_their_values_came(seed):
+    rng = random.Random(seed)
+    search = NelderMead({"x": range(6), "y": range(6)})
+    for _ in range(50):
+        config = {"x": rng.randrange(6), "y": rng.randrange(6)}
+        search.add(config, rng.choice([None, 0.0, 1.0, 2.0]))  # many are equal, and some fail
+        values, best = search._values, search._best
+        assert list(search._ranked()) == sorted(
+            values, key=lambda point: (values[point], point != best, point)
+        )
 
 
 # --- values from elsewhere ------------------------------------------------------------------------
