@@ -350,7 +350,7 @@ def _kinds(results: list[dict[str, Any]]) -> list[Kind]:
     machines = [result["machine"] for result in results if result.get("machine")]
     if not machines:
         return [Kind({}, [], results)]
-    of_node = {r.get("node_ip"): r["machine"] for r in results if r.get("machine")}
+    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
     return kinds_of(
         [
             {**one, "machine": one.get("machine") or of_node.get(one.get("node_ip"), machines[0])}
