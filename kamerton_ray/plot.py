@@ -40,7 +40,7 @@ MOST_FILLED = 12
 GAP = 0.09
 """Names beside a picture are so far apart, as a share of its height."""
 
-MOST_ROWS = 30
+MOST_ROWS = 25
 """So many configurations are shown in a list; the best of them."""
 
 LEAST_CONTRAST, MOST_CONTRAST = math.log(1.15), math.log(2.0)

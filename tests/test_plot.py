@@ -152,7 +152,7 @@ def test_of_many_configurations_the_best_and_the_default_are_listed():
     figure = plot.speedups(found)
     assert len(named(figure, "row")) == plot.MOST_ROWS + 1
     assert "default  2 · 2" in texts(figure)
-    assert "29 more" in figure.axes[0].get_xlabel()
+    assert "34 more" in figure.axes[0].get_xlabel()
 
 
 def test_the_best_so_far_only_improves():
