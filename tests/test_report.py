@@ -447,16 +447,21 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """A file for each page."""
+def page_of(tmp_path_factory):
+    """The file with one of them, which is written when it is first asked for."""
     folder = tmp_path_factory.mktemp("pages")
-    for name, make in PAGES.items():
-        make().save(html=folder / f"{name}.html")
-    return folder
+
+    def go(name):
+        path = folder / f"{name}.html"
+        if not path.exists():
+            PAGES[name]().save(html=path)
+        return path
+
+    return go
 
 
 @pytest.fixture
-def open_page(browser, pages):
+def open_page(browser, page_of):
     """Open one of them in a size and colour scheme."""
 
     def go(name, size="light"):
@@ -466,7 +471,7 @@ def open_page(browser, pages):
         feature = {"name": "prefers-color-scheme", "value": scheme}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         browser.get_log("performance")  # what came before is read, and so forgotten
-        browser.get((pages / f"{name}.html").as_uri())
+        browser.get(page_of(name).as_uri())
         return browser
 
     return go
