@@ -554,6 +554,7 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
         else:
             _say(options, "Nothing is exported: the default needs no setting.")
     _say(options, f"The results lie in {session.folder}.")
+    _say(options, f"A page on them: kamerton-ray report {session.folder}")
     if ending.reason == INTERRUPTED or answer.interrupted:
         _say(options, f"Go on with the same command and --resume {session.folder}")
         sys.exit(INTERRUPTED_CODE)

@@ -121,7 +121,7 @@ class Measured:
         fresh: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         self.results = list(results)
-        self.objective = objective or _guessed(results)
+        self.objective = _known(objective, results)
         self.axes = _axes(self.results)
         values = [self.value(result) for result in self.results]
         self.ratios = all(value > 0 for value in values if not math.isnan(value))
@@ -238,17 +238,29 @@ class Measured:
         return math.exp(middle - reach), math.exp(middle + reach)
 
 
-def _guessed(results: Sequence[Mapping[str, Any]]) -> Objective:
+def _known(objective: Objective | None, results: Sequence[Mapping[str, Any]]) -> Objective:
+    """The objective, which the results must have, or else the key that looks like one."""
+    working = [result for result in results if str(result.get("outcome", "ok")) == "ok"]
+    if objective is not None:
+        if working and not any(objective.metric in result for result in working):
+            raise InvalidInputError(
+                f"results must report {objective.metric!r} to be judged by it, but report "
+                f"{_numbers(results)}"
+            )
+        return objective
     for key in GUESSES:
         if any(math.isfinite(number(result.get(key))) for result in results):
             return Objective(metric=key)
-    if all(str(result.get("outcome", "ok")) != "ok" for result in results):
-        return Objective()
-    known = sorted({key for r in results for key, v in r.items() if isinstance(v, int | float)})
-    raise InvalidInputError(
-        f"results must have numbers under one of {list(GUESSES)}, or it must be said which key "
-        f"counts (one of {known})"
-    )
+    if working:
+        raise InvalidInputError(
+            f"results must have numbers under one of {list(GUESSES)}, or it must be said which key "
+            f"counts, of {_numbers(results)}"
+        )
+    return Objective()
+
+
+def _numbers(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    return sorted({key for one in results for key, v in one.items() if math.isfinite(number(v))})
 
 
 def _axes(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -40,7 +40,7 @@ MOST_FILLED = 12
 GAP = 0.09
 """Names beside a picture are so far apart, as a share of its height."""
 
-MOST_ROWS = 30
+MOST_ROWS = 25
 """So many configurations are shown in a list; the best of them."""
 
 LEAST_CONTRAST, MOST_CONTRAST = math.log(1.15), math.log(2.0)
@@ -55,6 +55,9 @@ NAMES = {
 
 NAME_LENGTH = 28
 """Longer names are cut in a picture."""
+
+TITLE_LENGTH = 46
+"""So long a line above a picture may be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +214,7 @@ def speedups(
         axes.tick_params(axis="y", length=0)
         axes.set_ylim(len(rows) - 0.4, -1.2)
         axes.set_xlabel(_gain_label(found) + left_out)
-        names = short(" · ".join(found.axes), 2 * NAME_LENGTH)
+        names = short(" · ".join(found.axes), TITLE_LENGTH)
         figure.suptitle(names, x=0.01, ha="left", size=9, color=palette.soft)
         axes.spines["left"].set_visible(False)
     return figure
@@ -543,12 +546,11 @@ def _map_axes(axes: Axes, cells: _Cells, found: Measured, palette: Palette) -> N
         axes.set_ylabel(_axis_label(cells.names[1]))
     else:
         axes.set_yticks([])
-    over = (
-        f"\neach cell: the best over {', '.join(map(short, cells.others))}, written below"
-        if cells.others
-        else ""
-    )
-    axes.set_title(_gain_label(found) + over, loc="left", size=9, color=palette.soft)
+    over = short(", ".join(cells.others), TITLE_LENGTH)
+    title = _gain_label(found)
+    if over:
+        title += f"\neach cell: the best over what is written below,\n{over}"
+    axes.set_title(title, loc="left", size=9, color=palette.soft)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 

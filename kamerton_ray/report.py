@@ -47,6 +47,9 @@ HEADS = {
     "cpu_seconds": "CPU time",
 }
 
+WIDE = 1.5
+"""A picture so many times as wide as usual has the page's whole width."""
+
 BRIEF = 5
 """So many configurations are listed on a terminal."""
 
@@ -350,7 +353,7 @@ def _kinds(results: list[dict[str, Any]]) -> list[Kind]:
     machines = [result["machine"] for result in results if result.get("machine")]
     if not machines:
         return [Kind({}, [], results)]
-    of_node = {r.get("node_ip"): r["machine"] for r in results if r.get("machine")}
+    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
     return kinds_of(
         [
             {**one, "machine": one.get("machine") or of_node.get(one.get("node_ip"), machines[0])}
@@ -622,16 +625,29 @@ def _machine_words(machine: Mapping[str, Any]) -> str:
 # --- pictures in the page ------------------------------------------------------------------------
 
 
-def _chart(name: str, draw: Callable[[Palette], Figure], prefix: str) -> Any:  # noqa: ANN401
-    """A picture in both palettes, of which the page shows one."""
+@dataclass(frozen=True)
+class Chart:
+    """A picture for the page.
+
+    Attributes:
+        svg: In both palettes, of which the page shows one.
+        wide: Whether it needs the page's whole width.
+    """
+
+    svg: str
+    wide: bool
+
+
+def _chart(name: str, draw: Callable[[Palette], Figure], prefix: str) -> Chart:
     from markupsafe import Markup  # noqa: PLC0415 - jinja2 brings it
 
-    both = {"light": LIGHT, "dark": DARK}
+    both = {mode: draw(palette) for mode, palette in (("light", LIGHT), ("dark", DARK))}
     found = "".join(
-        f'<div class="{mode}">{svg(draw(palette), f"{prefix}-{name}-{mode}", LABELS[name])}</div>'
-        for mode, palette in both.items()
+        f'<div class="{mode}">{svg(figure, f"{prefix}-{name}-{mode}", LABELS[name])}</div>'
+        for mode, figure in both.items()
     )
-    return Markup(found)  # noqa: S704 - matplotlib has escaped it
+    # matplotlib has escaped what is in it.
+    return Chart(Markup(found), both["light"].get_figwidth() > WIDE * plot.WIDTH)  # noqa: S704
 
 
 def svg(figure: Figure, prefix: str, label: str) -> str:
@@ -646,11 +662,15 @@ def svg(figure: Figure, prefix: str, label: str) -> str:
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": prefix}):
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
     text = file.getvalue()
+    opening, _, inside = text[text.index("<svg") :].partition(">")
+    box = re.findall(r'viewBox="[^"]*"', opening)[0]
     width = figure.get_figwidth() * 72
-    least = f"min-width:{width * 0.9:.0f}px;" if figure.get_figwidth() > plot.WIDTH else ""
-    opened = f'<svg role="img" aria-label="{label}" style="{least}max-width:{width * 1.4:.0f}px"'
-    body = re.sub(r"<[^>]*>", lambda tag: _own_ids(tag.group(), prefix), text[text.index("<svg") :])
-    return re.sub(r'^<svg width="[^"]*" height="[^"]*"', opened, body)
+    least = width * 0.9 if width > 72 * plot.WIDTH else 0
+    body = re.sub(r"<[^>]*>", lambda tag: _own_ids(tag.group(), prefix), inside)
+    return (
+        f'<svg role="img" aria-label="{label}" {box} '
+        f'style="min-width:{least:.0f}px;max-width:{width * 1.4:.0f}px">{body}'
+    )
 
 
 def _own_ids(tag: str, prefix: str) -> str:
