@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help demo test test-thorough test-lowest check format clean
 help:
-	@echo "make demo    tune MobileNetV2's thread counts on this machine"
+	@echo "make demo    tune MobileNetV2's thread counts on this machine, and write demo.html"
 	@echo "make test    run the tests"
 	@echo "make test-thorough  10,000 random searches instead of 2,000"
 	@echo "make check   lint, formatting and types"
@@ -16,16 +16,16 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp per set of requirements: pip runs again only when pyproject.toml changes.
-$(VENV)/.base: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $(VENV)/.base $@
+	@touch $(VENV)/.demo $@
 
-demo: $(VENV)/.base
-	$(BIN)/python examples/mobilenet.py
+demo: $(VENV)/.demo
+	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --trials 12 --seconds 1.5 --report demo.html
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

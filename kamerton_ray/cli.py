@@ -28,7 +28,7 @@ from kamerton_ray.environment import working_directory
 from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.exports import FORMS, export
 from kamerton_ray.objective import Objective, number
-from kamerton_ray.report import report
+from kamerton_ray.report import check_extra, report
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
 from kamerton_ray.threads import default_threads, thread_bounds, trial_cpus
@@ -102,6 +102,7 @@ SEARCH_OPTIONS = [
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Go on with the search in this folder.",
     ),
+    click.option("--report", "page", type=FILE, help="Write a page on what was found, too."),
     click.option("--export", "form", type=click.Choice(sorted(FORMS)), help="Print the answer so."),
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
     click.option("--quiet", is_flag=True, help="Show nothing on the way."),
@@ -404,6 +405,8 @@ def _run(
     To a cluster the folder travels, by default the current one.
     """
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
+        if options["page"] is not None:
+            check_extra()  # now, not when the search is over
         planned = plan()
         session.describe({"goal": asdict(planned.goal)})
         ending = _searched(planned, session, options)
@@ -553,6 +556,9 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
             click.echo(export(answer.config or {}, options["form"]), nl=False)
         else:
             _say(options, "Nothing is exported: the default needs no setting.")
+    if options["page"] is not None and ending.results:
+        with _mistakes():
+            report(session.folder).save(html=options["page"])
     _say(options, f"The results lie in {session.folder}.")
     _say(options, f"A page on them: kamerton-ray report {session.folder}")
     if ending.reason == INTERRUPTED or answer.interrupted:

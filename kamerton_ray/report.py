@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import io
 import itertools
 import json
@@ -301,6 +302,17 @@ def report(
         )
         parts.append(Part(machine=kind.machine, measured=measured, verdict=own))
     return Report(parts=tuple(parts), about=about)
+
+
+def check_extra() -> None:
+    """See to it that a page can be written.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed.
+    """
+    for name in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtraError.of("report", ImportError(name=name))
 
 
 # --- what is known -------------------------------------------------------------------------------

@@ -135,8 +135,10 @@ def test_the_exported_file_gives_a_plain_program_its_threads(tmp_path):
 def test_exec_prints_json_alone(search, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     options = ("--inter", "1:1", "--intra", "1:3", "--objective", "last", "--json", "--quiet")
-    out, err = search("exec", *options, sys.executable, "program.py")
+    page = tmp_path / "page.html"
+    out, err = search("exec", *options, "--report", str(page), sys.executable, "program.py")
     answer = json.loads(out)
+    assert answer["sentence"] in page.read_text().replace("&#39;", "'")
     assert answer["decision"] == "use"
     assert answer["config"] == {"intra_op": 2, "inter_op": 1}
     assert answer["low"] < answer["speedup"] < answer["high"]
