@@ -86,11 +86,11 @@ def test_help_teaches_and_needs_neither_ray_nor_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("set()\n")
-    for name in ("exec", "run", "tune", "doctor"):
+    for name in ("exec", "run", "tune", "report", "doctor"):
         assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["exec", "run", "tune", "doctor"])
+@pytest.mark.parametrize("name", ["exec", "run", "tune", "report", "doctor"])
 def test_every_command_has_its_help(run, name):
     out, _ = run(name, "--help")
     assert out.startswith("Usage: ")
@@ -114,6 +114,9 @@ def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
     assert re.search(r"trial   1  intra_op=\d inter_op=\d  \d+", err)
     results = (folder_of(tmp_path) / "results.jsonl").read_text().splitlines()
     assert f"after {len(results)} trials: " in err
+    goal = json.loads((folder_of(tmp_path) / "session.json").read_text())["goal"]
+    assert goal["space"] == {"intra_op": [1, 3], "inter_op": [1, 3]}
+    assert goal["starts"][0] == json.loads(results[0])["config"]
 
 
 def test_the_exported_file_gives_a_plain_program_its_threads(tmp_path):

@@ -250,7 +250,7 @@ def test_the_command_writes_only_what_is_asked_for(session, tmp_path):
         (["."], "neither"),
         (["{session}", "--mode", "min"], "needs one"),
         (["{session}", "--metric", "loss"], "must report 'loss'"),
-        (["{session}", "--html", "/proc/no/report.html"], "cannot be written"),
+        (["{session}", "--csv", "/proc/no/trials.csv"], "cannot be written"),
     ],
 )
 def test_a_mistake_is_said_in_a_sentence(session, args, said):
