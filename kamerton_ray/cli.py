@@ -1,7 +1,8 @@
 """kamerton-ray, the command line: what a user types, and what is shown.
 
 The answer goes to standard output, everything else to standard error. Exit codes: 0 for an answer,
-1 where nothing worked, 2 for a mistake on the command line, 130 after Ctrl-C.
+1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -367,7 +368,8 @@ def _run(
         planned = plan()
         ending = _searched(planned, session, options)
         _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
-        if ending.best is None or ending.reason == INTERRUPTED or planned.objective is None:
+        stopped = ending.reason == INTERRUPTED or ending.broken
+        if ending.best is None or stopped or planned.objective is None:
             answer = _without_comparison(ending)
         else:
             answer = _compared(planned, planned.objective, ending, options)
@@ -397,9 +399,9 @@ def _without_comparison(ending: Ending) -> Verdict:
 
 
 def _session(kind: str, options: Options, description: Mapping[str, Any]) -> Session:
-    if options["resume"] is None:
-        return Session.create(options["storage"], kind, description)
     with _mistakes():
+        if options["resume"] is None:
+            return Session.create(options["storage"], kind, description)
         return _resumed(options["resume"], kind, description)
 
 
@@ -498,7 +500,10 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
         "stopped_by": ending.reason,
         "folder": str(session.folder),
     }
-    session.conclude({**found, "rounds": answer.rounds})
+    try:
+        session.conclude({**found, "rounds": answer.rounds})
+    except OSError as error:
+        _say(options, f"The answer cannot be written down: {error}")
     if options["as_json"]:
         click.echo(json.dumps(found))
     elif options["form"] is None or not options["quiet"]:
@@ -513,9 +518,9 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
         else:
             _say(options, "Nothing is exported: the default needs no setting.")
     _say(options, f"The results lie in {session.folder}.")
-    if ending.reason == INTERRUPTED or answer.interrupted:
+    if ending.broken or ending.reason == INTERRUPTED or answer.interrupted:
         _say(options, f"Go on with the same command and --resume {session.folder}")
-        sys.exit(INTERRUPTED_CODE)
+        sys.exit(FAILED if ending.broken else INTERRUPTED_CODE)
     if answer.decision is Decision.NONE:
         sys.exit(FAILED)
 
