@@ -13,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -364,6 +364,7 @@ def _run(
 
     To a cluster the folder travels, by default the current one.
     """
+    _say(options, f"The results go to {session.folder}.")
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
         planned = plan()
         ending = _searched(planned, session, options)
@@ -469,7 +470,9 @@ def _ray(address: str | None, folder: Path) -> Iterator[None]:
     except ConnectionError as error:
         raise InvalidInputError(f"no Ray cluster answers at {address!r}: {error}") from error
     try:
-        yield
+        # Ray tells of lost nodes on the standard output, which is for the answer.
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            yield
     finally:
         ray.shutdown()
 
@@ -517,7 +520,6 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
             click.echo(export(answer.config or {}, options["form"]), nl=False)
         else:
             _say(options, "Nothing is exported: the default needs no setting.")
-    _say(options, f"The results lie in {session.folder}.")
     if ending.broken or ending.reason == INTERRUPTED or answer.interrupted:
         _say(options, f"Go on with the same command and --resume {session.folder}")
         sys.exit(FAILED if ending.broken else INTERRUPTED_CODE)

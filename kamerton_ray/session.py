@@ -42,6 +42,9 @@ RETRIES = 2
 """How often a configuration is tried again whose trial was lost, with its node or its process. One
 that loses this many trials and another is taken to be the reason."""
 
+NODES_S = 2.0
+"""The cluster's nodes are looked at so often, in seconds."""
+
 SLOW, SLOW_TRIALS = 3.0, 2
 """A node is named where its trials take so many times as long as those elsewhere, by the medians of
 at least so many."""
@@ -243,18 +246,22 @@ def search(
                 reuse_actors=True,
                 raise_on_failed_trial=False,
                 callbacks=[_recorder(log, searcher)],
-                stop=_stopper(log),
+                stop=_stopper(results, log.faults),
                 storage_path=storage,
                 verbose=0,
             )
         except OSError as error:
-            log.broken = f"Ray cannot write its own files: {error}"
+            log.faults.append(f"Ray cannot write its own files: {error}")
+        except InvalidInputError as error:
+            if not results:
+                raise
+            log.faults.append(str(error))  # no node is left that could run a trial
     spent = time.monotonic() - begin
-    if log.broken:
-        return _ending(results, searcher, log.broken, broken=True)
+    if log.faults:
+        return _ending(results, searcher, log.faults[0], broken=True)
     if searcher.stopped_by is not None:
         reason = searcher.stopped_by.value
-    elif log.left:
+    elif _left(results):
         reason = LEFT
     elif limits.time_budget_s is not None and spent >= limits.time_budget_s:
         reason = TIME_SPENT
@@ -279,20 +286,15 @@ class _Log:
     """Keeps every result.
 
     Attributes:
-        broken: Why one could not be written down.
+        faults: Why some could not be written down.
     """
 
     session: Session
     results: list[dict[str, Any]]
     watch: Callable[[dict[str, Any]], object]
-    broken: str = ""
+    faults: list[str] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _slow: set[str] = field(default_factory=set)
-
-    @property
-    def left(self) -> bool:
-        """Whether the body of Kamerton's loop has left it."""
-        return any(result.get("left") for result in self.results)
 
     def keep(self, result: dict[str, Any]) -> None:
         """Write a result down, and show it."""
@@ -300,7 +302,7 @@ class _Log:
         try:
             self.session.add(result)
         except OSError as error:
-            self.broken = f"its results cannot be written down: {error}"
+            self.faults.append(f"its results cannot be written down: {error}")
         self.watch(result)
 
     def note_pace(self, node: str, seconds: float) -> None:
@@ -320,8 +322,13 @@ def _recorder(log: _Log, searcher: NelderMeadSearcher) -> Any:  # noqa: ANN401 -
     """Hears from Ray how every trial has ended."""
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
+    nodes = _Nodes()
+
     class Recorder(tune.Callback):  # type: ignore[misc]
         # Ray passes all by name.
+        def on_step_begin(self, **_: object) -> None:
+            nodes.look()
+
         def on_trial_complete(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
             result, config = trial.last_result, dict(trial.config)
             log.keep({**result, "config": config})
@@ -340,6 +347,34 @@ def _recorder(log: _Log, searcher: NelderMeadSearcher) -> Any:  # noqa: ANN401 -
     return Recorder()
 
 
+class _Nodes:
+    """Tells of the nodes that were lost and have joined."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Look at the cluster, where the last look was a while ago."""
+        import ray  # noqa: PLC0415 - the command line must start without Ray
+
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + NODES_S
+        alive = {
+            node["NodeID"]: node["NodeManagerAddress"]
+            for node in ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU")
+        }
+        for node in self._known.keys() - alive.keys():
+            left = "nothing can run until one joins" if not alive else f"{len(alive)} left"
+            logger.warning("The node %s was lost: %s.", self._known[node], left)
+        if self._known:
+            for node in alive.keys() - self._known.keys():
+                logger.warning("The node %s has joined.", alive[node])
+        self._known = alive
+
+
 def why_lost(error_file: Path) -> str:
     """Why a trial did not end by itself, from what Ray says in the trial's file."""
     text = error_file.read_text(encoding="utf-8").strip() if error_file.is_file() else ""
@@ -351,8 +386,16 @@ def why_lost(error_file: Path) -> str:
     return f"its actor, a process on {place[1]}, was lost"
 
 
-def _stopper(log: _Log) -> Any:  # noqa: ANN401 - Ray is untyped
-    """Ends the search when the body of Kamerton's loop has left it, or nothing can be kept."""
+def _left(results: list[dict[str, Any]]) -> bool:
+    """Whether the body of Kamerton's loop has left it."""
+    return any(result.get("left") for result in results)
+
+
+def _stopper(results: list[dict[str, Any]], faults: list[str]) -> Any:  # noqa: ANN401 - Ray's
+    """Ends the search when the body of Kamerton's loop has left it, or nothing can be kept.
+
+    Ray pickles it.
+    """
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     class Stopper(tune.Stopper):  # type: ignore[misc]
@@ -360,6 +403,6 @@ def _stopper(log: _Log) -> Any:  # noqa: ANN401 - Ray is untyped
             return False
 
         def stop_all(self) -> bool:
-            return log.left or bool(log.broken)
+            return _left(results) or bool(faults)
 
     return Stopper()
