@@ -187,7 +187,7 @@ def verdict(
             trainable,
             [one.config for one in chosen],
             objective,
-            node_ip=nodes[0] if nodes else None,
+            node_ips=nodes,
             budget_s=budget_s,
             watch=watch,
         )

@@ -18,7 +18,7 @@ import time
 import uuid
 from pathlib import Path
 
-START_S = 120
+START_S = 240
 """How long a node may take to join on a busy machine."""
 
 MARK = "KAMERTON_RAY_TEST_NODE"
