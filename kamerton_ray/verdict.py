@@ -35,6 +35,9 @@ APART = 3.0
 DRIFT_WITHIN, DRIFT_SINCE = 1.15, 1.25
 """The default's pace may change by these factors, during the comparison and since the search."""
 
+LEAST_PACE = 3
+"""A node's pace is known from so many trials on."""
+
 STOLEN = 0.05
 """Above this share the CPU time that the hypervisor takes is worth a word."""
 
@@ -187,7 +190,7 @@ def verdict(
             trainable,
             [one.config for one in chosen],
             objective,
-            node_ips=nodes,
+            node_ips=[ip for ip in nodes if ip not in out_of_pace(kind.results)] or nodes,
             budget_s=budget_s,
             watch=watch,
         )
@@ -225,6 +228,21 @@ def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
         if ip is not None and ip not in kind.nodes:
             kind.nodes.append(ip)
     return sorted(groups.values(), key=lambda kind: -len(kind.results))
+
+
+def out_of_pace(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The nodes on which the default took much longer than on the others, and how many times.
+
+    All have to be of one kind. Such a node is throttled, say, or not alone on its machine.
+    """
+    by_node: dict[str, list[float]] = {}
+    for result in results:
+        if (seconds := number(result.get("default_seconds"))) > 0 and result.get("node_ip"):
+            by_node.setdefault(result["node_ip"], []).append(seconds)
+    pace = {ip: statistics.median(own) for ip, own in by_node.items() if len(own) >= LEAST_PACE}
+    others = {ip: [pace[other] for other in pace if other != ip] for ip in pace}
+    slower = {ip: pace[ip] / statistics.median(rest) for ip, rest in others.items() if rest}
+    return {ip: times for ip, times in slower.items() if times > DRIFT_SINCE}
 
 
 def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
@@ -403,6 +421,11 @@ def _reasons(
             f"The search ran on another kind of machine ({_kind(searched.machine)}) than the "
             f"comparison ({_kind(machine)})."
         )
+    found += [
+        f"The node {ip} was out of pace with the others of its kind: the default took {times:.2f} "
+        "times as long there."
+        for ip, times in out_of_pace(searched.results).items()
+    ]
     found += _drift(course, searched)
     stolen = median_of([one for results in course.rounds for one in results], "stolen")
     if stolen > STOLEN:
