@@ -208,6 +208,7 @@ def search(
     """
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
+    from kamerton_ray.concurrency import every_node  # noqa: PLC0415
     from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415
 
     space = {name: tune.randint(low, high + 1) for name, (low, high) in goal.space.items()}
@@ -240,10 +241,9 @@ def search(
                 config=space,
                 metric=goal.metric,
                 mode=goal.mode,
-                search_alg=searcher,
+                **every_node(searcher),
                 num_samples=-1,
                 time_budget_s=limits.time_budget_s,
-                reuse_actors=True,
                 raise_on_failed_trial=False,
                 callbacks=[_recorder(log, searcher)],
                 stop=_stopper(results, log.faults),
