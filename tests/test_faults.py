@@ -44,7 +44,7 @@ def cluster():
     """A head and two nodes, of which some are lost and replaced."""
     with Cluster() as made:
         for _ in range(faults.NODES):
-            made.add_node(1, wait=False)
+            made.add_node(1)
         yield made
 
 

@@ -412,6 +412,41 @@ def test_a_retried_trial_counts_once(run, tmp_path):
     assert searcher.best.config == LOWEST
 
 
+class KillsIdleActor(tune.Callback):
+    """Kills the process of the third trial when that has ended, before the next trial is in it."""
+
+    def __init__(self):
+        self.ended = 0
+
+    def on_trial_complete(self, *, trial, **_):
+        self.ended += 1
+        if self.ended == 3:
+            os.kill(trial.last_result["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["in the middle", "while idle"])
+def test_a_trial_whose_process_was_lost_is_tried_again(run, idle, tmp_path):
+    class KilledOnce(BowlTrainable):
+        def step(self):
+            if odd(self.config) and not idle and not (tmp_path / "killed").exists():
+                (tmp_path / "killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().step()
+
+    searcher = ListeningSearcher(points_to_evaluate=[ODD], retries=1)
+    analysis, _ = run(
+        KilledOnce,
+        searcher,
+        callbacks=[KillsIdleActor()] if idle else [],
+        raise_on_failed_trial=False,
+    )
+    (lost,) = [trial for trial in analysis.trials if trial.status == "ERROR"]
+    assert configs(analysis).count(lost.config) == 2
+    assert ("error", lost.trial_id) in searcher.told
+    assert not searcher.has_failed(lost.trial_id)
+    assert searcher.best.config == LOWEST
+
+
 def test_a_run_whose_trials_all_fail_ends_and_says_so(run, caplog):
     def fail(config):
         raise ValueError(config)
