@@ -48,7 +48,7 @@ class Node:
         self.mark = uuid.uuid4().hex
         self._netns = cluster.network.place(ip)
         self._log = cluster.folder / f"{ip}.log"
-        command = [
+        self._command = [
             *cluster.network.inside(self._netns),
             *RAY,
             "start",
@@ -59,13 +59,17 @@ class Node:
             "--block",
             *options,
         ]
+        self._env = {**env, MARK: self.mark}
+        self._start()
+
+    def _start(self):
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                command,
+                self._command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**env, MARK: self.mark},
+                env=self._env,
                 start_new_session=True,
             )
 
@@ -101,10 +105,17 @@ class Node:
             RuntimeError: It has not.
         """
         deadline = time.monotonic() + START_S
+        had_raylet = False
         while time.monotonic() < deadline and self.process.poll() is None:
             if "Ray runtime started" in (log := self.log()):
                 return log
-            time.sleep(0.1)
+            has_raylet = bool(self.pids_of("raylet/raylet"))
+            if had_raylet and not has_raylet:
+                # On a busy machine its agents may be too slow for it, and `ray start` waits on.
+                self.kill()
+                self._start()
+            had_raylet = has_raylet
+            time.sleep(0.3)
         raise RuntimeError(f"the node {self.ip} did not start:\n{self.log()}")
 
     def kill(self):
