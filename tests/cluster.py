@@ -47,13 +47,13 @@ class Node:
         self.ip = ip
         self.mark = uuid.uuid4().hex
         self._netns = cluster.network.place(ip)
-        self._log = cluster.folder / f"{ip}.log"
+        self._log, self._temp = cluster.folder / f"{ip}.log", cluster.folder / ip
         self._command = [
             *cluster.network.inside(self._netns),
             *RAY,
             "start",
             f"--node-ip-address={ip}",
-            f"--temp-dir={cluster.folder}/{ip}",
+            f"--temp-dir={self._temp}",
             "--object-store-memory=100000000",
             "--disable-usage-stats",
             "--block",
@@ -105,16 +105,17 @@ class Node:
             RuntimeError: It has not.
         """
         deadline = time.monotonic() + START_S
-        had_raylet = False
+        without = 0
         while time.monotonic() < deadline and self.process.poll() is None:
             if "Ray runtime started" in (log := self.log()):
                 return log
-            has_raylet = bool(self.pids_of("raylet/raylet"))
-            if had_raylet and not has_raylet:
-                # On a busy machine its agents may be too slow for it, and `ray start` waits on.
+            # On a busy machine its agents may be too slow for the raylet, and `ray start` waits on.
+            began = any(self._temp.glob("session_*/logs/raylet.out"))
+            without = without + 1 if began and not self.pids_of("raylet/raylet") else 0
+            if without > 2:
                 self.kill()
+                shutil.rmtree(self._temp, ignore_errors=True)
                 self._start()
-            had_raylet = has_raylet
             time.sleep(0.3)
         raise RuntimeError(f"the node {self.ip} did not start:\n{self.log()}")
 
