@@ -1,7 +1,7 @@
 """kamerton_ray: find the TensorFlow thread counts that make a model fastest, with Ray Tune.
 
-Importing this package imports neither TensorFlow nor Ray; `NelderMeadSearcher` imports Ray when it
-is first used, and `set_threading` imports TensorFlow when it is called.
+Importing this package imports neither TensorFlow nor Ray; `NelderMeadSearcher` and `every_node`
+import Ray when they are first used, and `set_threading` imports TensorFlow when it is called.
 """
 
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from kamerton_ray.errors import (
 )
 from kamerton_ray.loop import Vertex, kamerton
 from kamerton_ray.objective import Objective
+from kamerton_ray.placement import node_kinds, one_per_node, trial_nodes
 from kamerton_ray.report import Report, report
 from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
 from kamerton_ray.space import Axis, IntegerSpace, Scale
@@ -32,6 +33,7 @@ from kamerton_ray.threads import (
 from kamerton_ray.verdict import Decision, Standing, Verdict, verdict
 
 if TYPE_CHECKING:
+    from kamerton_ray.concurrency import every_node
     from kamerton_ray.searcher import NelderMeadSearcher
 
 __version__ = "0.1.0"
@@ -63,10 +65,14 @@ __all__ = [
     "Verdict",
     "Vertex",
     "benchmark",
+    "every_node",
     "kamerton",
+    "node_kinds",
+    "one_per_node",
     "report",
     "set_threading",
     "thread_space",
+    "trial_nodes",
     "usable_cpus",
     "verdict",
 ]
@@ -77,4 +83,8 @@ def __getattr__(name: str) -> object:
         from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415 - it imports Ray
 
         return NelderMeadSearcher
+    if name == "every_node":
+        from kamerton_ray.concurrency import every_node  # noqa: PLC0415 - the same
+
+        return every_node
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -15,7 +15,7 @@ import cloudpickle
 
 from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.isolation import AttemptError, Child, Outcome, Server
+from kamerton_ray.isolation import AttemptError, Child, Outcome, Server, despite_a_lost_server
 from kamerton_ray.objective import Objective
 from kamerton_ray.threads import Threading
 from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError, positive
@@ -90,6 +90,7 @@ class Bench:
         self._servers: dict[str, Server] = {}
         self._default: _Default | None = None
 
+    @despite_a_lost_server
     def measure(self, config: Config) -> dict[str, Any]:
         """Time a configuration against TensorFlow's default threads.
 

@@ -1,7 +1,8 @@
 """kamerton-ray, the command line: what a user types, and what is shown.
 
 The answer goes to standard output, everything else to standard error. Exit codes: 0 for an answer,
-1 where nothing worked, 2 for a mistake on the command line, 130 after Ctrl-C.
+1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, 130 after
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -404,6 +405,7 @@ def _run(
 
     To a cluster the folder travels, by default the current one.
     """
+    _say(options, f"The results go to {session.folder}.")
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
         if options["page"] is not None:
             check_extra()  # now, not when the search is over
@@ -411,7 +413,8 @@ def _run(
         session.describe({"goal": asdict(planned.goal)})
         ending = _searched(planned, session, options)
         _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
-        if ending.best is None or ending.reason == INTERRUPTED or planned.objective is None:
+        stopped = ending.reason == INTERRUPTED or ending.broken
+        if ending.best is None or stopped or planned.objective is None:
             answer = _without_comparison(ending)
         else:
             answer = _compared(planned, planned.objective, ending, options)
@@ -436,14 +439,15 @@ def _without_comparison(ending: Ending) -> Verdict:
         last = next((r["error"] for r in reversed(ending.results) if r.get("error")), "")
         sentence = f"No trial worked. {last}".strip()
         return Verdict(decision=Decision.NONE, sentence=sentence)
-    sentence = f"{in_words(ending.best)} is the best so far; it was not compared with the default."
+    standing = "the best so far" if ending.reason == INTERRUPTED else "the best of the search"
+    sentence = f"{in_words(ending.best)} is {standing}; it was not compared with the default."
     return Verdict(decision=Decision.UNSURE, sentence=sentence, config=ending.best)
 
 
 def _session(kind: str, options: Options, description: Mapping[str, Any]) -> Session:
-    if options["resume"] is None:
-        return Session.create(options["storage"], kind, description)
     with _mistakes():
+        if options["resume"] is None:
+            return Session.create(options["storage"], kind, description)
         return _resumed(options["resume"], kind, description)
 
 
@@ -511,7 +515,9 @@ def _ray(address: str | None, folder: Path) -> Iterator[None]:
     except ConnectionError as error:
         raise InvalidInputError(f"no Ray cluster answers at {address!r}: {error}") from error
     try:
-        yield
+        # Ray tells of lost nodes on the standard output, which is for the answer.
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            yield
     finally:
         ray.shutdown()
 
@@ -536,36 +542,45 @@ def _say(options: Options, text: str) -> None:
 
 def _conclude(ending: Ending, answer: Verdict, session: Session, options: Options) -> None:
     """Say the answer, and end with the exit code that goes with it."""
-    found = {
-        **answer.to_json(),
+    about = {
         "trials": len(ending.results),
         "stopped_by": ending.reason,
         "folder": str(session.folder),
     }
-    session.conclude({**found, "rounds": answer.rounds})
+    try:
+        session.conclude({**answer.to_json(rounds=True), **about})
+    except OSError as error:
+        _say(options, f"The answer cannot be written down: {error}")
     if options["as_json"]:
-        click.echo(json.dumps(found))
-    elif options["form"] is None or not options["quiet"]:
-        for one in (answer, *answer.elsewhere):
-            where = f"On {one.machine}: " if answer.elsewhere else ""
-            click.echo(f"{where}{one.sentence}", err=options["form"] is not None)
-            for reason in one.reasons:
-                _say(options, f"  {reason}")
-    if options["form"] is not None and not options["as_json"]:
-        if answer.decision is Decision.USE:
-            click.echo(export(answer.config or {}, options["form"]), nl=False)
-        else:
-            _say(options, "Nothing is exported: the default needs no setting.")
+        click.echo(json.dumps({**answer.to_json(), **about}))
+    else:
+        _answer(answer, options)
     if options["page"] is not None and ending.results:
         with _mistakes():
             report(session.folder).save(html=options["page"])
-    _say(options, f"The results lie in {session.folder}.")
-    _say(options, f"A page on them: kamerton-ray report {session.folder}")
-    if ending.reason == INTERRUPTED or answer.interrupted:
+    _say(options, f"A page on the results: kamerton-ray report {session.folder}")
+    if ending.broken or ending.reason == INTERRUPTED or answer.interrupted:
         _say(options, f"Go on with the same command and --resume {session.folder}")
-        sys.exit(INTERRUPTED_CODE)
+        sys.exit(FAILED if ending.broken else INTERRUPTED_CODE)
     if answer.decision is Decision.NONE:
         sys.exit(FAILED)
+
+
+def _answer(answer: Verdict, options: Options) -> None:
+    """Say it in words, or in the form that is asked for."""
+    form = options["form"]
+    if form is None or not options["quiet"]:
+        for one in (answer, *answer.elsewhere):
+            where = f"On {one.machine}: " if answer.elsewhere else ""
+            click.echo(f"{where}{one.sentence}", err=form is not None)
+            for reason in one.reasons:
+                _say(options, f"  {reason}")
+    if form is None:
+        return
+    if answer.decision is Decision.USE:
+        click.echo(export(answer.config or {}, form), nl=False)
+    else:
+        _say(options, "Nothing is exported: the default needs no setting.")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.exports import environment
-from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned
+from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned, despite_a_lost_server
 from kamerton_ray.machine import hardware
 from kamerton_ray.timing import positive
 from kamerton_ray.trainable import one_step
@@ -70,6 +70,7 @@ class Runner:
         self._cwd = cwd
         self._launcher: Spawned | None = None
 
+    @despite_a_lost_server
     def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Run the command with a configuration in its environment.
 

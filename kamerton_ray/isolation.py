@@ -8,6 +8,7 @@ child costs a tenth of a second where a new process that imports TensorFlow cost
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -18,11 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import cloudpickle
 
@@ -89,6 +90,27 @@ class AttemptError(KamertonError):
         self.outcome, self.detail, self.stderr = outcome, detail.strip(), stderr.strip()
         said = f"Its last lines of stderr:\n{self.stderr}" if self.stderr else ""
         super().__init__("\n".join(part for part in (outcome.value, self.detail, said) if part))
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def despite_a_lost_server(
+    measure: Callable[Arguments, dict[str, Any]],
+) -> Callable[Arguments, dict[str, Any]]:
+    """Have a configuration measured once more whose server was lost, which may be chance.
+
+    A result then says under `restarted` how that ended; it is empty where nothing did.
+    """
+
+    @functools.wraps(measure)
+    def measured(*args: Arguments.args, **kwargs: Arguments.kwargs) -> dict[str, Any]:
+        result = measure(*args, **kwargs)
+        if result["outcome"] != Outcome.SERVER_LOST.name.lower():
+            return {**result, "restarted": ""}
+        return {**measure(*args, **kwargs), "restarted": result["error"]}
+
+    return measured
 
 
 class Forked(NamedTuple):

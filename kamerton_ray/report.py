@@ -30,7 +30,7 @@ from kamerton_ray.objective import Objective, number
 from kamerton_ray.plot import DARK, LIGHT, NAMES, Palette, best_row, times, unit_of
 from kamerton_ray.results import Config, candidates, key_of, pareto, trial_results
 from kamerton_ray.session import Session
-from kamerton_ray.verdict import Decision, Kind, Standing, Verdict, kinds_of
+from kamerton_ray.verdict import Decision, Standing, Verdict, kinds_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -291,7 +291,7 @@ def report(
         objective = objective or _searched_for(about)
     objective = objective or _of_ray(results, found)
     parts: list[Part] = []
-    for kind in _kinds(found):
+    for kind in kinds_of(found):
         own = _verdict_on(kind.machine, verdict, first=not parts)
         fresh = [] if own is None else list(itertools.chain(*own.rounds))
         measured = Measured(
@@ -358,20 +358,6 @@ def _of_ray(results: object, found: Sequence[Mapping[str, Any]]) -> Objective | 
     if metric in {None, "score"} or not any(metric in result for result in found):
         return None
     return Objective(metric=str(metric), mode=str(mode or ""))
-
-
-def _kinds(results: list[dict[str, Any]]) -> list[Kind]:
-    """The results by kind of machine; those of which nobody knows it count with the first."""
-    machines = [result["machine"] for result in results if result.get("machine")]
-    if not machines:
-        return [Kind({}, [], results)]
-    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
-    return kinds_of(
-        [
-            {**one, "machine": one.get("machine") or of_node.get(one.get("node_ip"), machines[0])}
-            for one in results
-        ]
-    )
 
 
 def _verdict_on(

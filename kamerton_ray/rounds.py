@@ -12,7 +12,8 @@ from typing import Any
 
 from kamerton_ray.head_to_head import DEFAULT, HeadToHead, Interval, Stage
 from kamerton_ray.objective import Objective
-from kamerton_ray.trainable import Config, RoundMeasurer, node_cpus
+from kamerton_ray.placement import node_to_itself, one_of_these, one_per_node
+from kamerton_ray.trainable import Config, RoundMeasurer
 
 GIVE_UP = 3
 """After so many rounds in a row without a value for the default, there is nothing to compare."""
@@ -23,9 +24,6 @@ meanwhile, and what lies far apart in time cannot be compared."""
 
 RACE_SHARE = 0.6
 """How much of the time budget the race may take."""
-
-PIN = 0.001
-"""How much of a node's own resource a trial asks for, to land there and take nothing."""
 
 Round = list[dict[str, Any]]
 """What those measured in turn have found: each one's result with its `config`, None for a default.
@@ -171,7 +169,7 @@ def run_on_a_node(
     finalists: Sequence[Config],
     objective: Objective,
     *,
-    node_ip: str | None = None,
+    node_ips: Sequence[str] = (),
     budget_s: float | None = None,
     watch: Callable[[Course], object] = lambda _: None,
 ) -> Course:
@@ -181,7 +179,8 @@ def run_on_a_node(
         trainable: What the search ran, of `benchmark` or `command`.
         finalists: The configurations, the search's best first.
         objective: What they are judged by.
-        node_ip: On which node; None for any.
+        node_ips: On one of which nodes; none for any. Where that one is lost, it begins anew on
+            another one.
         budget_s: About how many seconds it may take.
         watch: Called after every round.
 
@@ -202,7 +201,8 @@ def run_on_a_node(
         def step(self) -> dict[str, Any]:
             course = self._contest.course
             before = len(course.rounds)
-            done = self._contest.step()
+            with node_to_itself():
+                done = self._contest.step()
             # Only what is new travels.
             return {"course": replace(course, rounds=course.rounds[before:]), "done": done}
 
@@ -218,8 +218,7 @@ def run_on_a_node(
 
         @classmethod
         def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
-            pin = {} if node_ip is None else {f"node:{node_ip}": PIN}
-            return tune.PlacementGroupFactory([{"CPU": node_cpus(node_ip), **pin}])
+            return one_of_these(node_ips) if node_ips else one_per_node()
 
     class Listener(tune.Callback):  # type: ignore[misc]
         # Ray passes all by name.

@@ -19,7 +19,7 @@ from typing import Any
 
 from kamerton_ray.environment import user_environment
 from kamerton_ray.errors import LoopError
-from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned
+from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned, despite_a_lost_server
 from kamerton_ray.loop import ATTEMPT, DESCRIBE, FINAL, ORDER, outcome_of
 from kamerton_ray.space import IntegerSpace
 
@@ -126,6 +126,7 @@ class ScriptRunner:
         self._timeout_s, self._cwd = timeout_s, cwd
         self._launcher: Spawned | None = None
 
+    @despite_a_lost_server
     def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """Run the loop's body with a vertex.
 

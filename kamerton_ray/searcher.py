@@ -63,12 +63,15 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             run again at the end; 0 never does. A result may say how sure it is under the key
             `<metric>_sem`, the metric's standard error, or as `<metric>_low` and `<metric>_high`,
             its 95 % interval; otherwise the search estimates it.
+        retries: How often a configuration is tried again, as a new trial, whose trial Ray reports
+            to have ended with an error, as one does that has lost its node. Unlike Ray's
+            `max_failures` it also helps a trial whose reused actor had died while it was idle.
 
     Raises:
         InvalidInputError: An argument breaks its rule.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - Ray's searchers are made by one call
         self,
         space: Mapping[str, Any] | None = None,
         metric: str | None = None,
@@ -81,6 +84,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         budget: int | None = None,
         patience: int | None = None,
         repeats: int = 2,
+        retries: int = 0,
     ) -> None:
         _check_metric_mode(metric, mode)
         super().__init__(metric=metric, mode=mode)
@@ -94,7 +98,9 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         self._space = None if space is None else _tuned(space, self._scale)
         self._search: NelderMead | None = None
         self._live: dict[str, int] = {}  # trial id -> id of the open suggestion
+        self._lost: dict[int, int] = {}  # id of an open suggestion -> how many trials it has cost
         self._failed: dict[str, dict[str, Any]] = {}  # trial id -> configuration
+        self._retries = _checked_retries(retries)
         self._max_concurrent: int | None = None
         self._clock: Callable[[], float] = time.monotonic
         self._last_poll: float | None = None
@@ -215,15 +221,21 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         self._note_poll()
         if self._max_concurrent is not None and len(self._live) >= self._max_concurrent:
             return None
+        number = next((n for n in self._lost if n not in self._live.values()), None)
+        if number is not None:
+            return self._given(trial_id, number, search.space.config(search.open[number]))
         suggestion = search.ask()
         if suggestion is Signal.DONE:
             self._log_end(search)
             return str(Searcher.FINISHED)
         if isinstance(suggestion, Signal):
             return None
-        self._live[trial_id] = suggestion.id
+        return self._given(trial_id, suggestion.id, suggestion.config)
+
+    def _given(self, trial_id: str, number: int, config: dict[str, Any]) -> dict[str, Any]:
+        self._live[trial_id] = number
         self._heard()
-        return suggestion.config
+        return config
 
     def on_trial_complete(
         self,
@@ -239,11 +251,19 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         value = None if error else self._reading(result)
         if trial_id in self._live:
             search, number = self._ready(), self._live.pop(trial_id)
+            lost = self._lost.pop(number, 0)
+            if error and lost < self._retries:
+                self._lost[number] = lost + 1
+                return
             if value is None:
                 self._failed[trial_id] = search.space.config(search.open[number])
             search.tell(number, value, sem=self._standard_error(result))
         elif trial_id in self._failed and value is not None:
             self._ready().add(self._failed.pop(trial_id), value)
+
+    def has_failed(self, trial_id: str) -> bool:
+        """Whether a trial counts as failed, rather than being tried again."""
+        return trial_id in self._failed
 
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Note that trials are alive; the value is taken once, when the trial completes."""
@@ -308,6 +328,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             logger.warning("Trials that never reported back are given up: %s", list(self._live))
             for number in self._live.values():
                 self._ready().release(number)
+                self._lost.pop(number, None)
             self._live = {}
             self._heard()
 
@@ -354,6 +375,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             "space": None if self._space is None else self._space.to_json(),
             "search": None if self._search is None else self._search.to_json(),
             "live": self._live,
+            "lost": {str(number): trials for number, trials in self._lost.items()},
             "failed": self._failed,
         }
 
@@ -368,25 +390,27 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             space = None if state["space"] is None else IntegerSpace.from_json(state["space"])
             search = None if state["search"] is None else NelderMead.from_json(state["search"])
             live = {str(trial): int(number) for trial, number in state["live"].items()}
+            lost = {int(number): int(trials) for number, trials in state["lost"].items()}
             failed = {str(trial): dict(config) for trial, config in state["failed"].items()}
-            _check_agreement(state["metric"], state["mode"], space, search, live, failed)
+            opened = [*live.values(), *(set(lost) - set(live.values()))]
+            _check_agreement(state["metric"], state["mode"], space, search, opened, failed)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise StateError(f"a saved searcher is damaged: {error!r}") from error
         self._metric, self._mode = state["metric"], state["mode"]
         self._points, self._rewards = points, rewards
         self._options, self._scale = options, scale
         self._space, self._search = space, search
-        self._live, self._failed = live, failed
+        self._live, self._lost, self._failed = live, lost, failed
         self._heard()
 
     # Ray pickles the searcher into tuner.pkl before a run, and users deep-copy it.
     def __getstate__(self) -> dict[str, Any]:
-        return {**self._to_json(), "max_concurrent": self._max_concurrent}
+        return {"state": self._to_json(), "max": self._max_concurrent, "retries": self._retries}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        NelderMeadSearcher.__init__(self)
-        self._from_json({key: value for key, value in state.items() if key != "max_concurrent"})
-        self._max_concurrent = state["max_concurrent"]
+        NelderMeadSearcher.__init__(self, retries=state["retries"])
+        self._from_json(state["state"])
+        self._max_concurrent = state["max"]
 
 
 def _tuned(space: Mapping[str, Any], scale: Mapping[str, str]) -> IntegerSpace:
@@ -408,6 +432,12 @@ def _checked_options(
     return options
 
 
+def _checked_retries(retries: int) -> int:
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise InvalidInputError(f"retries must be an integer of at least 0, but got {retries!r}")
+    return retries
+
+
 def _checked_scale(scale: Mapping[str, Scale | str]) -> dict[str, str]:
     try:
         return {str(name): Scale(value).value for name, value in scale.items()}
@@ -422,19 +452,19 @@ def _check_agreement(
     mode: str | None,
     space: IntegerSpace | None,
     search: NelderMead | None,
-    live: Mapping[str, int],
+    opened: Sequence[int],
     failed: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Refuse parts of a saved searcher that are sound one by one but never stand together."""
     if search is None:
-        agreed = (space is None or mode is None) and not live and not failed
+        agreed = (space is None or mode is None) and not opened and not failed
     else:
         agreed = (
             metric is not None
             and mode == search.mode
             and space is not None
             and space.without_constants() == search.space.without_constants()
-            and sorted(live.values()) == sorted(search.open)
+            and sorted(opened) == sorted(search.open)
         )
         for config in failed.values():
             search.space.point(config)

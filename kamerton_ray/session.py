@@ -10,12 +10,16 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+import logging
 import math
 import os
+import re
+import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +29,25 @@ from kamerton_ray.simplex import StopRule
 if TYPE_CHECKING:
     from kamerton_ray.searcher import NelderMeadSearcher
 
+logger = logging.getLogger(__name__)
+
 RESULTS, DESCRIPTION, ANSWER = "results.jsonl", "session.json", "answer.json"
 """A line per finished trial; what was searched for, and how; and what came of it."""
 
 INTERRUPTED = "it was interrupted"
 LEFT = "the loop's body left its loop"
 TIME_SPENT = "its time was spent"
+
+RETRIES = 2
+"""How often a configuration is tried again whose trial was lost, with its node or its process. One
+that loses this many trials and another is taken to be the reason."""
+
+NODES_S = 2.0
+"""The cluster's nodes are looked at so often, in seconds."""
+
+SLOW, SLOW_TRIALS = 3.0, 2
+"""A node is named where its trials take so many times as long as those elsewhere, by the medians of
+at least so many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,11 +88,13 @@ class Ending:
         results: What each finished trial reported, with its `config`, in order.
         best: The configuration that the searcher recommends; None where nothing worked.
         reason: Why it ended, in words; `INTERRUPTED` after Ctrl-C.
+        broken: Whether that is a fault, as a full disk, rather than an end.
     """
 
     results: list[dict[str, Any]]
     best: dict[str, Any] | None
     reason: str
+    broken: bool = False
 
 
 class Session:
@@ -90,10 +109,17 @@ class Session:
 
     @classmethod
     def create(cls, storage: Path, kind: str, description: Mapping[str, Any]) -> Session:
-        """A new one below `storage`, named after its kind and the time."""
+        """A new one below `storage`, named after its kind and the time.
+
+        Raises:
+            InvalidInputError: Nothing can be written there.
+        """
         name = f"{kind}-{dt.datetime.now().astimezone():%Y%m%d-%H%M%S}"
-        storage.mkdir(parents=True, exist_ok=True)
-        session = cls(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage)))
+        try:
+            storage.mkdir(parents=True, exist_ok=True)
+            session = cls(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage)))
+        except OSError as error:
+            raise _unwritable(error) from error
         session.describe({"kind": kind, **description})
         return session
 
@@ -121,10 +147,17 @@ class Session:
         return found
 
     def describe(self, more: Mapping[str, Any]) -> None:
-        """Write down more of what it searches for."""
+        """Write down more of what it searches for.
+
+        Raises:
+            InvalidInputError: Nothing can be written there.
+        """
         known = self.description() if self.is_one(self.folder) else {}
         text = json.dumps({**known, **more}, indent=1)
-        (self.folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        try:
+            (self.folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(error) from error
 
     def results(self) -> list[dict[str, Any]]:
         """What was measured so far; a last line that was cut off is left out."""
@@ -149,11 +182,22 @@ class Session:
         return found
 
     def add(self, result: Mapping[str, Any]) -> None:
-        """Write a result down, so that not even a loss of power loses it."""
-        with (self.folder / RESULTS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result, default=str) + "\n")
+        """Write a result down, so that not even a loss of power loses it.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        line = json.dumps(result, default=str) + "\n"
+        with (self.folder / RESULTS).open("ab+") as file:
+            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+                line = "\n" + line  # after one that was cut off
+            file.write(line.encode())
             file.flush()
             os.fsync(file.fileno())
+
+
+def _unwritable(error: OSError) -> InvalidInputError:
+    return InvalidInputError(f"the results must be written down, but {error}")
 
 
 def search(
@@ -180,13 +224,20 @@ def search(
     """
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
+    from kamerton_ray.concurrency import every_node  # noqa: PLC0415
     from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415
 
     space = {name: tune.randint(low, high + 1) for name, (low, high) in goal.space.items()}
     results = session.results()
     left = None if limits.trials is None else max(1, limits.trials - len(results))
     searcher = NelderMeadSearcher(
-        space, goal.metric, goal.mode, [dict(one) for one in goal.starts], seed=seed, budget=left
+        space,
+        goal.metric,
+        goal.mode,
+        [dict(one) for one in goal.starts],
+        seed=seed,
+        budget=left,
+        retries=RETRIES,
     )
     for result in results:
         value = result.get(goal.metric)
@@ -197,32 +248,36 @@ def search(
     if limits.trials is not None and len(results) >= limits.trials:
         return _ending(results, searcher, StopRule.BUDGET.value)
 
-    def keep(result: dict[str, Any]) -> None:
-        session.add(result)
-        results.append(result)
-        watch(result)
-
+    log = _Log(session, results, watch)
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as storage, contextlib.suppress(KeyboardInterrupt):
-        tune.run(
-            trainable,
-            config=space,
-            metric=goal.metric,
-            mode=goal.mode,
-            search_alg=searcher,
-            num_samples=-1,
-            time_budget_s=limits.time_budget_s,
-            reuse_actors=True,
-            raise_on_failed_trial=False,
-            callbacks=[_recorder(keep)],
-            stop=_stopper(results),
-            storage_path=storage,
-            verbose=0,
-        )
+        try:
+            tune.run(
+                trainable,
+                config=space,
+                metric=goal.metric,
+                mode=goal.mode,
+                **every_node(searcher),
+                num_samples=-1,
+                time_budget_s=limits.time_budget_s,
+                raise_on_failed_trial=False,
+                callbacks=[_recorder(log, searcher)],
+                stop=_stopper(results, log.faults),
+                storage_path=storage,
+                verbose=0,
+            )
+        except OSError as error:
+            log.faults.append(f"Ray cannot write its own files: {error}")
+        except InvalidInputError as error:
+            if not results:
+                raise
+            log.faults.append(str(error))  # no node is left that could run a trial
     spent = time.monotonic() - begin
+    if log.faults:
+        return _ending(results, searcher, log.faults[0], broken=True)
     if searcher.stopped_by is not None:
         reason = searcher.stopped_by.value
-    elif any(result.get("left") for result in results):
+    elif _left(results):
         reason = LEFT
     elif limits.time_budget_s is not None and spent >= limits.time_budget_s:
         reason = TIME_SPENT
@@ -231,36 +286,139 @@ def search(
     return _ending(results, searcher, reason)
 
 
-def _ending(results: list[dict[str, Any]], searcher: NelderMeadSearcher, reason: str) -> Ending:
+def _ending(
+    results: list[dict[str, Any]],
+    searcher: NelderMeadSearcher,
+    reason: str,
+    *,
+    broken: bool = False,
+) -> Ending:
     best = None if searcher.best is None else dict(searcher.best.config)
-    return Ending(results, best, reason)
+    return Ending(results, best, reason, broken)
 
 
-def _recorder(keep: Callable[[dict[str, Any]], object]) -> Any:  # noqa: ANN401 - Ray is untyped
-    """Keeps the result of every trial that has ended."""
+@dataclass
+class _Log:
+    """Keeps every result.
+
+    Attributes:
+        faults: Why some could not be written down.
+    """
+
+    session: Session
+    results: list[dict[str, Any]]
+    watch: Callable[[dict[str, Any]], object]
+    faults: list[str] = field(default_factory=list)
+    _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _slow: set[str] = field(default_factory=set)
+
+    def keep(self, result: dict[str, Any]) -> None:
+        """Write a result down, and show it."""
+        self.results.append(result)
+        try:
+            self.session.add(result)
+        except OSError as error:
+            self.faults.append(f"its results cannot be written down: {error}")
+        self.watch(result)
+
+    def note_pace(self, node: str, seconds: float) -> None:
+        """Name a node once whose trials take much longer than those of the others."""
+        self._seconds[node].append(seconds)
+        own = self._seconds[node]
+        others = [one for other, all_ in self._seconds.items() if other != node for one in all_]
+        if node in self._slow or min(len(own), len(others)) < SLOW_TRIALS:
+            return
+        times = statistics.median(own) / max(statistics.median(others), 1e-9)
+        if times > SLOW:
+            self._slow.add(node)
+            logger.warning("A trial on %s takes %.1f times as long as elsewhere.", node, times)
+
+
+def _recorder(log: _Log, searcher: NelderMeadSearcher) -> Any:  # noqa: ANN401 - Ray is untyped
+    """Hears from Ray how every trial has ended."""
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
+
+    nodes = _Nodes()
 
     class Recorder(tune.Callback):  # type: ignore[misc]
         # Ray passes all by name.
-        def on_trial_complete(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
-            keep({**trial.last_result, "config": dict(trial.config)})
+        def on_step_begin(self, **_: object) -> None:
+            nodes.look()
 
+        def on_trial_complete(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
+            result, config = trial.last_result, dict(trial.config)
+            log.keep({**result, "config": config})
+            log.note_pace(result["node_ip"], result["time_total_s"])
+            if result.get("restarted"):
+                logger.warning("The trial of %s was begun anew: %s", config, result["restarted"])
+
+        # The searcher hears of it first.
         def on_trial_error(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
-            error = str(trial.get_error() or "its actor was lost").strip()
-            keep({"outcome": "lost", "error": error, "config": dict(trial.config)})
+            error, config = why_lost(Path(trial.error_file or "")), dict(trial.config)
+            if searcher.has_failed(trial.trial_id):
+                log.keep({"outcome": "lost", "error": error, "config": config})
+            else:
+                logger.warning("The trial of %s is run again: %s.", config, error)
 
     return Recorder()
 
 
-def _stopper(results: list[dict[str, Any]]) -> Any:  # noqa: ANN401 - Ray is untyped
-    """Ends the search when the body of Kamerton's loop has left it."""
+class _Nodes:
+    """Tells of the nodes that were lost and have joined."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+        self._next = 0.0
+
+    def look(self) -> None:
+        """Look at the cluster, where the last look was a while ago."""
+        import ray  # noqa: PLC0415 - the command line must start without Ray
+
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + NODES_S
+        alive = {
+            node["NodeID"]: node["NodeManagerAddress"]
+            for node in ray.nodes()
+            if node["Alive"] and node["Resources"].get("CPU")
+        }
+        for node in self._known.keys() - alive.keys():
+            left = "nothing can run until one joins" if not alive else f"{len(alive)} left"
+            logger.warning("The node %s was lost: %s.", self._known[node], left)
+        if self._known:
+            for node in alive.keys() - self._known.keys():
+                logger.warning("The node %s has joined.", alive[node])
+        self._known = alive
+
+
+def why_lost(error_file: Path) -> str:
+    """Why a trial did not end by itself, from what Ray says in the trial's file."""
+    text = error_file.read_text(encoding="utf-8").strip() if error_file.is_file() else ""
+    place = re.search(r"\bip: (\S+)", text)
+    if place is None:
+        return text.rpartition("\n")[2] or "its actor was lost"
+    if "its node has died" in text:
+        return f"its node {place[1]} was lost"
+    return f"its actor, a process on {place[1]}, was lost"
+
+
+def _left(results: list[dict[str, Any]]) -> bool:
+    """Whether the body of Kamerton's loop has left it."""
+    return any(result.get("left") for result in results)
+
+
+def _stopper(results: list[dict[str, Any]], faults: list[str]) -> Any:  # noqa: ANN401 - Ray's
+    """Ends the search when the body of Kamerton's loop has left it, or nothing can be kept.
+
+    Ray pickles it.
+    """
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
-    class WhenLeft(tune.Stopper):  # type: ignore[misc]
+    class Stopper(tune.Stopper):  # type: ignore[misc]
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002 - Ray's
             return False
 
         def stop_all(self) -> bool:
-            return any(result.get("left") for result in results)
+            return _left(results) or bool(faults)
 
-    return WhenLeft()
+    return Stopper()

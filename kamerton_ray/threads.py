@@ -174,16 +174,16 @@ def thread_space(cpus: int | None = None) -> dict[str, Any]:
     """The search space of thread counts: `{"intra_op": tune.randint, "inter_op": tune.randint}`.
 
     Args:
-        cpus: The CPUs that a trial will have. By default those of the largest node of the Ray
-            cluster that this process is connected to, asked on the node itself, or of this
-            machine.
+        cpus: The CPUs that a trial will have. By default those of the nodes of the Ray cluster
+            that this process is connected to that run trials (see `one_per_node`), asked on the
+            nodes themselves, or of this machine.
 
     Returns:
         Intra-op counts up to the number of CPUs and inter-op counts up to the same or 16, both
         at least up to 4.
 
     Raises:
-        InvalidInputError: `cpus` is not a positive integer.
+        InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
     """
     from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
 
@@ -204,49 +204,13 @@ def default_threads(cpus: int) -> dict[str, int]:
 
 
 def trial_cpus() -> int:
-    """The usable CPUs of the largest node that runs trials, or of this machine without Ray."""
+    """The usable CPUs of each node that runs trials, or of this machine without Ray."""
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return usable_cpus().count
-    counts = _node_cpus(ray)
-    if len(set(counts.values())) > 1:
-        logger.warning(
-            "The nodes have different numbers of usable CPUs, %s; the space covers the largest. "
-            "Step times of different nodes cannot be compared.",
-            counts,
-        )
-    return max(counts.values())
+    from kamerton_ray.placement import chosen_kind  # noqa: PLC0415 - it builds on this module
 
-
-def _node_cpus(ray: Any) -> dict[str, int]:  # noqa: ANN401 - Ray is untyped
-    """The usable CPUs of each node that can run trials, by the node's address and id.
-
-    A node without CPU resources, as a head often is, runs none. Ray's own number is no help: it
-    knows the quota, but neither the affinity nor a version 2 cpuset.
-    """
-    from ray.util.scheduling_strategies import (  # noqa: PLC0415
-        NodeAffinitySchedulingStrategy,
-    )
-
-    def count() -> int:
-        return usable_cpus().count
-
-    asked = {
-        f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}": ray.remote(count)
-        .options(
-            num_cpus=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-        )
-        .remote()
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0) > 0
-    }
-    if not asked:
-        raise InvalidInputError(
-            "the Ray cluster must have a live node with CPUs to run trials on, but it has none; "
-            "give thread_space(cpus=...)"
-        )
-    return dict(zip(asked, ray.get(list(asked.values())), strict=True))
+    return int(chosen_kind().machine["usable_cpus"])
 
 
 def _thread_count(name: str, value: object, *, least: int = 0) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
+
+from kamerton_ray.placement import node_to_itself, one_per_node
 
 Config = dict[str, Any]
 
@@ -31,7 +34,8 @@ class RoundMeasurer(Measurer, Protocol):
 def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
     """A trainable whose trials are one measurement each, and have a node for themselves.
 
-    With `reuse_actors=True` one measurer serves all the trials of an actor.
+    With `reuse_actors=True` one measurer serves all the trials of an actor. To a trial's result it
+    adds `began` and `ended`, in seconds since 1970.
 
     Args:
         name: What it is called in Ray's output.
@@ -48,7 +52,10 @@ def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
             self._measurer = make()
 
         def step(self) -> dict[str, Any]:
-            return {**self._measurer.measure(self.config), "done": True}
+            with node_to_itself():
+                began = time.time()
+                result = self._measurer.measure(self.config)
+                return {**result, "began": began, "ended": time.time(), "done": True}
 
         def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
             return True
@@ -65,19 +72,7 @@ def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
 
         @classmethod
         def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
-            return tune.PlacementGroupFactory([{"CPU": node_cpus()}])
+            return one_per_node()
 
     OneStep.__name__ = OneStep.__qualname__ = name
     return OneStep
-
-
-def node_cpus(ip: str | None = None) -> float:
-    """All CPUs of a node, by default the largest: two trials on one would disturb each other."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    nodes = [
-        node["Resources"].get("CPU", 0)
-        for node in ray.nodes()
-        if node["Alive"] and ip in {None, node["NodeManagerAddress"]}
-    ]
-    return float(max(nodes, default=1) or 1)

@@ -29,6 +29,9 @@ LEAST_FINALISTS, MOST_FINALISTS = 4, 16
 DRIFT_WITHIN, DRIFT_SINCE = 1.15, 1.25
 """The default's pace may change by these factors, during the comparison and since the search."""
 
+LEAST_PACE = 3
+"""A node's pace is known from so many trials on."""
+
 STOLEN = 0.05
 """Above this share the CPU time that the hypervisor takes is worth a word."""
 
@@ -111,15 +114,16 @@ class Verdict:
     race_rounds: int = 0
     interrupted: bool = False
 
-    def to_json(self) -> dict[str, Any]:
-        """All but the rounds, as what `json.dumps` takes; what is NaN is None."""
+    def to_json(self, *, rounds: bool = False) -> dict[str, Any]:
+        """It as what `json.dumps` takes, the rounds on demand; what is NaN is None."""
         found = {
             **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)},
             "decision": self.decision.value,
             "table": [dataclasses.asdict(one) for one in self.table],
-            "elsewhere": [one.to_json() for one in self.elsewhere],
+            "elsewhere": [one.to_json(rounds=rounds) for one in self.elsewhere],
         }
-        del found["rounds"]
+        if not rounds:
+            del found["rounds"]
         plain: dict[str, Any] = _without_nan(json.loads(json.dumps(found, default=repr)))
         return plain
 
@@ -181,7 +185,7 @@ def verdict(
             trainable,
             [one.config for one in chosen],
             objective,
-            node_ip=nodes[0] if nodes else None,
+            node_ips=[ip for ip in nodes if ip not in out_of_pace(kind.results)] or nodes,
             budget_s=budget_s,
             watch=watch,
         )
@@ -205,20 +209,38 @@ class Kind:
 
 
 def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
-    """The results by kind of machine, the kind with the most first; never mixed."""
-    of_node = {r.get("node_ip"): r["machine"] for r in results if r.get("machine")}
+    """The results by kind of machine, the kind with the most first; never mixed.
+
+    Those of which nobody knows it count with the first.
+    """
+    machines = [r["machine"] for r in results if r.get("machine")]
+    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
+    usual = machines[0] if machines else {}
     groups: dict[str, Kind] = {}
     for result in results:
-        # An attempt that failed early does not know its machine, but its node does.
-        machine = result.get("machine") or of_node.get(result.get("node_ip"), {})
-        if not machine and groups:
-            continue
+        # An attempt that failed early does not know its machine, but its node may.
+        machine = result.get("machine") or of_node.get(result.get("node_ip"), usual)
         kind = groups.setdefault(key_of(machine), Kind(machine, [], []))
         kind.results.append(result)
         ip = result.get("node_ip")
         if ip is not None and ip not in kind.nodes:
             kind.nodes.append(ip)
     return sorted(groups.values(), key=lambda kind: -len(kind.results))
+
+
+def out_of_pace(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The nodes on which the default took much longer than on the others, and how many times.
+
+    All have to be of one kind. Such a node is throttled, say, or not alone on its machine.
+    """
+    by_node: dict[str, list[float]] = {}
+    for result in results:
+        if (seconds := number(result.get("default_seconds"))) > 0 and result.get("node_ip"):
+            by_node.setdefault(result["node_ip"], []).append(seconds)
+    pace = {ip: statistics.median(own) for ip, own in by_node.items() if len(own) >= LEAST_PACE}
+    others = {ip: [pace[other] for other in pace if other != ip] for ip in pace}
+    slower = {ip: pace[ip] / statistics.median(rest) for ip, rest in others.items() if rest}
+    return {ip: times for ip, times in slower.items() if times > DRIFT_SINCE}
 
 
 def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
@@ -338,21 +360,36 @@ def _table(course: Course, objective: Objective) -> tuple[Standing, ...]:
 
 
 def _standing(course: Course, config: Config | None, objective: Objective) -> Standing:
-    gains = []
-    for results in course.rounds:
-        default = next(one for one in results if one["config"] is None)
-        gains += [objective.gain(one, default) for one in results if one["config"] == config]
-    gains = [gain for gain in gains if not math.isnan(gain)]
-    medians = {
-        key: median_of(course.of(config), key)
-        for key in ("seconds", "seconds_p99", "throughput", "cpu_seconds")
-    }
+    """How a configuration fares: the chosen one in the final, the others in the race.
+
+    Its values are the default's times their ratio within the rounds, or those of two that were
+    measured at different times would say what the machine did meanwhile.
+    """
+    own_final = config == course.chosen and course.final_rounds
+    pairs = [
+        (one, next(other for other in results if other["config"] is None))
+        for results in (course.rounds[course.race_rounds :] if own_final else course.rounds)
+        for one in results
+        if one["config"] == config
+    ]
+    gains = [gain for own, theirs in pairs if not math.isnan(gain := objective.gain(own, theirs))]
+
+    def value(key: str) -> float:
+        ratios = [
+            number(own.get(key)) / (number(theirs.get(key)) or math.nan) for own, theirs in pairs
+        ]
+        known = [ratio for ratio in ratios if not math.isnan(ratio)]
+        return statistics.median(known) * median_of(course.of(None), key) if known else math.nan
+
     return Standing(
         config=config,
         runs=len(gains),
         gain=math.exp(statistics.median(gains)) if gains else math.nan,
-        value=median_of(course.of(config), objective.metric),
-        **medians,
+        value=value(objective.metric),
+        seconds=value("seconds"),
+        seconds_p99=value("seconds_p99"),
+        throughput=value("throughput"),
+        cpu_seconds=value("cpu_seconds"),
     )
 
 
@@ -388,6 +425,11 @@ def _reasons(
             f"The search ran on another kind of machine ({_kind(searched.machine)}) than the "
             f"comparison ({_kind(machine)})."
         )
+    found += [
+        f"The node {ip} was out of pace with the others of its kind: the default took {times:.2f} "
+        "times as long there."
+        for ip, times in out_of_pace(searched.results).items()
+    ]
     found += _drift(course, searched)
     stolen = median_of([one for results in course.rounds for one in results], "stolen")
     if stolen > STOLEN:

@@ -194,7 +194,7 @@ def test_a_default_that_fails_leaves_the_candidates_timed_alone(caplog):
     assert caplog.text.count("default could not be measured") == 1
 
 
-def test_a_lost_server_costs_one_attempt():
+def test_a_lost_server_is_replaced_and_the_configuration_measured_once_more():
     def build():
         def step():
             if os.path.exists(flag):  # noqa: PTH110 - the child has no pathlib
@@ -211,8 +211,9 @@ def test_a_lost_server_costs_one_attempt():
             lost, after = (made.measure({"intra_op": 1}) for _ in range(2))
     finally:
         Path(flag).unlink(missing_ok=True)
-    assert lost["outcome"] in {"server_lost", "signalled"}
-    assert after["outcome"] == "ok"
+    assert lost["outcome"] == after["outcome"] == "ok"
+    assert "SIGKILL" in lost["restarted"]
+    assert after["restarted"] == ""
 
 
 def test_a_step_that_does_nothing_is_too_fast():

@@ -101,6 +101,17 @@ def test_nothing_that_a_command_starts_outlives_it(measure, tmp_path):
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_lost_launcher_is_replaced_once(measure, times, tmp_path):
+    lives = "".join(
+        f"test -e {n} || {{ touch {n}; kill -KILL $PPID; sleep 9; }};" for n in range(times)
+    )
+    result = measure(*shell(f"{lives} echo 5"), objective="last")
+    assert len(list(tmp_path.iterdir())) == times
+    assert result["outcome"] == ("ok" if times == 1 else "server_lost")
+    assert "the process that forks the attempts ended" in result["restarted"]
+
+
 def test_after_a_failure_the_next_run_works():
     runner = Runner(CommandOptions(argv=shell("test $KNOB = 1 && echo 5"), objective="last"))
     try:

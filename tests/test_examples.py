@@ -44,7 +44,7 @@ def mobilenet(folder):
     target = f"{EXAMPLES / 'mobilenet.py'}:build"
     few = ("--trials", "3", "--seconds", "0.2", "--no-compare", "--storage", str(folder / "made"))
     output = run("-m", "kamerton_ray.cli", "tune", target, *few, cwd=folder)
-    assert re.match(r"intra_op=\d inter_op=\d is the best so far", output)
+    assert re.match(r"intra_op=\d inter_op=\d is the best of the search", output)
     shutil.rmtree(folder / "made")
 
 

@@ -33,7 +33,7 @@ OTHER_SPACE = {"x": tune.randint(1, 17), "y": tune.randint(1, 9)}
 LOWEST = {"x": 5, "y": 7}
 STATE_KEYS = (
     *("format", "metric", "mode", "points", "rewards", "options"),
-    *("scale", "space", "search", "live", "failed"),
+    *("scale", "space", "search", "live", "lost", "failed"),
 )
 NO_NUMBERS = {
     "no result": None,
@@ -193,10 +193,13 @@ def test_several_metrics_are_refused():
 
 @pytest.mark.parametrize(
     "options",
-    [{"seed": -1}, {"seed": 1.5}, {"budget": 0}, {"patience": 0}, {"scale": {"x": "cubic"}}],
+    [
+        *({"seed": -1}, {"seed": 1.5}, {"budget": 0}, {"patience": 0}),
+        *({"retries": -1}, {"scale": {"x": "cubic"}}),
+    ],
 )
 def test_a_wrong_option_is_refused_before_the_space_is_known(options):
-    with pytest.raises(InvalidInputError, match=r"seed|budget|patience|scale"):
+    with pytest.raises(InvalidInputError, match=r"seed|budget|patience|retries|scale"):
         NelderMeadSearcher(**options)
 
 
@@ -833,6 +836,51 @@ def test_a_restored_searcher_gives_lost_trials_up_too(copied, tmp_path):  # T3
     assert set(map(str, lost.values())) <= set(map(str, given))
 
 
+# --- trials that end with an error ---------------------------------------------------------------
+
+
+def test_a_lost_trial_is_tried_again_before_anything_else_and_costs_no_budget():
+    searcher, plain = (make(budget=9, retries=retries) for retries in (2, 0))
+    configs = drive(plain)
+    found = []
+    while (config := searcher.suggest(f"t{len(found)}")) != FINISHED:
+        lost = len(found) % 3 < 2
+        searcher.on_trial_complete(f"t{len(found)}", None if lost else {"loss": bowl(config)}, lost)
+        found.append(config)
+    assert found == [config for config in configs for _ in range(3)]
+    assert searcher.best == plain.best
+
+
+def test_a_configuration_that_loses_each_of_its_trials_fails():
+    searcher = make(retries=2)
+    config = searcher.suggest("a")
+    for trial, again in ("a", "b"), ("b", "c"), ("c", "d"):
+        assert not searcher.has_failed(trial)
+        searcher.on_trial_complete(trial, error=True)
+        assert (searcher.suggest(again) == config) is (trial != "c")
+    assert searcher.has_failed("c")
+    assert not searcher.has_failed("b")
+
+
+def test_a_trial_that_ends_without_a_number_is_not_lost():
+    searcher = make(retries=2)
+    config = searcher.suggest("a")
+    searcher.on_trial_complete("a", {"loss": float("nan")})
+    assert searcher.has_failed("a")
+    assert searcher.suggest("b") != config
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_tries_what_was_lost_again(copied, tmp_path):
+    searcher = make(retries=1)
+    config = searcher.suggest("a")
+    searcher.on_trial_complete("a", error=True)
+    again = copied(searcher, tmp_path)
+    assert again.suggest("b") == config
+    again.on_trial_complete("b", error=True)
+    assert again.has_failed("b")
+
+
 # --- Ray's wrappers: T5, T13 ---------------------------------------------------------------------
 
 
@@ -1056,9 +1104,11 @@ def test_a_warm_start_in_two_halves_gives_the_trials_of_one_run(tmp_path):
 def state(tmp_path):
     """The saved state of a search that has failures, open trials and given points."""
     space = {"x": tune.randint(1, 17), "y": tune.lograndint(1, 17), "batch": 8}
-    searcher = make(space, points_to_evaluate=[{"x": 16, "y": 1}], scale={"x": "linear"})
+    start = [{"x": 16, "y": 1}]
+    searcher = make(space, points_to_evaluate=start, scale={"x": "linear"}, retries=1)
     drive(searcher, trials=6, value=lambda config: None if config["x"] == 16 else bowl(config))
-    fill(searcher)
+    lost, *_ = fill(searcher)
+    searcher.on_trial_complete(lost, error=True)
     return saved(searcher, tmp_path)
 
 

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import tempfile
 
 import numpy as np
 import pytest
@@ -357,48 +356,8 @@ def test_without_a_cluster_it_asks_this_machine():
     assert python(program) == ["{'intra_op': (1, 8), 'inter_op': (1, 8)}"]
 
 
-def test_on_a_cluster_it_asks_the_node_and_not_rays_number_of_slots(ray_cluster):
-    counts = threads._node_cpus(ray_cluster)
-    (node,) = ray_cluster.nodes()
-    assert counts == {f"{node['NodeManagerAddress']}/{node['NodeID'][:8]}": usable_cpus().count}
+@pytest.mark.usefixtures("ray_cluster")
+def test_on_a_cluster_it_asks_the_node_and_not_rays_number_of_slots():
+    assert threads.trial_cpus() == usable_cpus().count
     expected = max(threads.LEAST_RANGE, usable_cpus().count)
     assert bounds(thread_space())["intra_op"] == (1, expected)
-
-
-CLUSTER = """
-import logging, os, sys
-import ray
-from ray.cluster_utils import Cluster
-from kamerton_ray import InvalidInputError, thread_space, threads, usable_cpus
-
-logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stdout)
-every = os.sched_getaffinity(0)
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
-try:
-    thread_space()
-except InvalidInputError as error:
-    print(error)
-os.sched_setaffinity(0, {min(every)})  # which a node started now takes over
-cluster.add_node(num_cpus=3)
-os.sched_setaffinity(0, every)
-print(threads.trial_cpus())
-cluster.add_node(num_cpus=3)
-print(threads.trial_cpus(), usable_cpus().count)
-ray.shutdown()
-cluster.shutdown()
-"""
-
-
-@pytest.mark.skipif(usable_cpus().count == 1, reason="nodes differ by CPUs, so it takes two")
-def test_the_largest_of_the_nodes_that_run_trials_decides():
-    # Ray notes a cluster's address there, where another Ray would find and join it; tmp_path is too
-    # long for the names of Ray's sockets.
-    with tempfile.TemporaryDirectory() as directory:
-        without_cpus, one_node, warning, two_nodes = python(CLUSTER, RAY_TMPDIR=directory)
-    assert "a live node with CPUs" in without_cpus
-    assert "thread_space(cpus=...)" in without_cpus
-    assert one_node == "1"
-    assert warning.startswith("kamerton_ray.threads: The nodes have different numbers")
-    here = usable_cpus().count
-    assert two_nodes == f"{here} {here}"

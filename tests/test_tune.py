@@ -10,6 +10,7 @@ import pytest
 from ray import cloudpickle, tune
 from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
 from ray.tune.search import ConcurrencyLimiter, Repeater
+from ray.tune.stopper import ExperimentPlateauStopper
 
 from kamerton_ray import InvalidInputError, NelderMeadSearcher, StopRule
 
@@ -53,6 +54,27 @@ class OddResetTrainable(BowlTrainable):
     def reset_config(self, new_config):
         super().reset_config(new_config)
         return new_config != ODD
+
+
+class ListeningSearcher(NelderMeadSearcher):
+    """Notes what Ray asks and tells."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.asked, self.told = [], []
+
+    def suggest(self, trial_id):
+        answer = super().suggest(trial_id)
+        self.asked.append((trial_id, answer))
+        return answer
+
+    def on_trial_result(self, trial_id, result):
+        self.told.append(("result", trial_id))
+        super().on_trial_result(trial_id, result)
+
+    def on_trial_complete(self, trial_id, result=None, error=False):  # noqa: FBT002 - Ray's
+        self.told.append(("error" if error else "end", trial_id))
+        super().on_trial_complete(trial_id, result, error)
 
 
 class LiveTrials(tune.Callback):
@@ -182,6 +204,39 @@ def test_one_trial_at_a_time_gives_the_same_configurations_in_every_run_and_with
         without_ray.append(alone.suggest(trial))
         alone.on_trial_complete(trial, {"loss": bowl(without_ray[-1])})
     assert runs == [without_ray, without_ray]
+
+
+def test_every_trial_ends_once_to_the_searcher_and_waiting_stops_no_run(run):
+    # Ray's test_controller_search_alg_integration.
+    searcher = ListeningSearcher(points_to_evaluate=[ODD])
+    analysis, _ = run(raise_error, searcher, max_concurrent_trials=2, raise_on_failed_trial=False)
+    answers = [answer for _, answer in searcher.asked]
+    assert answers.index("FINISHED") == len(answers) - 1
+    waited = answers.index(None)
+    assert any(isinstance(answer, dict) for answer in answers[waited:])
+    given = {trial for trial, answer in searcher.asked if isinstance(answer, dict)}
+    ends = [trial for kind, trial in searcher.told if kind != "result"]
+    assert sorted(ends) == sorted(given) == sorted(trial.trial_id for trial in analysis.trials)
+    assert [kind for kind, _ in searcher.told].count("error") == 1
+
+
+def test_a_trial_that_ends_with_its_first_result_is_heard_at_its_end_alone(run):
+    searcher = ListeningSearcher(points_to_evaluate=[ODD])
+    run(BowlTrainable, searcher=searcher, num_samples=3)
+    assert [kind for kind, _ in searcher.told] == ["end"] * 3
+
+
+def test_a_plateau_stopper_ends_a_run_near_the_lowest_point(run):
+    # Ray's test_convergence.
+    analysis, _ = run(
+        lambda config: {"loss": (config["x"] - 7) ** 2},
+        searcher=NelderMeadSearcher(),
+        config={"x": tune.randint(0, 201)},
+        stop=ExperimentPlateauStopper("loss", top=3, patience=5, mode="min"),
+        num_samples=100,
+    )
+    assert len(analysis.trials) < 100
+    assert analysis.best_result["loss"] <= 4
 
 
 # --- concurrency, wrappers, schedulers, actors ---------------------------------------------------
@@ -354,6 +409,41 @@ def test_a_retried_trial_counts_once(run, tmp_path):
     analysis, searcher = run(fail_at_first, max_failures=1)
     assert (tmp_path / "tried").exists()
     assert all(trial.status == "TERMINATED" for trial in analysis.trials)
+    assert searcher.best.config == LOWEST
+
+
+class KillsIdleActor(tune.Callback):
+    """Kills the process of the third trial when that has ended, before the next trial is in it."""
+
+    def __init__(self):
+        self.ended = 0
+
+    def on_trial_complete(self, *, trial, **_):
+        self.ended += 1
+        if self.ended == 3:
+            os.kill(trial.last_result["pid"], signal.SIGKILL)
+
+
+@pytest.mark.parametrize("idle", [False, True], ids=["in the middle", "while idle"])
+def test_a_trial_whose_process_was_lost_is_tried_again(run, idle, tmp_path):
+    class KilledOnce(BowlTrainable):
+        def step(self):
+            if odd(self.config) and not idle and not (tmp_path / "killed").exists():
+                (tmp_path / "killed").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().step()
+
+    searcher = ListeningSearcher(points_to_evaluate=[ODD], retries=1)
+    analysis, _ = run(
+        KilledOnce,
+        searcher,
+        callbacks=[KillsIdleActor()] if idle else [],
+        raise_on_failed_trial=False,
+    )
+    (lost,) = [trial for trial in analysis.trials if trial.status == "ERROR"]
+    assert configs(analysis).count(lost.config) == 2
+    assert ("error", lost.trial_id) in searcher.told
+    assert not searcher.has_failed(lost.trial_id)
     assert searcher.best.config == LOWEST
 
 

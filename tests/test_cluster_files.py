@@ -1,0 +1,58 @@
+"""The examples in cluster/, as far as they can be checked without a cloud."""
+
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from kamerton_ray.cli import main
+
+FOLDER = Path(__file__).parent.parent / "cluster"
+
+
+def read(name):
+    return yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def understood(command):
+    """Whether the command line takes these words; nothing runs."""
+    name, *arguments = shlex.split(command)[1:]
+    with click.Context(main) as context:
+        main.commands[name].make_context(name, arguments, parent=context)
+    return True
+
+
+def test_ray_takes_the_cluster_of_virtual_machines():
+    config = read("aws.yaml")
+    validate_config(prepare_config({**config, "cluster_synced_files": []}))
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"] == {"CPU": 0}
+    workers = [one for one in config["available_node_types"].values() if one is not head]
+    assert [one["min_workers"] for one in workers] == [config["max_workers"]]
+    with pytest.raises(Exception, match="no_such_key"):
+        validate_config({**prepare_config(config), "no_such_key": 1})
+
+
+def test_the_job_on_kubernetes_gives_every_trial_a_machine_for_itself():
+    job = read("rayjob.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert understood(job["spec"]["entrypoint"])
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (group,) = cluster["workerGroupSpecs"]
+    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"]
+    pod = group["template"]
+    (rule,) = pod["spec"]["affinity"]["podAntiAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert rule["topologyKey"] == "kubernetes.io/hostname"
+    assert rule["labelSelector"]["matchLabels"] == pod["metadata"]["labels"]
+    (container,) = pod["spec"]["containers"]
+    assert container["resources"]["requests"] == container["resources"]["limits"]
+    assert container["resources"]["limits"]["cpu"].isdigit()
+    mounted = {mount["name"] for mount in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
