@@ -104,7 +104,7 @@ def test_a_full_object_store_does_not_matter(cluster, driver, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert "full" in iter(hog.stderr.readline, "")
+    assert any(line == "full\n" for line in iter(hog.stderr.readline, ""))
     search = faults.Search(cluster, driver, tmp_path / "run", seed=0, lowest=LOWEST)
     search.begin()
     assert faults.complaints(search, [], search.ending()) == []
@@ -139,7 +139,11 @@ def start(tmp_path):
                 *(*search, *options, "--", "sh", "-c", code),
             ],
             cwd=tmp_path,
-            env={**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "3"},
+            env={
+                **os.environ,
+                "RAY_gcs_rpc_server_reconnect_timeout_s": "3",
+                "RAY_raylet_start_wait_time_s": "120",  # on a busy machine
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
