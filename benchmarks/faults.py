@@ -117,16 +117,17 @@ class Search:
         folder: Where its files lie.
         seed: Of the search.
         lowest: The configuration with the lowest objective.
+        seconds: How long a trial takes.
     """
 
-    def __init__(self, cluster, driver, folder, *, seed, lowest) -> None:
+    def __init__(self, cluster, driver, folder, *, seed, lowest, seconds=TRIAL_S) -> None:
         self.cluster, self.driver, self.lowest = cluster, driver, lowest
         self._log = folder / "executions"
         folder.mkdir()
         self._log.touch()
         self._session = Session.create(folder, "search", {})
         self.file = self._session.folder / RESULTS
-        code = PROGRAM.format(**lowest, seconds=TRIAL_S, log=self._log)
+        code = PROGRAM.format(**lowest, seconds=seconds, log=self._log)
         self._order = {"code": code, "session": str(self._session.folder), "seed": seed}
 
     def begin(self):
