@@ -580,10 +580,10 @@ def _method(told: Report) -> list[str]:
     if verdict is not None and verdict.rounds:
         final = len(verdict.rounds) - verdict.race_rounds
         said.append(
-            f"Then the finalists met TensorFlow's default in {len(verdict.rounds)} rounds of fresh "
-            f"processes: {verdict.race_rounds} chose among them, and {final} more measured the "
-            "chosen one and the default. Only these make the answer; none of the search's own "
-            "numbers counts, because the best of many noisy numbers flatters itself."
+            "Then the finalists met TensorFlow's default in fresh processes, side by side: "
+            f"{verdict.race_rounds} times to choose among them, and {final} more the chosen one "
+            "and the default. Only the latter make the answer; none of the search's own numbers "
+            "counts, because the best of many noisy numbers flatters itself."
         )
     else:
         said.append(
