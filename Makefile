@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-thorough test-lowest check format clean
+.PHONY: help demo test test-cluster test-thorough test-lowest check format clean
 help:
 	@echo "make demo    tune MobileNetV2's thread counts on this machine, and write demo.html"
 	@echo "make test    run the tests"
+	@echo "make test-cluster  the tests that kill the nodes of a cluster"
 	@echo "make test-thorough  10,000 random searches instead of 2,000"
 	@echo "make check   lint, formatting and types"
 	@echo "make format  let ruff rewrite the formatting"
@@ -29,6 +30,9 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+test-cluster: $(VENV)/.dev
+	$(BIN)/python -m pytest -m cluster
 
 test-thorough: $(VENV)/.dev
 	EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py

@@ -38,8 +38,9 @@ TRIALS = 40
 KNOBS = {"intra_op", "inter_op"}
 OUTLIERS, SLOWEST, FASTEST = 0.02, 2.0, 1.3
 WAVE, WAVE_STEPS, WALK = 0.1, 150, 0.003
-QUICK = {"warmup_s": 1.0, "budget_s": 2.0}
-"""What the fresh processes of real models may take."""
+QUICK = {"warmup_s": 0.5, "budget_s": 1.0}
+SOON = 30.0
+"""What the fresh processes of real models, and the race among them, may take in seconds."""
 
 CLEAR, CLOSE = 1.10, 1.02
 """A win of so much has to be found; a configuration within so much of the best is right."""
@@ -235,7 +236,7 @@ def same(times: int) -> None:
     for number in range(times):
         build = builds[number % len(builds)]
         results = [{"config": {"intra_op": cpus, "inter_op": cpus}, "speedup": 1.0}]
-        found = verdict(results, benchmark(build, **QUICK))
+        found = verdict(results, benchmark(build, **QUICK), budget_s=SOON)
         claims += found.decision is Decision.USE
         held += found.low <= 1 <= found.high
         print(f"{build.__name__:<12} {said(found)}", flush=True)
@@ -252,7 +253,7 @@ def repeated(times: int) -> None:
     ]
     verdicts = []
     for _ in range(times):
-        verdicts.append(verdict(results, benchmark(mobilenet, **QUICK)))
+        verdicts.append(verdict(results, benchmark(mobilenet, **QUICK), budget_s=2 * SOON))
         print(said(verdicts[-1]), flush=True)
     low, high = max(one.low for one in verdicts), min(one.high for one in verdicts)
     print(f"all intervals have [{low:.2f}, {high:.2f}] in common" if low <= high else "disjoint")

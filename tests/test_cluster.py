@@ -19,6 +19,8 @@ from ray.tune.search import Searcher
 from kamerton_ray import usable_cpus
 from kamerton_ray.trainable import one_step
 
+pytestmark = pytest.mark.cluster
+
 # Ray's workers cannot import a test file: they get what is in it by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

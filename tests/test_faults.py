@@ -19,6 +19,8 @@ from cluster import Cluster
 from kamerton_ray import InvalidInputError
 from kamerton_ray.session import RESULTS, SLOW_TRIALS, Session, _Log, why_lost
 
+pytestmark = pytest.mark.cluster
+
 LOWEST = {"intra_op": 3, "inter_op": 2}
 HOG = """
 import numpy, ray, sys

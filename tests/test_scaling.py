@@ -9,6 +9,8 @@ import pytest
 
 from kamerton_ray import NelderMead, NelderMeadSearcher, Suggestion
 
+pytestmark = pytest.mark.cluster
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 SPACE = {"x": range(1, 17), "y": range(1, 17)}
 

@@ -223,7 +223,7 @@ def test_the_defaults_own_counts_do_not_meet_the_default():
 
 def test_the_time_says_how_many_can_be_compared():
     results = searched(1.0, time_total_s=2.0)
-    assert affordable(results, None) == 12
+    assert affordable(results, None) == 16
     assert affordable(results, 100.0) == 6
     assert affordable(results, 1.0) == 4
 
