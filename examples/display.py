@@ -5,8 +5,6 @@ import time
 
 from ray import tune
 
-from kamerton_ray import Threading
-
 
 def describe(config: dict) -> str:
     """The two counts in words."""
@@ -35,7 +33,7 @@ class Progress(tune.Callback):
         )
 
     def table(self) -> None:
-        """All that was tried, the fastest first, and what to export."""
+        """All that was tried, the fastest first."""
         good = [r for r in self.results if not math.isnan(r["speedup"])]
         good.sort(key=lambda r: -r["speedup"])
         print("\nintra_op  inter_op   ms/step   p99 ms  speed-up [95 % interval]")
@@ -45,13 +43,6 @@ class Progress(tune.Callback):
             print(f"{intra:>8}  {inter:>8} {times}  {speedup(r)}")
         default = sorted(r["default_seconds"] for r in good)[len(good) // 2]
         print(f" default   default {1e3 * default:9.2f}           1.00x by definition")
-        best = good[0]
-        print(f"\nBest: {describe(best['config'])}, {speedup(best)} TensorFlow's default.")
-        if best["speedup_low"] <= 1:
-            print("Its interval reaches down to 1: keep the default.")
-            return
-        for name, value in Threading.of(best["config"]).environment().items():
-            print(f"export {name}={value}")
 
 
 def speedup(result: dict) -> str:

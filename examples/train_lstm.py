@@ -13,7 +13,7 @@ import ray
 from display import Progress
 from ray import tune
 
-from kamerton_ray import NelderMeadSearcher, benchmark, thread_space
+from kamerton_ray import NelderMeadSearcher, benchmark, thread_space, verdict
 
 BATCH, LENGTH, FEATURES, UNITS = 16, 24, 32, 64
 
@@ -45,16 +45,18 @@ def build():
 
 
 def main() -> None:
-    """Search, and say what to export."""
+    """Search, and say what the best is worth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=-1, help="at most so many; -1 for no limit")
+    parser.add_argument("--no-compare", action="store_true", help="leave out the verdict")
     args = parser.parse_args()
 
     ray.init("local", include_dashboard=False, log_to_driver=False)
     progress = Progress()
     with tempfile.TemporaryDirectory() as results:
+        trainable = benchmark(build, budget_s=1.5, warmup_s=1.0)
         tuner = tune.Tuner(
-            benchmark(build, budget_s=1.5, warmup_s=1.0),
+            trainable,
             param_space=thread_space(),
             tune_config=tune.TuneConfig(
                 metric="speedup",
@@ -66,9 +68,11 @@ def main() -> None:
             ),
             run_config=tune.RunConfig(storage_path=results, callbacks=[progress], verbose=0),
         )
-        tuner.fit()
+        grid = tuner.fit()
+        progress.table()
+        if not args.no_compare:
+            print(verdict(grid, trainable, budget_s=60.0).sentence)
     ray.shutdown()
-    progress.table()
 
 
 if __name__ == "__main__":
