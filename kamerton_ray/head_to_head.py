@@ -20,6 +20,7 @@ There are two stages, since the number that made a configuration win flatters it
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,15 +52,19 @@ FUTILE = 0.05
 EQUAL = 0.97
 """One that is so probably within the tolerance of the leader may take its place for its threads."""
 
-LEAST_FINAL, MOST_FINAL = 12, 40
-"""From twelve values on the interval leaves out the two outermost at each end, so it bears two that
-are disturbed; where one run in fifty is, three of twelve are in one comparison of 600."""
+LEAST_FINAL, MOST_FINAL = 15, 60
+"""With fifteen values a win is told from chance though two of them are disturbed; where one run in
+fifty is, three of fifteen are in one comparison of 280."""
 
 COVERAGE = 0.955
-"""The interval's nominal coverage is the one nearest to this: 96.1 % with twelve values."""
+"""The interval's nominal coverage is the one nearest to this: 96.5 % with fifteen values."""
+
+SURE = 0.99
+"""A win is claimed where an interval of at least this coverage lies above none: of twenty
+comparisons of equals one in two claims one where 95 % are asked for."""
 
 SHARPEST = 0.02
-"""The final aims at an interval of this half-width, or of half the gain where that is wider."""
+"""The final aims at an interval of this half-width, or of a third of the gain if that is wider."""
 
 SIGN_TEST_HALF = 2.6
 """The half-width of the sign test's interval is about this times sd / sqrt(n) for normal noise."""
@@ -83,11 +88,13 @@ class Interval:
         middle: The median of the rounds.
         low: Where its 95 % interval begins.
         high: Where it ends.
+        surely: Where its 99 % interval begins.
     """
 
     middle: float
     low: float
     high: float
+    surely: float
 
 
 class HeadToHead:
@@ -234,7 +241,7 @@ class HeadToHead:
 
     def _enough(self, gain: Trimmed) -> int:
         """How many rounds give an interval sharp enough to tell this gain from none."""
-        aim = max(SHARPEST, abs(gain.mean) / 2)
+        aim = max(SHARPEST, abs(gain.mean) / 3)
         spread = gain.error * math.sqrt(self.race_rounds)
         return min(max(math.ceil((SIGN_TEST_HALF * spread / aim) ** 2), LEAST_FINAL), MOST_FINAL)
 
@@ -295,15 +302,16 @@ def sign_interval(values: Sequence[float]) -> Interval:
     Six values or more; with fewer the interval, from the least to the greatest, covers less.
     """
     ordered = sorted(values)
-    rank = sign_rank(len(ordered))
-    return Interval(float(np.median(ordered)), ordered[rank - 1], ordered[-rank])
+    rank = min(coverages(len(ordered)).items(), key=lambda one: abs(one[1] - COVERAGE))[0]
+    sure = max(
+        (one for one, covers in coverages(len(ordered)).items() if covers >= SURE), default=1
+    )
+    return Interval(
+        float(np.median(ordered)), ordered[rank - 1], ordered[-rank], surely=ordered[sure - 1]
+    )
 
 
-def sign_rank(count: int) -> int:
-    """Which of so many ordered values, from each end, bound the interval: 1 is the outermost."""
-    rank, tail, nearest = 1, 0.0, math.inf
-    for candidate in range(1, count // 2 + 1):
-        tail += math.comb(count, candidate - 1) / 2**count
-        if abs(1 - 2 * tail - COVERAGE) < nearest:
-            rank, nearest = candidate, abs(1 - 2 * tail - COVERAGE)
-    return rank
+def coverages(count: int) -> dict[int, float]:
+    """How surely the median lies between two of so many ordered values, by rank from the ends."""
+    tails = itertools.accumulate(math.comb(count, rank) / 2**count for rank in range(count // 2))
+    return {rank: 1 - 2 * tail for rank, tail in enumerate(tails, start=1)} or {1: 0.0}

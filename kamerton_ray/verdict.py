@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.head_to_head import LEAST_RACE, Interval, Stage
+from kamerton_ray.head_to_head import LEAST_RACE, SURE, Interval, Stage
 from kamerton_ray.objective import Objective, number
 from kamerton_ray.results import Candidate, Config, candidates, key_of, median_of, trial_results
 from kamerton_ray.rounds import RACE_SHARE, Course, run_on_a_node
@@ -148,7 +148,7 @@ def verdict(
         trainable: What the search ran, made by `benchmark` or `command`.
         objective: What the configurations are judged by; by default the step time's speed-up.
         budget_s: About how many seconds the comparison may take on each kind of machine; by
-            default as many as it needs. At the least it takes 4 rounds of the finalists and 12 of
+            default as many as it needs. At the least it takes 4 rounds of the finalists and 15 of
             the best, each with the default.
         finalists: At most so many configurations are compared.
         watch: Called after every round, with what is known by then.
@@ -335,9 +335,11 @@ def _decided(
             f"{best} has the fewest threads within {objective.within:.0%} of the best; "
             f"it is {gain}."
         )
-    if interval.low > 0 and interval.middle >= least:
+    if interval.surely > 0 and interval.middle >= least:
         return Decision.USE, f"{best} is {gain}."
-    beyond = f"by more than {objective.within:.0%}" if interval.low > 0 else "beyond noise"
+    beyond = "beyond noise"
+    if interval.low > 0:
+        beyond = f"by {objective.within:.0%} or more with {SURE:.0%} confidence"
     return Decision.KEEP, (
         f"No configuration beat TensorFlow's default {beyond} (best: {best}, {ratio} {runs}): "
         "keep the default."
