@@ -1,7 +1,7 @@
 """verdict: the answer to a search, measured afresh, with an interval and reasons.
 
 The best of many noisy numbers flatters itself. So none of the search's own numbers counts: the
-best dozen of the search meet the default once more in a head-to-head of fresh processes (see
+best of the search meet the default once more in a head-to-head of fresh processes (see
 `head_to_head` for the statistics and their sources).
 """
 
