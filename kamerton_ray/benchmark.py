@@ -150,9 +150,11 @@ class Bench:
     ) -> dict[int, Timing]:
         """Time processes in turn; those that fail are noted, and the others measured without."""
         while default in (left := {i: child for i, child in children.items() if i not in failed}):
-            order = sorted(left, key=lambda index: index != default)
+            order = sorted(left)
             try:
-                found = self._round_timer().together([left[index] for index in order])
+                found = self._round_timer().together(
+                    [left[index] for index in order], default=order.index(default)
+                )
                 return dict(zip(order, found, strict=True))
             except (AttemptError, TooFastError) as error:
                 lost = [index for index in order if left[index].error] or order

@@ -271,27 +271,28 @@ class Timer:
             **ours.step_times(),
         )
 
-    def together(self, processes: Sequence[Process]) -> list[Timing]:
-        """Time several in blocks that take turns, each against the first, the default.
+    def together(self, processes: Sequence[Process], *, default: int) -> list[Timing]:
+        """Time several in blocks that take turns, each against one of them, the default.
 
-        The measurement takes `budget_s` for every two of them. No interval is given: what one
-        process of each shows says little of the next.
+        They are warmed up in the order given, which is for the caller to balance: the last of them
+        is still warm when the blocks begin. The measurement takes `budget_s` for every two of them.
+        No interval is given: what one process of each shows says little of the next.
         """
         since = self._now()
         warm = [self.warm_up(process) for process in processes]
         blocks = [_Blocks(p, count) for p, (count, _) in zip(processes, warm, strict=True)]
         end = self._clock() + self._options.budget_s * len(processes) / 2
-        while self._clock() < end or len(blocks[0]) < BATCHES:
+        while self._clock() < end or len(blocks[default]) < BATCHES:
             # The one to go first changes, so that a steady drift favours nobody.
-            first = len(blocks[0]) % len(blocks)
+            first = len(blocks[default]) % len(blocks)
             for one in blocks[first:] + blocks[:first]:
                 one.measure()
         spent = self._spent(since)
-        default = blocks[0].log_medians()
+        theirs = blocks[default].log_medians()
         return [
             Timing(
-                default_seconds=math.exp(float(np.median(default))),
-                speedup=math.exp(hodges_lehmann(default - one.log_medians())),
+                default_seconds=math.exp(float(np.median(theirs))),
+                speedup=math.exp(hodges_lehmann(theirs - one.log_medians())),
                 blocks=len(one),
                 settled=settled,
                 estimate="paired",

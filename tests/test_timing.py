@@ -120,11 +120,14 @@ def test_alone_there_is_no_speed_up():
     assert timing.blocks >= BATCHES
 
 
-def test_several_are_timed_in_turn_each_against_the_first():
+def test_several_are_warmed_up_in_the_order_given_and_timed_in_turn_against_the_default():
     machine = Machine(slowness=lambda now: 1 + now / 5)
     names = {"default": 0.01, "fast": 0.005, "slow": 0.02}
     processes = [machine.process(name, step_s) for name, step_s in names.items()]
-    found = machine.timer(budget_s=2.0).together(processes)
+    found = machine.timer(budget_s=2.0).together(processes[::-1], default=2)
+    assert list(dict.fromkeys(name for name, _ in machine.log)) == ["slow", "fast", "default"]
+    machine.log.clear()
+    found = machine.timer(budget_s=2.0).together(processes, default=0)
     assert [round(timing.speedup, 1) for timing in found] == [1.0, 2.0, 0.5]
     assert found[0].speedup == 1
     assert len({timing.blocks for timing in found}) == 1
