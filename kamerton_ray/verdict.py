@@ -335,11 +335,11 @@ def _decided(
             f"{best} has the fewest threads within {objective.within:.0%} of the best; "
             f"it is {gain}."
         )
-    if interval.surely > 0 and interval.middle >= least:
+    if interval.sure >= SURE and interval.middle >= least:
         return Decision.USE, f"{best} is {gain}."
     beyond = "beyond noise"
     if interval.low > 0:
-        beyond = f"by {objective.within:.0%} or more with {SURE:.0%} confidence"
+        beyond = f"surely, or by {objective.within:.0%}"
     return Decision.KEEP, (
         f"No configuration beat TensorFlow's default {beyond} (best: {best}, {ratio} {runs}): "
         "keep the default."
