@@ -53,8 +53,8 @@ EQUAL = 0.97
 """One that is so probably within the tolerance of the leader may take its place for its threads."""
 
 LEAST_FINAL, MOST_FINAL = 15, 60
-"""Of fifteen values two at each end are trimmed, so a win is told from chance though two of them are
-disturbed; where one run in fifty is, three of fifteen are in one comparison of 280."""
+"""Of fifteen values two at each end are trimmed, so a win is told from chance though two of them
+are disturbed; where one run in fifty is, three of fifteen are in one comparison of 280."""
 
 COVERAGE = 0.955
 """The interval's nominal coverage is the one nearest to this: 96.5 % with fifteen values."""
