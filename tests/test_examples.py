@@ -131,7 +131,8 @@ def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
 def commands():
     blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
-    return [line[2:].partition("#")[0].strip() for line in lines if "$ kamerton-ray " in line]
+    found = [line[2:].partition("#")[0].strip() for line in lines if "$ kamerton-ray " in line]
+    return list(dict.fromkeys(found))
 
 
 @pytest.mark.parametrize("line", commands())
