@@ -30,6 +30,7 @@ from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.exports import FORMS, export
 from kamerton_ray.objective import Objective, number
 from kamerton_ray.report import check_extra, report
+from kamerton_ray.results import nothing_worked
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
 from kamerton_ray.threads import default_threads, thread_bounds, trial_cpus
@@ -436,9 +437,7 @@ def _compared(plan: Plan, objective: Objective, ending: Ending, options: Options
 
 def _without_comparison(ending: Ending) -> Verdict:
     if ending.best is None:
-        last = next((r["error"] for r in reversed(ending.results) if r.get("error")), "")
-        sentence = f"No trial worked. {last}".strip()
-        return Verdict(decision=Decision.NONE, sentence=sentence)
+        return Verdict(decision=Decision.NONE, sentence=nothing_worked(ending.results))
     standing = "the best so far" if ending.reason == INTERRUPTED else "the best of the search"
     sentence = f"{in_words(ending.best)} is {standing}; it was not compared with the default."
     return Verdict(decision=Decision.UNSURE, sentence=sentence, config=ending.best)

@@ -28,7 +28,14 @@ from kamerton_ray.isolation import Outcome
 from kamerton_ray.measured import Measured, flat
 from kamerton_ray.objective import Objective, number
 from kamerton_ray.plot import DARK, LIGHT, NAMES, Palette, best_row, times, unit_of
-from kamerton_ray.results import Config, candidates, key_of, pareto, trial_results
+from kamerton_ray.results import (
+    Config,
+    candidates,
+    key_of,
+    nothing_worked,
+    pareto,
+    trial_results,
+)
 from kamerton_ray.session import Session
 from kamerton_ray.verdict import Decision, Standing, Verdict, kinds_of
 
@@ -93,8 +100,7 @@ class Part:
             return self.verdict.sentence
         best = self.measured.best
         if best is None:
-            last = next((r["error"] for r in self.measured.results[::-1] if r.get("error")), "")
-            return f"No trial worked. {last}".strip()
+            return nothing_worked(self.measured.results)
         gain = f" ({self.measured.shown(best)}x)" if self.measured.ratios else ""
         return (
             f"{self.measured.words(best.config)} was the best of the search{gain}, which flatters "

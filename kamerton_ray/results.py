@@ -105,6 +105,12 @@ def median_of(results: Iterable[Result], key: str) -> float:
     return statistics.median(values) if values else math.nan
 
 
+def nothing_worked(results: Sequence[Result]) -> str:
+    """That no trial worked, and what the last error was."""
+    last = next((str(one["error"]) for one in reversed(results) if one.get("error")), "")
+    return f"No trial worked. {last}".strip()
+
+
 def pareto(rows: Sequence[Candidate], keys: Mapping[str, int]) -> list[Candidate]:
     """Those that no other beats in one of the keys without losing in another.
 

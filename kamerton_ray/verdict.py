@@ -19,7 +19,15 @@ from typing import Any
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.head_to_head import LEAST_RACE, SURE, Interval, Stage
 from kamerton_ray.objective import Objective, number
-from kamerton_ray.results import Candidate, Config, candidates, key_of, median_of, trial_results
+from kamerton_ray.results import (
+    Candidate,
+    Config,
+    candidates,
+    key_of,
+    median_of,
+    nothing_worked,
+    trial_results,
+)
 from kamerton_ray.rounds import RACE_SHARE, Course, run_on_a_node
 from kamerton_ray.threads import default_threads
 
@@ -475,8 +483,7 @@ def _kind(machine: Mapping[str, Any]) -> str:
 
 
 def _nothing_worked(kind: Kind) -> Verdict:
-    last = next((str(r["error"]) for r in reversed(kind.results) if r.get("error")), "")
-    sentence = f"No trial worked. {last}".strip()
+    sentence = nothing_worked(kind.results)
     return Verdict(decision=Decision.NONE, sentence=sentence, machine=kind.machine)
 
 
