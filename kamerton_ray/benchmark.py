@@ -17,7 +17,7 @@ from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import AttemptError, Child, Outcome, Server, despite_a_lost_server
 from kamerton_ray.objective import Objective
-from kamerton_ray.threads import Threading
+from kamerton_ray.threads import THREADS, Threading
 from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError, positive
 from kamerton_ray.trainable import Config, one_step
 from kamerton_ray.worker import takes_config
@@ -34,8 +34,6 @@ MAX_SERVERS = 3
 """How many servers, one for each environment, are kept warm; each holds TensorFlow in memory."""
 
 Failure = AttemptError | TooFastError
-
-THREAD_KEYS = ("intra_op", "inter_op")
 
 
 class Isolation(Enum):
@@ -180,7 +178,7 @@ class Bench:
         if config is not None:
             return self._fork(self._server(self._environment(config)), _threads(config), config)
         other: Config = next((c for c in candidates if c is not None), {})
-        same = {**other, **dict.fromkeys(THREAD_KEYS, 0)}
+        same = {**other, **dict.fromkeys(THREADS, 0)}
         return self._fork(self._server(self._environment(None)), Threading(), same)
 
     def _round_timer(self) -> Timer:
@@ -253,9 +251,7 @@ class Bench:
 
         Only a `build` that takes the configuration can make another model of another one.
         """
-        rest = (
-            {k: v for k, v in config.items() if k not in THREAD_KEYS} if self._takes_config else {}
-        )
+        rest = {k: v for k, v in config.items() if k not in THREADS} if self._takes_config else {}
         key = json.dumps(rest, sort_keys=True, default=repr)
         if self._default is None or self._default.key != key:
             if self._default is not None:
@@ -263,7 +259,7 @@ class Bench:
             self._default = _Default(key, Timer(self._options.timing))
             if self._options.pair:
                 server = self._server(self._environment(None))
-                same = {**config, **dict.fromkeys(THREAD_KEYS, 0)}
+                same = {**config, **dict.fromkeys(THREADS, 0)}
                 self._default.start(server, lambda: self._fork(server, Threading(), same))
         return self._default
 
@@ -386,7 +382,7 @@ def benchmark(
 
 
 def _threads(config: Config) -> Threading:
-    return Threading.of(config) if set(THREAD_KEYS) & set(config) else Threading()
+    return Threading.of(config) if set(THREADS) & set(config) else Threading()
 
 
 def _lost_server(error: Failure) -> bool:

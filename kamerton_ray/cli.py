@@ -33,7 +33,7 @@ from kamerton_ray.report import check_extra, report
 from kamerton_ray.results import nothing_worked
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
-from kamerton_ray.threads import default_threads, thread_bounds, trial_cpus
+from kamerton_ray.threads import THREADS, default_threads, thread_bounds, trial_cpus
 from kamerton_ray.trainable import one_step
 from kamerton_ray.verdict import Decision, Verdict, in_words, verdict
 
@@ -41,6 +41,9 @@ FAILED, INTERRUPTED_CODE = 1, 130
 
 LEAST_COMPARISON_S = 60.0
 """The comparison may take as long as the search took, and at least so many seconds."""
+
+TRAITS = ("cpu_model", "usable_cpus", "slots")
+"""What nodes can be chosen by."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -67,6 +70,14 @@ def knob(text: str) -> tuple[str, tuple[int, int]]:
     return name, bounds(ends)
 
 
+def trait(text: str) -> tuple[str, str | int]:
+    """`usable_cpus=64`, or `cpu_model=...`."""
+    name, _, value = text.partition("=")
+    if name not in TRAITS or not value:
+        raise click.BadParameter(f"{text!r} is not of the form usable_cpus=64; keys: {TRAITS}")
+    return name, int(value) if value.isdecimal() else value
+
+
 def limit(text: str) -> tuple[str, float]:
     """`seconds_p99=0.02`."""
     name, _, value = text.partition("=")
@@ -91,6 +102,14 @@ SEARCH_OPTIONS = [
     click.option(
         "--address",
         help="A Ray cluster's, to which this folder travels; without it Ray starts here.",
+    ),
+    click.option(
+        "--kind",
+        "kinds",
+        type=trait,
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Run on nodes of this kind alone, as usable_cpus=64; by default the most numerous.",
     ),
     click.option(
         "--storage",
@@ -465,8 +484,8 @@ def _resumed(folder: Path, kind: str, description: Mapping[str, Any]) -> Session
 def _goal(
     options: Options, metric: str, mode: str, *, knobs: Mapping[str, tuple[int, int]]
 ) -> Goal:
-    cpus = trial_cpus()
-    asked = {name: options[name[:5]] for name in ("intra_op", "inter_op")}
+    cpus = trial_cpus(dict(options["kinds"]))
+    asked = {name: options[name[:5]] for name in THREADS}
     usual = thread_bounds(cpus)
     space = {**{name: asked[name] or usual[name] for name in usual}, **knobs}
     start = {**{name: low for name, (low, _) in knobs.items()}, **default_threads(cpus)}
@@ -495,6 +514,12 @@ def _mistakes() -> Iterator[None]:
 @contextmanager
 def _ray(address: str | None, folder: Path) -> Iterator[None]:
     """Ray on this machine or the cluster's, for so long."""
+    if (address or "").startswith("ray://"):
+        raise InvalidInputError(
+            "the address must be that of a cluster which this machine is part of, since Ray Client "
+            f"would take the search elsewhere, but got {address!r}. From outside: ray job submit "
+            "--address http://HEAD:8265 --working-dir . -- kamerton-ray ... --address auto"
+        )
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own display instead of Ray's
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     import ray  # noqa: PLC0415 - the command line must start without it
@@ -503,11 +528,7 @@ def _ray(address: str | None, folder: Path) -> Iterator[None]:
     try:
         ray.init(
             address or "local",
-            **(
-                {"runtime_env": {"working_dir": str(folder)}}
-                if address
-                else {"include_dashboard": False}
-            ),
+            **(_travelling(folder) if address else {"include_dashboard": False}),
             log_to_driver=False,
             logging_level="ERROR",
         )
@@ -521,6 +542,16 @@ def _ray(address: str | None, folder: Path) -> Iterator[None]:
         ray.shutdown()
 
 
+def _travelling(folder: Path) -> Options:
+    """The option by which a folder travels to the nodes, unless a job of Ray has brought its own.
+
+    Ray refuses two (ray/_private/worker.py, `_merge_runtime_env`).
+    """
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    brought = "working_dir" in (job.get("runtime_env") or {})
+    return {} if brought else {"runtime_env": {"working_dir": str(folder)}}
+
+
 def _searched(plan: Plan, session: Session, options: Options) -> Ending:
     limits = Limits(trials=options["trials"], time_budget_s=options["time_budget"])
     with Display(plan.goal, limits, quiet=options["quiet"]) as display:
@@ -530,6 +561,7 @@ def _searched(plan: Plan, session: Session, options: Options) -> Ending:
             session,
             limits=limits,
             seed=options["seed"],
+            kind=dict(options["kinds"]),
             watch=display.show,
         )
 

@@ -8,17 +8,26 @@ where trials are shorter than a start most nodes never run one.
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from kamerton_ray.placement import trial_nodes
+from kamerton_ray.pace import LEFT, out_of_pace
+from kamerton_ray.placement import chosen_kind, shun, trial_nodes
+from kamerton_ray.searcher import NelderMeadSearcher
+
+logger = logging.getLogger(__name__)
 
 MOST = 1024
 """So many trials may wait for their processes to start at the same time."""
+
+PACED = 256
+"""The nodes' pace is that of so many trials, the last ones."""
 
 LOOK_S = 1.0
 """The nodes are counted no more often; Ray asks a searcher ten times a second and more."""
@@ -67,6 +76,9 @@ class _NodeCount:
 class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
     """Lets a searcher have as many live trials as there are nodes to run them.
 
+    A node on which TensorFlow's default takes much longer than on the others, as the trials of
+    `benchmark` tell, runs no more of them, and what it ran is run again elsewhere.
+
     Args:
         searcher: The searcher.
         kind: What the nodes have to be.
@@ -75,14 +87,59 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
     def __init__(self, searcher: Searcher, kind: Mapping[str, Any] | None = None) -> None:
         # Ray takes the first number for how many processes may be starting.
         super().__init__(searcher, max_concurrent=MOST)
+        self._kind = kind
         self._nodes = _NodeCount(kind)
+        self._configs: dict[str, dict[str, Any]] = {}  # of the live trials
+        self._paced: deque[dict[str, Any]] = deque(maxlen=PACED)
+        self._slow: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The searcher's next configuration, if there is a node for it."""
+        shun(self._slow)
         self.max_concurrent = self._nodes.now()
         self._set_searcher_max_concurrency()
         found: dict[str, Any] | str | None = super().suggest(trial_id)
+        if isinstance(found, dict):
+            self._configs[trial_id] = found
         return found
+
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: Mapping[str, Any] | None = None,
+        error: bool = False,  # noqa: FBT001, FBT002 - Ray's signature
+    ) -> None:
+        """Tell the searcher, and see whether the trial's node keeps pace."""
+        super().on_trial_complete(trial_id, result=result, error=error)
+        config = self._configs.pop(trial_id, None)
+        if config is None or not result or "default_seconds" not in result:
+            return
+        keys = ("node_ip", "default_seconds")
+        self._paced.append({**{key: result.get(key) for key in keys}, "config": config})
+        for ip, times in out_of_pace(self._paced, least=LEFT).items():
+            if ip not in self._slow:
+                self._leave(ip, times)
+        self._run_again()
+
+    def _leave(self, ip: str, times: float) -> None:
+        self._slow.add(ip)
+        logger.warning(
+            "The node %s is out of pace with the others of its kind: the default takes %.2f times "
+            "as long there. It runs no more trials, and those that it ran are run again elsewhere.",
+            ip,
+            times,
+        )
+
+    def _run_again(self) -> None:
+        """Have the trials of slow nodes run again, if there are other nodes."""
+        shun(self._slow)
+        left = {node.ip for node in chosen_kind(self._kind).nodes} - self._slow
+        if not left or not isinstance(self.searcher, NelderMeadSearcher):
+            return
+        for one in [one for one in self._paced if one["node_ip"] in self._slow]:
+            if not one.get("again"):
+                one["again"] = True
+                self.searcher.forget(one["config"])
 
 
 class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]

@@ -12,11 +12,9 @@ from typing import Any
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.objective import Objective, number
 from kamerton_ray.results import Config, key_of, median_of
-from kamerton_ray.threads import default_threads
+from kamerton_ray.threads import THREADS, default_threads
 from kamerton_ray.timing import NORMAL_QUANTILE
 from kamerton_ray.verdict import in_words
-
-THREADS = ("intra_op", "inter_op")
 
 GUESSES = ("speedup", "objective", "seconds")
 """Which key of a result counts where nobody says it: the first of these that has numbers."""

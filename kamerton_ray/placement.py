@@ -150,6 +150,11 @@ def node_kinds(timeout: float = SURVEY_S) -> list[NodeKind]:
     return sorted(kinds, key=lambda kind: (-len(kind.nodes), -kind.slots, repr(kind.machine)))
 
 
+def shun(ips: Iterable[str]) -> None:
+    """Place trials on none of these nodes, as long as there is another one of their kind."""
+    _KNOWN.shunned = frozenset(ips)
+
+
 @contextlib.contextmanager
 def node_to_itself() -> Iterator[None]:
     """Keep every other trial of this package on this node waiting meanwhile.
@@ -181,12 +186,14 @@ class _Known:
         asked: What will be each node's answer, by its id.
         machines: What it is; None where it could not say.
         chosen: What was chosen, by the cluster and what was asked for.
+        shunned: The addresses of nodes that are to run no trials.
     """
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
         self.machines: dict[str, Mapping[str, Any] | None] = {}
         self.chosen: dict[str, Mapping[str, Any]] = {}
+        self.shunned: frozenset[str] = frozenset()
 
 
 _KNOWN = _Known()
@@ -217,7 +224,19 @@ def _choose(asked: Mapping[str, Any] | None) -> tuple[NodeKind, list[NodeKind]]:
     if chosen.machine != settled:
         _KNOWN.chosen[key] = chosen.machine
         _announce(chosen, others, lost=settled)
-    return chosen, others
+    kept, shunned = _kept(chosen)
+    return kept, [*others, *shunned]
+
+
+def _kept(kind: NodeKind) -> tuple[NodeKind, list[NodeKind]]:
+    """A kind without the nodes that are shunned, and these, if others are left."""
+    kept, shunned = (
+        tuple(node for node in kind.nodes if (node.ip in _KNOWN.shunned) is wanted)
+        for wanted in (False, True)
+    )
+    if not kept or not shunned:
+        return kind, []
+    return NodeKind(kind.machine, kept), [NodeKind(kind.machine, shunned)]
 
 
 def _announce(

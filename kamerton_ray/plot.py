@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
-from kamerton_ray.measured import THREADS, Measured, Row
+from kamerton_ray.measured import Measured, Row
 from kamerton_ray.objective import Objective, number
 from kamerton_ray.results import Config, median_of, trial_results
+from kamerton_ray.threads import THREADS
 from kamerton_ray.verdict import Verdict
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 from kamerton_ray.head_to_head import DEFAULT, HeadToHead, Interval, Stage
 from kamerton_ray.objective import Objective
 from kamerton_ray.placement import node_to_itself, one_of_these, one_per_node
+from kamerton_ray.threads import THREADS
 from kamerton_ray.trainable import Config, RoundMeasurer
 
 GIVE_UP = 3
@@ -161,7 +162,7 @@ def groups(asked: Sequence[int]) -> list[list[int]]:
 
 def threads(config: Config) -> int:
     """How many threads a configuration starts, in both pools."""
-    return sum(int(config.get(name, 0)) for name in ("intra_op", "inter_op"))
+    return sum(int(config.get(name, 0)) for name in THREADS)
 
 
 def run_on_a_node(

@@ -265,6 +265,15 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         """Whether a trial counts as failed, rather than being tried again."""
         return trial_id in self._failed
 
+    def forget(self, config: Mapping[str, Any]) -> None:
+        """Discard a configuration's value; it is tried again before any other.
+
+        Raises:
+            InvalidInputError: The configuration is not in the space.
+            UndefinedSearchError: The space, the metric or the mode is not known yet.
+        """
+        self._ready().forget(config)
+
     def on_trial_result(self, trial_id: str, result: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Note that trials are alive; the value is taken once, when the trial completes."""
         self._heard()

@@ -207,6 +207,7 @@ def search(
     *,
     limits: Limits,
     seed: int = 0,
+    kind: Mapping[str, Any] | None = None,
     watch: Callable[[dict[str, Any]], object] = lambda _: None,
 ) -> Ending:
     """Search in trials of Ray Tune, until the searcher, a limit or Ctrl-C ends it.
@@ -217,6 +218,7 @@ def search(
         session: Where the results go, and those of before come from.
         limits: When it ends.
         seed: Settles what the search leaves open.
+        kind: What the nodes have to be, as for `one_per_node`.
         watch: Called with every result.
 
     Returns:
@@ -225,6 +227,7 @@ def search(
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     from kamerton_ray.concurrency import every_node  # noqa: PLC0415
+    from kamerton_ray.pace import in_pace  # noqa: PLC0415 - it reads what this module writes
     from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415
 
     space = {name: tune.randint(low, high + 1) for name, (low, high) in goal.space.items()}
@@ -239,7 +242,7 @@ def search(
         budget=left,
         retries=RETRIES,
     )
-    for result in results:
+    for result in in_pace(results):
         value = result.get(goal.metric)
         searcher.add_evaluated_point(
             {name: result["config"][name] for name in goal.space},
@@ -253,11 +256,11 @@ def search(
     with tempfile.TemporaryDirectory() as storage, contextlib.suppress(KeyboardInterrupt):
         try:
             tune.run(
-                trainable,
+                trainable if not kind else _on(trainable, kind),
                 config=space,
                 metric=goal.metric,
                 mode=goal.mode,
-                **every_node(searcher),
+                **every_node(searcher, kind),
                 num_samples=-1,
                 time_budget_s=limits.time_budget_s,
                 raise_on_failed_trial=False,
@@ -284,6 +287,17 @@ def search(
     else:
         reason = INTERRUPTED
     return _ending(results, searcher, reason)
+
+
+def _on(trainable: type[Any], kind: Mapping[str, Any]) -> type[Any]:
+    """The trainable, run on nodes of a kind."""
+    from ray import tune  # noqa: PLC0415 - the command line must start without Ray
+
+    from kamerton_ray.placement import one_per_node  # noqa: PLC0415 - it is needed with Ray alone
+
+    # A function, so that nodes that join count.
+    placed: type[Any] = tune.with_resources(trainable, lambda _: one_per_node(kind))
+    return placed
 
 
 def _ending(

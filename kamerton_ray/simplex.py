@@ -11,6 +11,7 @@ points open, and the state is short enough to be written as JSON.
 from __future__ import annotations
 
 import bisect
+import copy
 import itertools
 import math
 from collections import ChainMap
@@ -53,11 +54,11 @@ MOST_REPEATS = 1000
 """More often nothing is measured again; a larger number is a mistake."""
 
 MOST_AHEAD = 15
-"""So many points are worth measuring beside the first, before anything is known."""
+"""So many points are worth measuring beside the one that is needed."""
 
 NONE_FRESH: Mapping[Point, float] = {}
 
-STATE_FORMAT = "kamerton_ray.NelderMead/2"
+STATE_FORMAT = "kamerton_ray.NelderMead/3"
 
 
 Vector = npt.NDArray[np.float64]
@@ -211,6 +212,7 @@ class NelderMead:
         self._values: dict[Point, float] = {}  # in the order told; minimised; inf where it failed
         self._noises: dict[Point, float] = {}  # standard errors, where they were told
         self._fresh: dict[Point, list[float]] = {}  # the values of points measured again
+        self._again: list[Point] = []  # whose values were forgotten
         self._open: dict[int, Point] = {}
         self._asked = 0
         self._phase = Phase.START
@@ -224,6 +226,7 @@ class NelderMead:
         self._order: list[Point] = []  # by value, of equals by place
         self._stalled = 0
         self._wanted: list[Point] | None = None
+        self._foresees = True  # until a look ahead has shown nothing
 
     # --- asking and telling ---------------------------------------------------------------------
 
@@ -278,6 +281,8 @@ class NelderMead:
             self._wanted = self._advance()
         opened = set(self._open.values())
         point = next((wanted for wanted in self._wanted if wanted not in opened), None)
+        if point is None and opened and not self._spent():
+            point = self._foresee()
         if point is None or self._spent():
             return Signal.WAIT if opened else Signal.DONE
         repeat = point in self._values
@@ -328,13 +333,35 @@ class NelderMead:
         """
         self._learn(self.space.point(config), self._minimised(value))
 
+    def forget(self, config: Mapping[str, Any]) -> None:
+        """Discard the value of a configuration, as of a machine that was disturbed.
+
+        It is measured again, before any other. One without a value is left alone.
+
+        Raises:
+            InvalidInputError: The configuration is not on the lattice.
+        """
+        point = self.space.point(config)
+        if point not in self._values:
+            return
+        del self._values[point]
+        self._noises.pop(point, None)
+        self._fresh.pop(point, None)
+        self._recount()
+        self._finalists, self._polished = [], None
+        self._wanted, self._foresees = None, True
+        self.stopped_by = None
+        self._again.append(point)
+        if not self._values:
+            self._phase = Phase.START
+
     def _close(self, suggestion_id: int) -> Point:
         if suggestion_id not in self._open:
             raise InvalidInputError(
                 f"only an open point can be told or released, which are {sorted(self._open)}, but "
                 f"got {suggestion_id!r}"
             )
-        self._wanted = None
+        self._wanted, self._foresees = None, True
         return self._open.pop(suggestion_id)
 
     def _minimised(self, value: float | None) -> float:
@@ -355,7 +382,7 @@ class NelderMead:
         if point not in self._values:
             self._values[point] = number
             self._note(point)
-            self._wanted = None
+            self._wanted, self._foresees = None, True
             self.stopped_by = None
             self._finalists = []
 
@@ -416,6 +443,7 @@ class NelderMead:
         taken = 0
         try:
             while (rule := self._stop_rule()) is None:
+                self._need(self._again)
                 steps[self._phase]()
                 taken += 1
                 # A lattice simplex can walk in a circle over known points: a collapse, too.
@@ -543,6 +571,35 @@ class NelderMead:
         if lacking:
             likely = [point for point in ahead if point not in self._values]
             raise _LackingError(_distinct([*lacking, *likely[:MOST_AHEAD]]))
+
+    # --- looking ahead: what to measure while every point that is needed is open ------------------
+
+    def _foresee(self) -> Point | None:
+        """What the search will need next if the open points turn out as the surrogate expects.
+
+        None where that is not known, where so many are open that more would help little, or where
+        the search would then end.
+        """
+        if not self._foresees or self._finalists or self._best is None:
+            return None
+        if len(self._open) > MOST_AHEAD:
+            return None
+        expected = copy.deepcopy(self, {id(one): one for one in (self.space, self._lattice)})
+        for number, value in zip(self._open, self._expected_values(), strict=True):
+            expected.tell(number, value)
+        found = expected.ask()
+        self._foresees = isinstance(found, Suggestion) and not found.repeat
+        return found.point if isinstance(found, Suggestion) and self._foresees else None
+
+    def _expected_values(self) -> list[float]:
+        """What the surrogate expects at the open points, within the range of the values known."""
+        ranked = self._worked()
+        heights = self._heights(ranked)
+        features = self._lattice.features
+        surrogate = Surrogate(features(ranked), heights, self._known_noise(ranked))
+        expected, _ = surrogate.predict(features(self._open.values()))
+        values = np.interp(expected, heights, [self._values[point] for point in ranked])
+        return [float(value) if self.mode == "min" else -float(value) for value in values]
 
     # --- the surrogate: which of the simplex's candidates to measure -----------------------------
 
@@ -706,6 +763,7 @@ class NelderMead:
                 [list(point), [value if math.isfinite(value) else None for value in values]]
                 for point, values in self._fresh.items()
             ],
+            "again": [list(point) for point in self._again],
             "noises": [[list(point), sem] for point, sem in self._noises.items()],
             "finalists": [list(point) for point in self._finalists],
             "values": [
@@ -755,6 +813,7 @@ class NelderMead:
             self._checked(point): [math.inf if value is None else float(value) for value in values]
             for point, values in state["fresh"]
         }
+        self._again = [self._checked(point) for point in state["again"]]
         self._noises = {self._checked(point): float(sem) for point, sem in state["noises"]}
         self._finalists = [self._checked(point) for point in state["finalists"]]
         if not {*self._fresh, *self._finalists} <= set(self._values):

@@ -15,6 +15,9 @@ from kamerton_ray.errors import InvalidInputError, RuntimeStartedError
 
 logger = logging.getLogger(__name__)
 
+THREADS = ("intra_op", "inter_op")
+"""The names of the two counts in a configuration."""
+
 MAX_THREADS = 4096
 """No count above this is a thread count; the largest machines have some 2,000 CPUs."""
 
@@ -49,7 +52,7 @@ class Threading(NamedTuple):
                 none.
         """
         if isinstance(config, Mapping):
-            if not {"intra_op", "inter_op"} & set(config):
+            if not set(THREADS) & set(config):
                 raise InvalidInputError(
                     f"a threading dict must have 'intra_op' or 'inter_op', but got {config!r}"
                 )
@@ -203,14 +206,18 @@ def default_threads(cpus: int) -> dict[str, int]:
     return {"intra_op": cpus, "inter_op": cpus}
 
 
-def trial_cpus() -> int:
-    """The usable CPUs of each node that runs trials, or of this machine without Ray."""
+def trial_cpus(kind: Mapping[str, Any] | None = None) -> int:
+    """The usable CPUs of each node that runs trials, or of this machine without Ray.
+
+    Args:
+        kind: What the nodes have to be, as for `one_per_node`.
+    """
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return usable_cpus().count
     from kamerton_ray.placement import chosen_kind  # noqa: PLC0415 - it builds on this module
 
-    return int(chosen_kind().machine["usable_cpus"])
+    return int(chosen_kind(kind).machine["usable_cpus"])
 
 
 def _thread_count(name: str, value: object, *, least: int = 0) -> int:

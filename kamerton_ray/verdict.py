@@ -19,6 +19,7 @@ from typing import Any
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.head_to_head import LEAST_RACE, SURE, Interval, Stage
 from kamerton_ray.objective import Objective, number
+from kamerton_ray.pace import SLOWER, in_pace, out_of_pace
 from kamerton_ray.results import (
     Candidate,
     Config,
@@ -34,11 +35,8 @@ from kamerton_ray.threads import default_threads
 LEAST_FINALISTS, MOST_FINALISTS = 4, 16
 """So many of the search's best are compared: fewer would leave the choice to the search's noise."""
 
-DRIFT_WITHIN, DRIFT_SINCE = 1.15, 1.25
+DRIFT_WITHIN, DRIFT_SINCE = 1.15, SLOWER
 """The default's pace may change by these factors, during the comparison and since the search."""
-
-LEAST_PACE = 3
-"""A node's pace is known from so many trials on."""
 
 STOLEN = 0.05
 """Above this share the CPU time that the hypervisor takes is worth a word."""
@@ -156,7 +154,7 @@ def verdict(
         trainable: What the search ran, made by `benchmark` or `command`.
         objective: What the configurations are judged by; by default the step time's speed-up.
         budget_s: About how many seconds the comparison may take on each kind of machine; by
-            default as many as it needs. At the least it takes 4 rounds of the finalists and 15 of
+            default as many as it needs. At the least it takes 4 rounds of the finalists and 16 of
             the best, each with the default.
         finalists: At most so many configurations are compared.
         watch: Called after every round, with what is known by then.
@@ -236,27 +234,12 @@ def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
     return sorted(groups.values(), key=lambda kind: -len(kind.results))
 
 
-def out_of_pace(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The nodes on which the default took much longer than on the others, and how many times.
-
-    All have to be of one kind. Such a node is throttled, say, or not alone on its machine.
-    """
-    by_node: dict[str, list[float]] = {}
-    for result in results:
-        if (seconds := number(result.get("default_seconds"))) > 0 and result.get("node_ip"):
-            by_node.setdefault(result["node_ip"], []).append(seconds)
-    pace = {ip: statistics.median(own) for ip, own in by_node.items() if len(own) >= LEAST_PACE}
-    others = {ip: [pace[other] for other in pace if other != ip] for ip in pace}
-    slower = {ip: pace[ip] / statistics.median(rest) for ip, rest in others.items() if rest}
-    return {ip: times for ip, times in slower.items() if times > DRIFT_SINCE}
-
-
 def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
     """The candidates, without the one that has the default's own thread counts, if there are more.
 
     That one meets itself, which shows nothing.
     """
-    found = candidates(kind.results, objective)
+    found = candidates(in_pace(kind.results), objective)
     own = default_threads(kind.machine.get("usable_cpus", 0))
     return [one for one in found if one.config != own] or found
 
@@ -343,11 +326,11 @@ def _decided(
             f"{best} has the fewest threads within {objective.within:.0%} of the best; "
             f"it is {gain}."
         )
-    if interval.sure >= SURE and interval.middle >= least:
+    if interval.sure >= SURE:
         return Decision.USE, f"{best} is {gain}."
     beyond = "beyond noise"
     if interval.low > 0:
-        beyond = f"surely, or by {objective.within:.0%}"
+        beyond = f"by surely more than {objective.within:.0%}"
     return Decision.KEEP, (
         f"No configuration beat TensorFlow's default {beyond} (best: {best}, {ratio} {runs}): "
         "keep the default."

@@ -24,7 +24,7 @@ START_S = 240
 MARK = "KAMERTON_RAY_TEST_NODE"
 """The variable by which a node's processes are known, whatever becomes of their parents."""
 
-RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+RAY = ["-m", "ray.scripts.scripts"]
 
 TIMES = {
     "RAY_raylet_start_wait_time_s": str(START_S),
@@ -41,15 +41,17 @@ class Node:
     Attributes:
         ip: Its address.
         mark: What its processes are known by.
+        place: Where it is in the network, for `network.inside`.
     """
 
-    def __init__(self, cluster, ip, options, env):
+    def __init__(self, cluster, ip, options, env, python):
         self.ip = ip
         self.mark = uuid.uuid4().hex
-        self._netns = cluster.network.place(ip)
+        self.place = cluster.network.place(ip)
         self._log, self._temp = cluster.folder / f"{ip}.log", cluster.folder / ip
         self._command = [
-            *cluster.network.inside(self._netns),
+            *cluster.network.inside(self.place),
+            python,
             *RAY,
             "start",
             f"--node-ip-address={ip}",
@@ -168,7 +170,16 @@ class Cluster:
     def __exit__(self, *_):
         self.close()
 
-    def add_node(self, cpus=2, *options, labels=None, resources=None, env=None, wait=True):
+    def add_node(
+        self,
+        cpus=2,
+        *options,
+        labels=None,
+        resources=None,
+        env=None,
+        wait=True,
+        python=sys.executable,
+    ):
         """Start a node that joins, and wait until it has.
 
         Args:
@@ -178,6 +189,7 @@ class Cluster:
             resources: Its custom resources.
             env: Variables of its own.
             wait: Whether to wait; otherwise `node.started()` does later.
+            python: The interpreter that it is started with.
         """
         node = self._start(
             [
@@ -188,6 +200,7 @@ class Cluster:
                 *options,
             ],
             env or {},
+            python,
         )
         if wait:
             node.started()
@@ -198,6 +211,27 @@ class Cluster:
         node.kill()
         self.network.remove(node.ip)
         self.nodes.remove(node)
+
+    def restart_gcs(self, *, down=2.0):
+        """Kill the head's GCS, and start it again a while later as it was started before.
+
+        It finds what it knew where the head keeps that in Redis and has a port of its own choice.
+        """
+        (gcs,) = self.head.pids_of("gcs_server")
+        argv, env = (
+            [part.decode() for part in Path("/proc", str(gcs), name).read_bytes().split(b"\0")[:-1]]
+            for name in ("cmdline", "environ")
+        )
+        self.head.process.send_signal(signal.SIGSTOP)  # `ray start --block` would end the head
+        os.kill(gcs, signal.SIGKILL)
+        time.sleep(down)
+        subprocess.Popen(
+            argv,
+            env=dict(one.partition("=")[::2] for one in env),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def run(self, *argv, timeout=300, **options):
         """Run a driver or a tool in a process of its own, in the cluster's environment."""
@@ -211,8 +245,8 @@ class Cluster:
         self.network.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _start(self, options, env=None):
-        node = Node(self, self.network.next_ip(), options, {**self._env, **(env or {})})
+    def _start(self, options, env=None, python=sys.executable):
+        node = Node(self, self.network.next_ip(), options, {**self._env, **(env or {})}, python)
         self.nodes.append(node)
         return node
 

@@ -307,6 +307,8 @@ def test_a_script_without_a_loop_is_named(run, tmp_path):
         (["exec", "--intra", "4:1", "true"], "the first number must not be above"),
         (["exec", "--knob", "omp=1:2", "true"], "is not the name of a variable"),
         (["exec", "--objective", "(", "true"], "regular expression"),
+        (["exec", "--kind", "cores=4", "true"], "is not of the form usable_cpus=64"),
+        (["exec", "--address", "ray://nowhere:1", "true"], "ray job submit"),
         (["exec", "--resume", ".", "true"], "holds session.json"),
         (["tune", "json:dumps", "--at-most", "x"], "is not of the form seconds_p99=0.02"),
         (["tune", "json:dumps", "--at-most", "seconds_p99=0"], "at_most['seconds_p99']"),

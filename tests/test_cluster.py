@@ -17,6 +17,8 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from kamerton_ray import usable_cpus
+from kamerton_ray.pace import LEAST_PACE
+from kamerton_ray.session import Session
 from kamerton_ray.trainable import one_step
 
 pytestmark = pytest.mark.cluster
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.cluster
 # Ray's workers cannot import a test file: they get what is in it by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
+EXEC = [sys.executable, "-m", "kamerton_ray.cli", "exec"]
 TOKEN = "for-this-test-alone" * 2
 
 
@@ -57,6 +60,11 @@ class Endless(Searcher):
         pass
 
 
+def build_that_some_nodes_run_slowly():
+    seconds = float(os.environ.get("SLOW", "0.002"))
+    return lambda: time.sleep(seconds)
+
+
 def build(_config):
     return lambda: time.sleep(0.001)
 
@@ -73,7 +81,7 @@ def connect():
 
 def told(trials):
     """What the trials say of where and when they ran, for the test."""
-    keys = ("began", "ended", "node_ip", "pid", "outcome", "machine")
+    keys = ("began", "ended", "node_ip", "pid", "outcome", "machine", "config")
     print(json.dumps([{key: trial.last_result.get(key) for key in keys} for trial in trials]))
 
 
@@ -123,6 +131,25 @@ def benchmark_on_every_node():
         mode="min",
         num_samples=14,
         **every_node(NelderMeadSearcher()),
+        storage_path=os.environ["STORAGE"],
+        verbose=0,
+    )
+    told(found.trials)
+
+
+def benchmark_with_a_slow_node():
+    from ray import tune
+
+    from kamerton_ray import NelderMeadSearcher, benchmark, every_node
+
+    connect()
+    found = tune.run(
+        benchmark(build_that_some_nodes_run_slowly, warmup_s=0.1, budget_s=0.3),
+        config={"intra_op": tune.randint(1, 9), "inter_op": tune.randint(1, 9)},
+        metric="speedup",
+        mode="max",
+        num_samples=30,
+        **every_node(NelderMeadSearcher(patience=30)),
         storage_path=os.environ["STORAGE"],
         verbose=0,
     )
@@ -271,6 +298,20 @@ def test_a_benchmark_keeps_one_server_on_every_node(cluster, storage):
     assert all(len({one["pid"] for one in group}) == 1 for group in groups.values())
 
 
+def test_a_slow_node_is_left_and_its_trials_are_run_again_elsewhere(cluster, storage):
+    slow = cluster.add_node(cpus=2, env={"SLOW": "0.01"})
+    try:
+        results, said = told_by(cluster, "benchmark_with_a_slow_node", storage)
+    finally:
+        cluster.kill_node(slow)
+    assert f"The node {slow.ip} is out of pace with the others of its kind" in said
+    groups = by_node(results)
+    there = groups.pop(slow.ip)
+    elsewhere = [one["config"] for group in groups.values() for one in group]
+    assert len(there) <= LEAST_PACE + 1  # one may have been asked for by then
+    assert all(one["config"] in elsewhere for one in there)
+
+
 def test_trials_whose_resources_let_two_on_a_node_still_take_turns(cluster, storage):
     results, _ = told_by(cluster, "share_a_node", storage)
     assert alone(results)
@@ -278,7 +319,7 @@ def test_trials_whose_resources_let_two_on_a_node_still_take_turns(cluster, stor
 
 
 @pytest.mark.skipif(usable_cpus().count == 1, reason="kinds differ by CPUs, so it takes two")
-def test_trials_run_on_one_kind_of_node_which_can_be_chosen(cluster):
+def test_trials_run_on_one_kind_of_node_which_can_be_chosen(cluster, tmp_path):
     every = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(every)})  # which a node started now takes over
     odd = cluster.add_node(cpus=2, wait=False)
@@ -288,9 +329,16 @@ def test_trials_run_on_one_kind_of_node_which_can_be_chosen(cluster):
     large.started()
     try:
         found, said = told_by(cluster, "place")
+        options = ["--kind", "usable_cpus=1", "--trials", "3", "--no-compare", "--json", "--quiet"]
+        argv = [*EXEC, "--address", cluster.address, *options, "--", sys.executable, "-c", ""]
+        chosen = cluster.run(*argv, cwd=tmp_path)
     finally:
         cluster.kill_node(odd)
         cluster.kill_node(large)
+    assert chosen.returncode == 0, chosen.stderr
+    ran = Session(Path(json.loads(chosen.stdout)["folder"])).results()
+    assert len(ran) == 3
+    assert {one["node_ip"] for one in ran} in ({odd.ip}, {large.ip})
     same = sorted(node.ip for node in cluster.nodes if node is not cluster.head)
     assert found["most"] == same
     assert found["one"] in ([odd.ip], [large.ip])
@@ -305,11 +353,9 @@ def test_trials_run_on_one_kind_of_node_which_can_be_chosen(cluster):
 
 
 def test_a_cluster_with_tokens_is_searched_by_who_has_the_token(tmp_path):
-    command = [sys.executable, "-m", "kamerton_ray.cli", "exec", "--address", "auto"]
     options = ["--trials", "3", "--no-compare", "--json", "--quiet", "--", sys.executable, "-c", ""]
     with Cluster("--num-cpus=2", token=TOKEN) as cluster:
-        argv = [*command, *options]
-        argv[argv.index("auto")] = cluster.address
+        argv = [*EXEC, "--address", cluster.address, *options]
         found = cluster.run(*argv, cwd=tmp_path)
         without = {name: value for name, value in cluster.env.items() if "AUTH" not in name}
         refused = cluster.run(*argv, cwd=tmp_path, env={**without, "RAY_AUTH_MODE": "disabled"})

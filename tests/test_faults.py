@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -116,6 +118,36 @@ def test_a_full_object_store_does_not_matter(cluster, driver, tmp_path):
     search.begin()
     assert faults.complaints(search, [], search.ending()) == []
     hog.communicate()
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """A Redis of its own; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    argv = ["redis-server", "--port", str(port), "--save", "", "--dir", str(tmp_path)]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL)
+    yield f"127.0.0.1:{port}"
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.skipif(not shutil.which("redis-server"), reason="Ray restarts a GCS from Redis alone")
+def test_a_restarted_gcs_changes_nothing(redis, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = {"env": {"RAY_REDIS_ADDRESS": redis}}
+    with Cluster(f"--port={port}", **options) as made:
+        made.add_node(1)
+        made.add_node(1)
+        with closing(faults.Driver(made, tmp_path)) as driver:
+            search = faults.Search(made, driver, tmp_path / "run", seed=0, lowest=LOWEST)
+            search.begin()
+            assert search.wait_for(3)
+            kept = search.results()
+            made.restart_gcs()
+            assert faults.complaints(search, kept, search.ending()) == []
+            assert len(search.results()) > len(kept)
 
 
 # --- the command line ----------------------------------------------------------------------------

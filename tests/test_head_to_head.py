@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kamerton_ray.head_to_head import (
+    COVERAGE,
     DEFAULT,
     LEAST_FINAL,
     LEAST_RACE,
@@ -160,11 +161,40 @@ def test_the_sign_tests_interval_covers_the_median_whatever_the_noise(count):
 
 
 def test_the_interval_leaves_out_what_is_outermost():
-    interval = sign_interval(list(range(15)))
-    assert (interval.low, interval.middle, interval.high) == (3, 7, 11)
-    assert coverages(15)[4] == pytest.approx(0.9648, abs=1e-4)
+    interval = sign_interval(list(range(16)))
+    assert coverages(16)[4] == pytest.approx(0.9787, abs=1e-4)
+    assert coverages(16)[5] == pytest.approx(0.9232, abs=1e-4)
+    assert 3 < interval.low < 4
+    assert (interval.middle, interval.high) == (7.5, pytest.approx(15 - interval.low))
     one = sign_interval([1.0])
     assert (one.low, one.high, one.sure) == (1.0, 1.0, 0.0)
+
+
+def test_the_interval_is_interpolated_as_hettmansperger_and_sheather_do():
+    # Their equation for n = 16, between the fourth and the fifth ordered value.
+    share = (0.97873 - COVERAGE) / (0.97873 - 0.92319)
+    between = (16 - 4) * share / (4 + (16 - 2 * 4) * share)
+    assert sign_interval(list(range(16))).low == pytest.approx(3 + between, abs=1e-3)
+
+
+def test_each_of_the_two_in_the_final_is_first_as_often_as_the_other():
+    for noise in (0.02, 0.2):
+        head, first = HeadToHead([2]), []
+        rng = np.random.default_rng(1)
+        while asked := head.ask():
+            if head.stage is Stage.FINAL:
+                first.append(asked[0])
+            head.tell({0: noise * rng.standard_normal()})
+            if len(first) == 17:
+                head.hurry()
+        assert first.count(DEFAULT) == first.count(0) == len(first) / 2
+
+
+def test_a_gain_within_the_tolerance_is_no_win():
+    rng = np.random.default_rng(0)
+    gains = 0.001 * rng.standard_normal(16)
+    assert sign_interval(0.015 + gains, tolerance=0.02).sure < 1 - SURE
+    assert sign_interval(0.025 + gains, tolerance=0.02).sure > SURE
 
 
 def test_neither_two_disturbed_rounds_nor_a_few_below_none_deny_a_clear_win():

@@ -119,6 +119,25 @@ def ask(searches, seen):
     return trial
 
 
+def forget_one(searches, seen, rng):
+    """Have every search forget a point that is not open, if there is one."""
+    known = sorted(seen - set(searches[0].open.values()))
+    if not known:
+        return
+    point = rng.choice(known)
+    seen.discard(point)
+    for search in searches:
+        search.forget(search.space.config(point))
+
+
+def release(searches, seen, trial):
+    """Have every search take an open point back, which may then be asked for again."""
+    if not trial.repeat:
+        seen.discard(trial.point)
+    for search in searches:
+        search.release(trial.id)
+
+
 @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None)
 @given(axes=st.integers(1, 4), parallel=st.integers(1, 8), seed=SEEDS)
 def test_any_search_stays_inside_never_repeats_survives_a_restore_and_ends(axes, parallel, seed):
@@ -137,12 +156,11 @@ def test_any_search_stays_inside_never_repeats_survives_a_restore_and_ends(axes,
                 continue
         if not live:
             break
+        if rng.random() < 0.02:
+            forget_one(searches, seen, rng)
         trial = live.pop(rng.randrange(len(live)))
         if rng.random() < 0.05:
-            if not trial.repeat:
-                seen.discard(trial.point)  # a released point may be asked again
-            for one in searches:
-                one.release(trial.id)
+            release(searches, seen, trial)
         else:
             for one in searches:
                 one.tell(trial.id, objective(trial.point))

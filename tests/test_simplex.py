@@ -24,6 +24,7 @@ from kamerton_ray import (
 )
 from kamerton_ray.lattice import AT_A_TIME, Lattice
 from kamerton_ray.quadratic import lowest_nearby
+from kamerton_ray.simplex import MOST_AHEAD
 
 HUNDRED = range(101)  # linear, since it starts at 0: index, value and hundredths are one number
 
@@ -151,7 +152,6 @@ def test_after_a_failed_contraction_the_simplex_shrinks_to_the_best(search, move
         answer(search, point, value)
     first, second = search.ask(), search.ask()
     assert [first.point, second.point] == [(50, 40), (40, 50)]
-    assert search.ask() is Signal.WAIT
     search.tell(second.id, 6.0)
     search.tell(first.id, 5.0)
     assert next_point(search) == (50, 30)  # (40, 50) through (45, 40)
@@ -681,6 +681,38 @@ def test_the_order_of_tells_does_not_change_what_a_step_finds(search):
     assert search.ask().point == other.ask().point == (50, 30)
 
 
+def batches(search, objective, size):
+    """Drive a search with so many points at once to its end; the points of each round."""
+    while batch := [t for t in (search.ask() for _ in range(size)) if isinstance(t, Suggestion)]:
+        for trial in reversed(batch):
+            search.tell(trial.id, objective(trial.point))
+        yield [trial.point for trial in batch]
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_while_what_it_needs_is_open_it_asks_for_what_it_will_need_next(size):
+    counts = range(1, 65)
+    search = NelderMead({"x": counts, "y": counts}, start=[{"x": 64, "y": 64}], repeats=0)
+    rounds = list(batches(search, ridge, size))
+    assert sum(map(len, rounds)) / (size * len(rounds)) > 0.85
+
+
+def test_it_looks_ahead_no_farther_than_is_worth_it():
+    counts = range(1, 65)
+    search = NelderMead({"x": counts, "y": counts}, start=[{"x": 64, "y": 64}])
+    answer(search, (63, 63), ridge((63, 63)))
+    opened = sum(isinstance(search.ask(), Suggestion) for _ in range(100))
+    assert opened == len(search.open) == MOST_AHEAD + 1
+
+
+def test_it_does_not_look_beyond_its_expected_end():
+    search = NelderMead({"x": range(3)}, repeats=0)
+    answer(search, (1,), 1.0)
+    first, second = search.ask(), search.ask()
+    assert {first.point, second.point} == {(0,), (2,)}
+    assert search.ask() is Signal.WAIT
+
+
 def test_a_released_point_is_asked_again_under_a_new_id():
     search = NelderMead({"x": HUNDRED})
     first = search.ask()
@@ -802,6 +834,37 @@ def test_replacing_a_failure_does_not_use_up_patience(later):
     once.add({"x": 9, "y": 9}, 1.0)
     once.add({"x": 1, "y": 1}, later)
     assert run(search, bowl(9, 9)) == run(once, bowl(9, 9))
+
+
+def test_a_forgotten_value_is_measured_again_before_any_other():
+    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, start=[{"x": 50, "y": 50}])
+    answer(search, (50, 50), 5.0)
+    search.tell(search.ask().id, 9.0)
+    search.forget({"x": 50, "y": 50})
+    assert search.best.value == 9.0
+    assert search.measured == 1
+    answer(search, (50, 50), 7.0)
+    assert search.best.value == 7.0
+
+
+def test_a_search_that_has_ended_goes_on_for_what_is_forgotten():
+    search = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    run(search, bowl(30, 40))
+    search.forget({"x": 30, "y": 40})
+    assert search.stopped_by is None
+    assert run(search, bowl(30, 40))[0] == (30, 40)
+    assert search.best.point == (30, 40)
+
+
+def test_the_only_value_may_be_forgotten():
+    search = NelderMead({"x": HUNDRED}, repeats=0)
+    search.add({"x": 5}, 1.0)
+    assert search.ask().point != (5,)
+    search.forget({"x": 5})
+    search.forget({"x": 5})
+    again = NelderMead.from_json(search.to_json())
+    assert again.best is None
+    assert again.ask() == search.ask()
 
 
 def test_an_open_point_may_be_added_and_told_after_that():
@@ -980,7 +1043,7 @@ def test_a_finished_search_is_restored_as_finished():
     "state", [None, [], "", 5, {}, {"format": "other/1"}, {"format": None}, [["format", 1]]]
 )
 def test_a_foreign_state_is_a_state_error_that_names_the_format(state):
-    with pytest.raises(StateError, match=r"kamerton_ray\.NelderMead/2"):
+    with pytest.raises(StateError, match=r"kamerton_ray\.NelderMead/3"):
         NelderMead.from_json(state)
 
 
@@ -1008,6 +1071,7 @@ def test_a_missing_key_is_a_state_error(key):
         {"values": []},
         {"open": [[0, [0, 99]]]},
         {"open": [["0", [0, 0]]]},
+        {"again": [[0, 99]]},
         {"asked": 0},
         {"phase": "dance"},
         {"start": [[99, 0]]},

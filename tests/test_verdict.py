@@ -18,7 +18,6 @@ from kamerton_ray.verdict import (
     contestants,
     decide,
     kinds_of,
-    out_of_pace,
     screen,
 )
 
@@ -239,18 +238,6 @@ def test_results_of_different_machines_are_never_ranked_together():
     assert [kind.machine for kind in kinds] == [small, large]
     assert [len(kind.results) for kind in kinds] == [3, 3]
     assert [kind.nodes for kind in kinds] == [["1"], ["2"]]
-
-
-def test_a_node_that_is_out_of_pace_with_the_others_of_its_kind_is_named():
-    def ran(ip, default_seconds, times=3):
-        return [{"node_ip": ip, "default_seconds": default_seconds}] * times
-
-    steady = [*ran("1", 1.0), *ran("2", 1.1), *ran("3", 0.9)]
-    assert out_of_pace(steady) == {}
-    assert out_of_pace([*steady, *ran("4", 2.0)]) == {"4": pytest.approx(2.0)}
-    assert out_of_pace([*steady, *ran("4", 2.0, times=2)]) == {}
-    assert out_of_pace([*ran("1", 1.0), *ran("2", 3.0)]) == {"2": pytest.approx(3.0)}
-    assert out_of_pace([*ran("1", 5.0), *ran("2", math.nan), {"outcome": "lost"}]) == {}
 
 
 def test_a_verdict_is_json_without_nan():
