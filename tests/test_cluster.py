@@ -336,7 +336,7 @@ def test_trials_run_on_one_kind_of_node_which_can_be_chosen(cluster, tmp_path):
         cluster.kill_node(odd)
         cluster.kill_node(large)
     assert chosen.returncode == 0, chosen.stderr
-    ran = Session(Path(json.loads(chosen.stdout)["folder"])).results()
+    ran = Session(tmp_path / json.loads(chosen.stdout)["folder"]).results()
     assert len(ran) == 3
     assert {one["node_ip"] for one in ran} in ({odd.ip}, {large.ip})
     same = sorted(node.ip for node in cluster.nodes if node is not cluster.head)

@@ -25,7 +25,8 @@ DRIVER = """
     import json, os, sys
     import ray
     from ray import tune
-    from kamerton_ray import NelderMeadSearcher, benchmark, command, every_node
+    from kamerton_ray import NelderMeadSearcher, benchmark, every_node
+    from kamerton_ray.command import command
 
     storage = os.environ["STORAGE"]
     space = {"intra_op": tune.randint(1, 5), "inter_op": tune.randint(1, 5)}
@@ -44,9 +45,10 @@ def free_port():
 @pytest.fixture(scope="module")
 def cluster():
     """A head without CPUs that serves jobs and Ray Client, and a node."""
-    client, dashboard = free_port(), free_port()
+    client, dashboard, agent = free_port(), free_port(), free_port()
     options = ["--include-dashboard=true", "--dashboard-host=0.0.0.0"]
     ports = [f"--ray-client-server-port={client}", f"--dashboard-port={dashboard}"]
+    ports.append(f"--dashboard-agent-listen-port={agent}")  # jobs; the usual one may be taken
     with Cluster(*options, *ports) as made:
         made.client = f"ray://{made.head.ip}:{client}"
         made.jobs = f"http://{made.head.ip}:{dashboard}"
@@ -66,12 +68,16 @@ def told(cluster, storage, code, **options):
 def test_a_job_searches_with_the_command_line(cluster, tmp_path):
     (tmp_path / "program.py").write_text("print('in the job')")
     search = ["kamerton_ray.cli", "exec", "--address", "auto", "--trials", "3", "--no-compare"]
-    done = cluster.run(
-        *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit"),
-        *("--address", cluster.jobs, "--working-dir", tmp_path, "--"),
-        *(sys.executable, "-m", *search, "--json", "--quiet", "--", sys.executable, "program.py"),
-        cwd=tmp_path,
-    )
+    for _ in range(20):
+        done = cluster.run(
+            *(sys.executable, "-m", "ray.scripts.scripts", "job", "submit"),
+            *("--address", cluster.jobs, "--working-dir", tmp_path, "--", sys.executable, "-m"),
+            *(*search, "--json", "--quiet", "--", sys.executable, "program.py"),
+            cwd=tmp_path,
+        )
+        if "No available agent" not in done.stderr:  # the head's starts last
+            break
+        time.sleep(1)
     assert done.returncode == 0, done.stdout + done.stderr
     line = next(line for line in done.stdout.splitlines() if line.startswith("{"))
     assert json.loads(line)["trials"] == 3
@@ -82,7 +88,12 @@ def test_a_search_goes_through_ray_client(cluster, storage):
         cluster,
         storage,
         f"""
-        ray.init({cluster.client!r})
+        for attempt in range(4):  # gRPC may hang in the process that Ray's proxy forks
+            try:
+                ray.init({cluster.client!r})
+                break
+            except ConnectionError:
+                pass
         program = command([sys.executable, "-c", ""])
         options = every_node(NelderMeadSearcher())
         found = tune.run(
