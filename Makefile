@@ -29,7 +29,7 @@ demo: $(VENV)/.demo
 	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --trials 12 --seconds 1.5 --report demo.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
 test-cluster: $(VENV)/.dev
 	$(BIN)/python -m pytest -m cluster
@@ -40,7 +40,7 @@ test-thorough: $(VENV)/.dev
 test-lowest: tests/lowest.txt pyproject.toml
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[dev]'
-	.venv-lowest/bin/python -m pytest --numprocesses 2 --dist loadfile
+	.venv-lowest/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

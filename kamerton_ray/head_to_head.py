@@ -69,9 +69,6 @@ SURE = 0.99
 """A win is claimed where a gain of more than the tolerance is so probable. Counts that are set
 explicitly are a percent or two faster in some models than the same ones chosen by TensorFlow."""
 
-SHARPEST = 0.02
-"""The final aims at an interval of this half-width, or of a third of the gain if that is wider."""
-
 SIGN_TEST_HALF = 2.6
 """The half-width of the sign test's interval is about this times sd / sqrt(n) for normal noise."""
 
@@ -248,8 +245,8 @@ class HeadToHead:
         self.stage = Stage.FINAL
 
     def _enough(self, gain: Trimmed) -> int:
-        """How many rounds give an interval sharp enough to tell this gain from none."""
-        aim = max(SHARPEST, abs(gain.mean) / 3)
+        """How many rounds give an interval as sharp as the tolerance, or a third of the gain."""
+        aim = max(self._tolerance, abs(gain.mean) / 3)
         spread = gain.error * math.sqrt(self.race_rounds)
         wanted = _whole_orders((SIGN_TEST_HALF * spread / aim) ** 2)
         return min(max(wanted, LEAST_FINAL), MOST_FINAL)

@@ -226,10 +226,10 @@ def test_tune_runs_a_function_of_a_file(search, tmp_path):
     (tmp_path / "model.py").write_text(
         "def build():\n"
         "    import tensorflow as tf\n"
-        "    layer, inputs = tf.keras.layers.Dense(64), tf.random.uniform((32, 64))\n"
-        "    return lambda: layer(inputs)\n"
+        "    square = tf.random.uniform((200, 200))\n"
+        "    return lambda: tf.matmul(square, square)\n"
     )
-    options = ("--trials", "2", "--seconds", "0.3", "--json", "--quiet")
+    options = ("--trials", "2", "--seconds", "0.3", "--within", "0.3", "--json", "--quiet")
     answer = json.loads(search("tune", "model.py:build", *options)[0])
     assert answer["trials"] == 2
     assert set(answer["config"]) == {"intra_op", "inter_op"}
