@@ -30,8 +30,8 @@ from kamerton_ray import (
     usable_cpus,
     verdict,
 )
-from kamerton_ray.results import key_of
 from kamerton_ray.rounds import Contest
+from kamerton_ray.space import key_of
 from kamerton_ray.verdict import MOST_FINALISTS, contestants, decide, kinds_of, screen
 
 TRIALS = 40

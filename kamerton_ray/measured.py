@@ -11,7 +11,8 @@ from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.objective import Objective, number
-from kamerton_ray.results import Config, key_of, median_of
+from kamerton_ray.results import Config, median_of
+from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS, default_threads
 from kamerton_ray.timing import NORMAL_QUANTILE
 from kamerton_ray.verdict import in_words

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kamerton_ray.objective import number
-from kamerton_ray.results import key_of
+from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS
 
 SLOWER = 1.25

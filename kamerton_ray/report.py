@@ -31,12 +31,12 @@ from kamerton_ray.plot import DARK, LIGHT, NAMES, Palette, best_row, times, unit
 from kamerton_ray.results import (
     Config,
     candidates,
-    key_of,
     nothing_worked,
     pareto,
     trial_results,
 )
 from kamerton_ray.session import Session
+from kamerton_ray.space import key_of
 from kamerton_ray.verdict import Decision, Standing, Verdict, kinds_of
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import statistics
@@ -14,6 +13,7 @@ from typing import Any
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.objective import Objective, Result, number
 from kamerton_ray.session import Session
+from kamerton_ray.space import key_of
 
 Config = dict[str, Any]
 
@@ -92,11 +92,6 @@ def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[
         for group in groups.values()
     ]
     return sorted(found, key=lambda one: -one.level)
-
-
-def key_of(config: Mapping[str, Any]) -> str:
-    """The same text for the same configuration."""
-    return json.dumps(config, sort_keys=True, default=repr)
 
 
 def median_of(results: Iterable[Result], key: str) -> float:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.pace import in_pace
 from kamerton_ray.simplex import StopRule
 
 if TYPE_CHECKING:
@@ -227,7 +228,6 @@ def search(
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     from kamerton_ray.concurrency import every_node  # noqa: PLC0415
-    from kamerton_ray.pace import in_pace  # noqa: PLC0415 - it reads what this module writes
     from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415
 
     space = {name: tune.randint(low, high + 1) for name, (low, high) in goal.space.items()}

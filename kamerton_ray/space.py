@@ -284,6 +284,11 @@ class IntegerSpace:
         return space
 
 
+def key_of(config: Mapping[str, Any]) -> str:
+    """The same text for the same configuration."""
+    return json.dumps(config, sort_keys=True, default=repr)
+
+
 def _leaves(tree: Mapping[str, Any], prefix: Path) -> Iterator[tuple[Path, Any]]:
     """Every leaf of a nested dict with the keys that lead to it, in the dict's order."""
     for key, value in tree.items():

@@ -24,12 +24,12 @@ from kamerton_ray.results import (
     Candidate,
     Config,
     candidates,
-    key_of,
     median_of,
     nothing_worked,
     trial_results,
 )
 from kamerton_ray.rounds import RACE_SHARE, Course, run_on_a_node
+from kamerton_ray.space import key_of
 from kamerton_ray.threads import default_threads
 
 LEAST_FINALISTS, MOST_FINALISTS = 4, 16
