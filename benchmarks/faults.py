@@ -38,6 +38,9 @@ DEADLOCK_S = 240.0
 
 STANDS_STILL_S = 2.0
 
+LAST_WORDS = 20
+"""So many lines of what the driver said are shown where a search never ends."""
+
 # Its line in the log comes last, so that it counts the executions that came to their end. A node
 # with the variable SLOW is slow.
 PROGRAM = """
@@ -221,6 +224,8 @@ def stop_node(search, rng):
 
 def fill_disk(search, _):
     """No more results can be written down, until that has ended the search."""
+    # A driver that has just begun would still read the file, and /dev/full has no end.
+    search.wait_for(len(search.results()) + 1)
     fill(search.file)
     search.ending()
     empty(search.file)
@@ -304,6 +309,7 @@ def run(cluster, driver, folder, seed, faults=tuple(FAULTS)):
     done.said = [line for line in driver.said()[said:].splitlines() if line.startswith("The ")]
     done.wrong = complaints(search, kept, ending)
     if ending is None:
+        done.said += driver.said()[said:].splitlines()[-LAST_WORDS:]
         driver.close()
     return done
 
