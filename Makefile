@@ -25,13 +25,17 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.demo $@
 
+$(VENV)/.dev-cluster: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,dev-cluster]'
+	@touch $(VENV)/.demo $(VENV)/.dev $@
+
 demo: $(VENV)/.demo
 	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --trials 12 --seconds 1.5 --report demo.html
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
 
-test-cluster: $(VENV)/.dev
+test-cluster: $(VENV)/.dev-cluster
 	$(BIN)/python -m pytest -m cluster
 
 test-thorough: $(VENV)/.dev

@@ -1,5 +1,6 @@
 """Clusters as their users have them: jobs, Ray Client, shared storage, packages, other Pythons."""
 
+import importlib.util
 import json
 import signal
 import socket
@@ -17,7 +18,9 @@ from cluster import Cluster
 
 pytestmark = pytest.mark.cluster
 
-HERE = str(Path(__file__).parent)
+needs_the_rest_of_ray = pytest.mark.skipif(
+    not importlib.util.find_spec("aiohttp_cors"), reason="make test-cluster installs ray[default]"
+)
 
 TUNED = {"num_samples": 3, "metric": "seconds", "mode": "min"}
 
@@ -65,6 +68,7 @@ def told(cluster, storage, code, **options):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@needs_the_rest_of_ray
 def test_a_job_searches_with_the_command_line(cluster, tmp_path):
     (tmp_path / "program.py").write_text("print('in the job')")
     search = ["kamerton_ray.cli", "exec", "--address", "auto", "--trials", "3", "--no-compare"]
@@ -105,6 +109,7 @@ def test_a_search_goes_through_ray_client(cluster, storage):
     assert [one["outcome"] for one in results] == ["ok"] * 3
 
 
+@needs_the_rest_of_ray
 def test_packages_of_a_runtime_environment_are_there(cluster, storage, tmp_path):
     wheel = tmp_path / "told-1.0-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as file:
