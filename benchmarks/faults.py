@@ -284,13 +284,13 @@ class Run:
     said: list[str] = field(default_factory=list)
 
 
-def run(cluster, driver, folder, seed, faults=tuple(FAULTS)):
+def run(cluster, driver, folder, seed, faults=tuple(FAULTS), seconds=TRIAL_S):
     """A search with one or two faults at moments that the seed chooses."""
     rng = random.Random(seed)  # noqa: S311 - nothing secret
     while len(workers(cluster)) < NODES:
         cluster.add_node(1)
     lowest = {"intra_op": rng.randint(1, SIDE), "inter_op": rng.randint(1, SIDE)}
-    search = Search(cluster, driver, folder, seed=seed, lowest=lowest)
+    search = Search(cluster, driver, folder, seed=seed, lowest=lowest, seconds=seconds)
     done, said, begin = Run(), len(driver.said()), time.monotonic()
     search.begin()
     kept, count = [], 0

@@ -17,6 +17,7 @@ from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import AttemptError, Child, Outcome, Server, despite_a_lost_server
 from kamerton_ray.objective import Objective
+from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS, Threading
 from kamerton_ray.timing import Timer, Timing, TimingOptions, TooFastError, positive
 from kamerton_ray.trainable import Config, one_step
@@ -252,7 +253,7 @@ class Bench:
         Only a `build` that takes the configuration can make another model of another one.
         """
         rest = {k: v for k, v in config.items() if k not in THREADS} if self._takes_config else {}
-        key = json.dumps(rest, sort_keys=True, default=repr)
+        key = key_of(rest)
         if self._default is None or self._default.key != key:
             if self._default is not None:
                 self._default.close()

@@ -119,7 +119,8 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
         for ip, times in out_of_pace(self._paced, least=LEFT).items():
             if ip not in self._slow:
                 self._leave(ip, times)
-        self._run_again()
+        if self._slow:
+            self._run_again()
 
     def _leave(self, ip: str, times: float) -> None:
         self._slow.add(ip)

@@ -349,7 +349,7 @@ class NelderMead:
         self._fresh.pop(point, None)
         self._recount()
         self._finalists, self._polished = [], None
-        self._wanted, self._foresees = None, True
+        self._reconsider()
         self.stopped_by = None
         self._again.append(point)
         if not self._values:
@@ -361,8 +361,12 @@ class NelderMead:
                 f"only an open point can be told or released, which are {sorted(self._open)}, but "
                 f"got {suggestion_id!r}"
             )
-        self._wanted, self._foresees = None, True
+        self._reconsider()
         return self._open.pop(suggestion_id)
+
+    def _reconsider(self) -> None:
+        """What is wanted next has to be found anew, and may be foreseen again."""
+        self._wanted, self._foresees = None, True
 
     def _minimised(self, value: float | None) -> float:
         try:
@@ -382,7 +386,7 @@ class NelderMead:
         if point not in self._values:
             self._values[point] = number
             self._note(point)
-            self._wanted, self._foresees = None, True
+            self._reconsider()
             self.stopped_by = None
             self._finalists = []
 
