@@ -16,6 +16,7 @@ import cloudpickle
 from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import AttemptError, Child, Outcome, Server, despite_a_lost_server
+from kamerton_ray.neighbours import Gauges, Watch, patience
 from kamerton_ray.objective import Objective
 from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS, Threading
@@ -88,6 +89,8 @@ class Bench:
         self._isolation = options.isolation
         self._servers: dict[str, Server] = {}
         self._default: _Default | None = None
+        self._gauges = Gauges()
+        self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
 
     @despite_a_lost_server
     def measure(self, config: Config) -> dict[str, Any]:
@@ -151,7 +154,7 @@ class Bench:
         while default in (left := {i: child for i, child in children.items() if i not in failed}):
             order = sorted(left)
             try:
-                found = self._round_timer().together(
+                found = self._timer(share=ROUND_SHARE).together(
                     [left[index] for index in order], default=order.index(default)
                 )
                 return dict(zip(order, found, strict=True))
@@ -182,9 +185,11 @@ class Bench:
         same = {**other, **dict.fromkeys(THREADS, 0)}
         return self._fork(self._server(self._environment(None)), Threading(), same)
 
-    def _round_timer(self) -> Timer:
+    def _timer(self, *, share: float = 1.0) -> Timer:
+        """A timer, for a share of a trial's measuring time; all of them wait with one patience."""
         timing = self._options.timing
-        return Timer(replace(timing, budget_s=timing.budget_s * ROUND_SHARE))
+        options = replace(timing, budget_s=timing.budget_s * share)
+        return Timer(options, gauges=self._gauges, watch=self._watch)
 
     def close(self) -> None:
         """End every process."""
@@ -257,7 +262,7 @@ class Bench:
         if self._default is None or self._default.key != key:
             if self._default is not None:
                 self._default.close()
-            self._default = _Default(key, Timer(self._options.timing))
+            self._default = _Default(key, self._timer())
             if self._options.pair:
                 server = self._server(self._environment(None))
                 same = {**config, **dict.fromkeys(THREADS, 0)}
@@ -271,7 +276,6 @@ _NOTHING = Timing(
     seconds_p99=math.nan,
     blocks=0,
     settled=False,
-    estimate="none",
 )
 
 
@@ -332,8 +336,9 @@ def benchmark(
     *,
     warmup_s: float = 2.0,
     budget_s: float = 4.0,
-    precision: float = 0.05,
+    precision: float = 0.03,
     timeout_s: float = 60.0,
+    patience_s: float | None = None,
     pair: bool = True,
     env: Env | None = None,
     isolation: Isolation | str = Isolation.FORK,
@@ -350,9 +355,12 @@ def benchmark(
             parameter it gets the trial's configuration. It may be a closure or of a notebook.
         warmup_s: The longest warm-up in seconds; it ends when the step time has settled.
         budget_s: The longest measurement in seconds, the default's share included.
-        precision: Stop earlier when the speed-up's 95 % interval reaches no farther to each side,
-            as a share; it always reaches 0.04, since two processes differ by so much.
+        precision: Stop earlier when what a trial's own blocks show reaches no farther to each side
+            at 95 %, as a share. The interval reaches farther, since trials differ.
         timeout_s: How long building, or a block of steps, may take before it counts as hung.
+        patience_s: How many seconds to wait for other work on the machine to end; what it has
+            disturbed is measured again. After that the trial is measured beside it, and says so.
+            By default 30, or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
         pair: Whether to compare with TensorFlow's default threads, block by block in turn.
         env: Variables to set beside the user's own, for the default as well; or a function of
             the configuration, to tune variables, which the default goes without.
@@ -361,7 +369,7 @@ def benchmark(
             `score` as well, which the search is to maximise.
 
     Returns:
-        A class for `tune.run` or `Tuner`. A trial reports `seconds` (median step time),
+        A class for `tune.run` or `Tuner`. A trial reports `seconds` (the step time),
         `default_seconds`, `speedup` (default / this; above 1 is faster), `speedup_low` and
         `speedup_high` (95 % interval), `seconds_p90`, `seconds_p99`, `outcome` and more; see
         `Timing` and `Bench.measure`. A failed trial reports NaN, and `error` says why.
@@ -370,7 +378,12 @@ def benchmark(
         InvalidInputError: An argument breaks its rule.
     """
     options = BenchOptions(
-        timing=TimingOptions(warmup_s=warmup_s, budget_s=budget_s, precision=precision),
+        timing=TimingOptions(
+            warmup_s=warmup_s,
+            budget_s=budget_s,
+            precision=precision,
+            patience_s=patience() if patience_s is None else patience_s,
+        ),
         timeout_s=positive("timeout_s", timeout_s),
         pair=pair,
         env={} if env is None else env,

@@ -19,6 +19,7 @@ from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.exports import environment
 from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned, despite_a_lost_server
 from kamerton_ray.machine import hardware
+from kamerton_ray.neighbours import Gauges, Watch, patience, undisturbed
 from kamerton_ray.timing import positive
 from kamerton_ray.trainable import one_step
 
@@ -38,12 +39,14 @@ class CommandOptions:
     objective: str = TIME
     timeout_s: float = 3600.0
     env: Mapping[str, str] = field(default_factory=dict)
+    patience_s: float = field(default_factory=patience)
 
     def __post_init__(self) -> None:
         """Check them."""
         if not self.argv or not all(isinstance(part, str) for part in self.argv):
             raise InvalidInputError(f"a command must be a list of strings, but got {self.argv!r}")
         positive("timeout_s", self.timeout_s)
+        positive("patience_s", self.patience_s, zero=True)
         try:
             groups = re.compile(self.objective).groups
         except re.error as error:
@@ -69,15 +72,32 @@ class Runner:
         self._options = options
         self._cwd = cwd
         self._launcher: Spawned | None = None
+        self._gauges = Gauges()
+        self._watch = Watch(self._gauges, patience_s=options.patience_s)
 
     @despite_a_lost_server
     def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the command with a configuration in its environment.
+        """Run the command with a configuration in its environment; again if it was disturbed.
 
         Returns:
             A result for Ray Tune: `objective`, `seconds` (from its start to its end), `outcome`,
-            `error` and `machine`. Where it failed its numbers are NaN.
+            `error` and `machine`, and `others`, `beside`, `throttled` and `throttled_s` as `Timing`
+            has them. Where it failed its numbers are NaN.
         """
+        return undisturbed(self._watch, lambda: self._throttled(config), worked)
+
+    def _throttled(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """A run that begins with a full quota, and how often that has stopped it."""
+        quota = self._gauges.quota
+        if quota is None:
+            return self._measured(config)
+        self._gauges.sleep(quota.period_s)
+        before = quota.throttling()
+        result = self._measured(config)
+        found = quota.throttling() - before
+        return {**result, "throttled": found.share, "throttled_s": found.seconds}
+
+    def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
         seconds = objective = math.nan
         error: AttemptError | None = None
         try:
@@ -119,6 +139,11 @@ class Runner:
         return attempt
 
 
+def worked(result: Mapping[str, Any]) -> bool:
+    """Whether a run came to its end, with a number."""
+    return result.get("outcome") == Outcome.OK.name.lower()
+
+
 def _objective(objective: str, seconds: float, attempt: Attempt) -> float:
     if objective == TIME:
         return seconds
@@ -136,6 +161,7 @@ def command(
     objective: str = TIME,
     timeout_s: float = 3600.0,
     env: Mapping[str, str] | None = None,
+    patience_s: float | None = None,
 ) -> type[Any]:
     """A `tune.Trainable` that runs a command, with the configuration in its environment.
 
@@ -150,6 +176,9 @@ def command(
             standard output and then in the standard error, in the last megabyte of each.
         timeout_s: After so many seconds it is killed with all its processes, and has failed.
         env: Variables to set beside the user's own.
+        patience_s: How many seconds to wait for other work on the machine to end; a run that it has
+            disturbed is run again. After that a run counts as it is, and says so. By default 30,
+            or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
 
     Returns:
         A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds`, `outcome` and
@@ -159,7 +188,11 @@ def command(
         InvalidInputError: An argument breaks its rule.
     """
     options = CommandOptions(
-        argv=tuple(argv), objective=objective, timeout_s=timeout_s, env=dict(env or {})
+        argv=tuple(argv),
+        objective=objective,
+        timeout_s=timeout_s,
+        env=dict(env or {}),
+        patience_s=patience() if patience_s is None else patience_s,
     )
 
     return one_step("Command", lambda: Runner(options, working_directory()))

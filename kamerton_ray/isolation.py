@@ -492,14 +492,12 @@ class Child(Attempt):
 
     Attributes:
         machine: The CPU model, usable CPUs, TensorFlow version and whether oneDNN is on.
-        faults: How many page faults its steps have caused so far.
         cpu_s: How many CPU seconds they have taken so far.
     """
 
     def __init__(self, server: Server, forked: Forked, timeout: float) -> None:
         super().__init__(server, forked, timeout)
         self.machine: dict[str, Any] = {}
-        self.faults = 0
         self.cpu_s = 0.0
         self._imports_s = 0.0 if server.preload else START_TIMEOUT_S
 
@@ -522,15 +520,13 @@ class Child(Attempt):
         """
         self.give(json.dumps({"steps": steps}).encode())
         answer = self.answer(self._timeout)
-        seconds, faults, cpu_s = (answer.get(key) for key in ("seconds", "faults", "cpu_s"))
+        seconds, cpu_s = answer.get("seconds"), answer.get("cpu_s")
         if (
             not isinstance(seconds, list)
             or not all(isinstance(s, float) for s in seconds)
-            or not isinstance(faults, int)
             or not isinstance(cpu_s, float)
         ):
             raise self.failed(Outcome.MALFORMED, repr(answer)[:TAIL])
-        self.faults += faults
         self.cpu_s += cpu_s
         return seconds
 

@@ -17,10 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kamerton_ray.command import worked
 from kamerton_ray.environment import user_environment
 from kamerton_ray.errors import LoopError
 from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned, despite_a_lost_server
 from kamerton_ray.loop import ATTEMPT, DESCRIBE, FINAL, ORDER, outcome_of
+from kamerton_ray.neighbours import Gauges, Watch, patience, undisturbed
 from kamerton_ray.space import IntegerSpace
 
 DESCRIBE_TIMEOUT_S = 600.0
@@ -125,16 +127,21 @@ class ScriptRunner:
         self._script, self._names, self._repeats = script, names, repeats
         self._timeout_s, self._cwd = timeout_s, cwd
         self._launcher: Spawned | None = None
+        self._watch = Watch(Gauges(), patience_s=patience())
 
     @despite_a_lost_server
     def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the loop's body with a vertex.
+        """Run the loop's body with a vertex; again if it was disturbed.
 
         Returns:
             A result for Ray Tune: `objective`, the number that the body printed last, `seconds`
             from the process's start to its end, `left` (whether the body left its loop),
-            `outcome` and `error`. Where it failed its numbers are NaN.
+            `outcome` and `error`, and `others` and `beside` as `Timing` has them. Where it failed
+            its numbers are NaN.
         """
+        return undisturbed(self._watch, lambda: self._measured(config), worked)
+
+    def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
         vertex = [config[name] for name in self._names]
         begin = time.perf_counter()
         values, left, error = [], False, None

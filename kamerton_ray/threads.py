@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kamerton_ray import cgroups
 from kamerton_ray.errors import InvalidInputError, RuntimeStartedError
 
 logger = logging.getLogger(__name__)
@@ -167,8 +168,11 @@ def usable_cpus(*, root: Path | str = "/") -> UsableCpus:
     """
     root = Path(root)
     limits = [CpuLimit("affinity", float(_affinity()), "the CPUs the scheduler may place it on")]
-    limits += _cgroup_v2_limits(root)
-    limits += _cgroup_v1_limits(root)
+    limits += [_of_quota(quota) for quota in cgroups.quotas(root)]
+    limits += [
+        CpuLimit("cgroup cpuset", float(one.count), f"CPUs {one.cpus}, {one.path}")
+        for one in cgroups.cpu_sets(root)
+    ]
     least = min(limit.cpus for limit in limits)
     return UsableCpus(count=max(1, math.ceil(least)), limits=tuple(limits))
 
@@ -244,84 +248,7 @@ def _affinity() -> int:
     return os.cpu_count() or 1
 
 
-def _cgroup_v2_limits(root: Path) -> list[CpuLimit]:
-    """The quotas and cpusets of this process's version 2 cgroup and all its parents.
-
-    Files and formats: Linux Documentation/admin-guide/cgroup-v2.rst, `cpu.max` and
-    `cpuset.cpus.effective`.
-    """
-    limits = []
-    for directory in _cgroup_directories(root, ""):
-        quota, _, period = _read(directory / "cpu.max").partition(" ")
-        limits += _quota(quota, period, "cgroup quota", directory / "cpu.max")
-        limits += _cpuset(directory / "cpuset.cpus.effective")
-    return limits
-
-
-def _cgroup_v1_limits(root: Path) -> list[CpuLimit]:
-    """The same of version 1, whose files are those of the controllers `cpu` and `cpuset`.
-
-    Files and formats: Linux Documentation/scheduler/sched-bwc.rst and
-    Documentation/admin-guide/cgroup-v1/cpusets.rst.
-    """
-    limits = []
-    for directory in _cgroup_directories(root, "cpu"):
-        quota = _read(directory / "cpu.cfs_quota_us")
-        period = _read(directory / "cpu.cfs_period_us")
-        limits += _quota(quota, period, "cgroup quota", directory / "cpu.cfs_quota_us")
-    for directory in _cgroup_directories(root, "cpuset"):
-        limits += _cpuset(directory / "cpuset.effective_cpus")
-    return limits
-
-
-def _cgroup_directories(root: Path, controller: str) -> list[Path]:
-    """This process's cgroup directory and its parents, nearest first.
-
-    Args:
-        root: Where `proc` and `sys` are found.
-        controller: A version 1 controller, or `""` for version 2.
-    """
-    mount = root / "sys/fs/cgroup" / (controller or "unified")
-    if not controller and not mount.is_dir():  # "unified" is where systemd mounts 2 beside 1
-        mount = mount.parent
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controller in controllers.split(","):
-            relative = Path(path.lstrip("/"))
-            # Inside a container the path can be the host's, and only the mount's root is visible.
-            return [
-                mount / part for part in (relative, *relative.parents) if (mount / part).is_dir()
-            ]
-    return []
-
-
-def _quota(quota: str, period: str, source: str, path: Path) -> list[CpuLimit]:
-    try:
-        allowed, each = int(quota), int(period)
-    except ValueError:  # "max", or no such file
-        return []
-    if allowed <= 0 or each <= 0:  # version 1 says -1 for no limit
-        return []
-    return [CpuLimit(source, allowed / each, f"{allowed} of each {each} microseconds, {path}")]
-
-
-def _cpuset(path: Path) -> list[CpuLimit]:
-    text = _read(path)
-    try:
-        cpus = sum(_range_length(part) for part in text.split(",")) if text else 0
-    except ValueError:
-        return []
-    return [CpuLimit("cgroup cpuset", float(cpus), f"CPUs {text}, {path}")] if cpus > 0 else []
-
-
-def _range_length(part: str) -> int:
-    first, _, last = part.partition("-")
-    return int(last or first) - int(first) + 1
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+def _of_quota(quota: cgroups.Quota) -> CpuLimit:
+    allowed, each = round(1e6 * quota.allowed_s), round(1e6 * quota.period_s)
+    detail = f"{allowed} of each {each} microseconds, {quota.path}"
+    return CpuLimit("cgroup quota", allowed / each, detail)

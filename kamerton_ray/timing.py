@@ -1,43 +1,48 @@
 """Timing: a candidate against the default, in blocks that take turns, and what can be said of it.
 
 It measures through two objects that run steps and return their seconds, so it knows nothing of how
-processes are made, and takes its clock as an argument.
+processes are made, and reads the machine through gauges that it is given.
 
-The speed-up is estimated on the logarithms of the blocks' median step times. Two estimates are at
-hand, and the one with the smaller standard error is taken:
+The speed-up is the Hodges-Lehmann estimate (1963, Ann. Math. Stat. 34:598) of the logarithms of
+default over candidate, block pair by block pair. What slows both at the same time cancels.
 
-* paired: the Hodges-Lehmann estimate (1963, Ann. Math. Stat. 34:598) of default minus candidate,
-  block pair by block pair. What slows both at the same time cancels.
-* by level: the candidate against the median of what the default took in the trials before. It wins
-  where the default's blocks jump by themselves while its level stays.
+Its interval has two parts:
 
-The standard errors come from batch means (Law & Kelton, "Simulation Modeling and Analysis", on
-output analysis of a single run): neighbouring blocks resemble each other, so the means of a few
-long batches are taken for independent, not the blocks. To them comes what no block within a trial
-shows: that two processes with the same threads differ. Most of that is luck with memory: whether
-malloc keeps what a step frees, or returns it and has each page fault in anew at the next step,
-settles by chance in each process, and can be a quarter of the step time.
+* What the blocks of this trial show, by batch means (Law & Kelton, "Simulation Modeling and
+  Analysis", on output analysis of a single run): neighbouring blocks resemble each other, so the
+  means of a few long batches are taken for independent, not the blocks.
+* What no single trial shows: a process is faster in one minute and slower in the next. With four
+  processes of the same threads the speed-up differed by 8 % from visit to visit of one process, and
+  by 1.5 % between the means of the processes (MobileNetV2; 2.7 and 1.0 % for a transformer). The
+  default's process lives as long as the search, so its blocks are spread over all of it: how much
+  its step time differs from trial to trial is how much the speed-up may.
+
+Beside other work the blocks are left out and measured again; see `neighbours`. Under a CPU quota a
+block spans whole periods of the quota and begins with a full one, since a process that overdraws
+its quota stands still until the next period: see `_Blocks`.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
 import os
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from kamerton_ray.cgroups import Quota, Throttling
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.neighbours import WINDOW_S, Gauges, Watch, patience
 
 BLOCK_S = 0.01
 """A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
 the clock's resolution is still far below."""
+
+PERIODS = 3
+"""Under a quota a block spans so many periods, after a first one that does not count."""
 
 WARMUP_BLOCK_S = 0.05
 """The same during the warm-up, where a trend must show above the noise."""
@@ -48,30 +53,24 @@ SHORTEST_STEP_S = 1e-6
 BATCHES = 6
 """How many batches a trial's blocks are cut into."""
 
-T_QUANTILE = 2.571
-"""The 97.5 % quantile of Student's t with BATCHES - 1 degrees of freedom."""
+LEAST_PAIRS = 3
+"""So many pairs are measured however long they take: two would show next to no spread."""
+
+T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
+"""The 97.5 % quantile of Student's t for so many batches."""
 
 NORMAL_QUANTILE = 1.960
 """That of the normal distribution."""
 
-PROCESS_SD = 0.02
-"""The standard deviation of the log speed-up between processes with the same threads, beyond what
-their blocks and page faults show: 0 to 2.5 % for the models of `benchmarks/noise.py --aa 40`."""
-
-PAGES = 128
-"""How many pages are touched to see what a page fault costs."""
-
-PAGE_TRIES = 8
-"""How many times that is done."""
-
-LOOK_EVERY = BATCHES
-"""How many block pairs are taken between two looks at the interval."""
+USUAL_SPREAD, USUAL_WEIGHT = 0.03, 3
+"""How much a speed-up differs between trials until the session shows it, as a standard deviation of
+its log, and for how many trials' word that counts."""
 
 CLEARLY_WORSE = 0.8
 """A candidate whose speed-up lies below this is of no interest, however far below."""
 
-SETTLED = 0.05
-"""A step time has settled when three blocks in a row lie within this share of their median."""
+SETTLED, STEADY_BLOCKS = 0.05, 3
+"""A step time has settled when so many blocks in a row lie within this share of their median."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -83,16 +82,20 @@ class TimingOptions:
     Attributes:
         warmup_s: The longest warm-up, in seconds.
         budget_s: The longest measurement, in seconds, the default's blocks included.
-        precision: Stop when the interval reaches no farther than this share from the speed-up.
+        precision: Stop when what the blocks show reaches no farther than this share from the
+            speed-up, at 95 %.
+        patience_s: How many seconds to wait for other work on the machine to end.
     """
 
     warmup_s: float = 2.0
     budget_s: float = 4.0
-    precision: float = 0.05
+    precision: float = 0.03
+    patience_s: float = field(default_factory=patience)
 
     def __post_init__(self) -> None:
         for name in ("warmup_s", "budget_s", "precision"):
             positive(name, getattr(self, name))
+        positive("patience_s", self.patience_s, zero=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,20 +103,25 @@ class Timing:
     """What one trial measured.
 
     Attributes:
-        seconds: The median step time of the candidate.
+        seconds: The step time of the candidate: the median of its blocks' means.
         seconds_p90: Nine of ten of its steps took no longer.
         seconds_p99: 99 of 100 of its steps took no longer.
         throughput: Steps per second, from the mean step time.
         cpu_seconds: CPU seconds per step, over all of its threads.
-        default_seconds: The median step time of the default; NaN where it was not measured.
+        default_seconds: The same of the default; NaN where it was not measured.
         speedup: How many times faster than the default; NaN likewise.
         speedup_low: Where the 95 % interval of the speed-up begins.
         speedup_high: Where it ends.
         blocks: How many blocks of the candidate were measured.
         settled: Whether the warm-up ended with a steady step time.
         cut_short: Whether the measurement ended early, the candidate being clearly worse.
-        estimate: `"paired"`, `"level"` or `"alone"`.
         measured_s: How long it took, the warm-up included.
+        others: How many CPUs other work took meanwhile, as a mean; NaN where that is not counted.
+        beside: Who that was, where it was more than runs on every machine.
+        throttled: The share of the CPU quota's periods in which the candidate used it up and stood
+            still; NaN without a quota.
+        throttled_s: How long the CPUs stood still for that, added up, in seconds.
+        default_throttled: The share of the periods of the default.
         stolen: The share of the machine's CPU time that the hypervisor gave to others meanwhile;
             NaN where the system does not count it. Above a few percent the speed-up is that of
             such moments: threads that wait for each other suffer more than one alone.
@@ -131,37 +139,37 @@ class Timing:
     blocks: int
     settled: bool
     cut_short: bool = False
-    estimate: str = "alone"
     measured_s: float = 0.0
+    others: float = math.nan
+    beside: str = ""
+    throttled: float = math.nan
+    throttled_s: float = math.nan
+    default_throttled: float = math.nan
     stolen: float = math.nan
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A log speed-up with its standard error, and how much another process may differ."""
+    """A log speed-up, how far its blocks say that it may be off, and how much trials differ.
 
-    name: str
+    Attributes:
+        log_speedup: The estimate.
+        reach: How far the 95 % interval of what the blocks show reaches to each side.
+        spread: The standard deviation of what differs from trial to trial.
+    """
+
     log_speedup: float
-    error: float
-    process_sd: float = PROCESS_SD
+    reach: float
+    spread: float
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the speed-up."""
-        half = self.half_width
+        half = math.hypot(self.reach, NORMAL_QUANTILE * self.spread)
         return math.exp(self.log_speedup - half), math.exp(self.log_speedup + half)
-
-    @property
-    def half_width(self) -> float:
-        """How far the 95 % interval of the log speed-up reaches to each side."""
-        return math.hypot(T_QUANTILE * self.error, NORMAL_QUANTILE * self.process_sd)
 
 
 class Process(Protocol):
     """A process that runs steps; `isolation.Child` is one."""
-
-    @property
-    def faults(self) -> int:
-        """How many page faults its steps have caused so far."""
 
     @property
     def cpu_s(self) -> float:
@@ -180,260 +188,259 @@ class Timer:
 
     Args:
         options: How long and how precisely.
-        clock: The seconds on some clock.
-        stolen: The seconds that the hypervisor has taken from all CPUs.
-        fault_s: The seconds that a page fault takes; measured by default.
+        gauges: What is read of the machine.
+        watch: What waits for other work to end; one of its own by default.
     """
 
     def __init__(
         self,
         options: TimingOptions,
         *,
-        clock: Callable[[], float] = time.perf_counter,
-        stolen: Callable[[], float] | None = None,
-        fault_s: float | None = None,
+        gauges: Gauges | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._options = options
-        self._clock = clock
-        self._stolen = stolen or stolen_cpu_seconds
-        self._fault_s = page_fault_seconds() if fault_s is None else fault_s
+        self._gauges = gauges or Gauges()
+        self._clock = self._gauges.clock
+        self._watch = watch or Watch(self._gauges, patience_s=options.patience_s)
         self._default_levels: list[float] = []
 
-    def warm_up(self, process: Process) -> tuple[int, bool]:
+    def warm_up(self, process: Process) -> tuple[float, bool]:
         """Run steps until their time has settled.
 
         Returns:
-            How many steps make a block, and whether the step time has settled.
+            The seconds that a step takes then, and whether they have settled.
 
         Raises:
             TooFastError: The steps are too short.
         """
         end = self._clock() + self._options.warmup_s
         process.run(1)  # what the first step alone does: tracing, allocating
-        count, recent = 1, [math.inf] * 3
+        quota = self._gauges.quota
+        block_s = WARMUP_BLOCK_S if quota is None else PERIODS * quota.period_s
+        centre = np.median if quota is None else np.mean  # most steps know nothing of a quota
+        count, recent = 1, [math.nan] * STEADY_BLOCKS
         while True:
-            block = process.run(count)
-            step = float(np.median(block))
+            step = float(centre(process.run(count)))
             recent = [*recent[1:], step]
-            count = min(max(1, round(WARMUP_BLOCK_S / max(step, 1e-9))), 2 * count)
-            middle = sorted(recent)[1]
-            steady = max(recent) - min(recent) <= SETTLED * middle
-            longest = WARMUP_BLOCK_S / SHORTEST_STEP_S
-            long_enough = count * step >= WARMUP_BLOCK_S / 2 or count >= longest
+            count = min(max(1, round(block_s / max(step, 1e-9))), 2 * count)
+            # Until there are enough blocks one of them is NaN, and nothing lies within that.
+            steady = max(recent) - min(recent) <= SETTLED * float(np.median(recent))
+            longest = block_s / SHORTEST_STEP_S
+            long_enough = count * step >= block_s / 2 or count >= longest
             if long_enough and (steady or self._clock() >= end):
                 if step < SHORTEST_STEP_S:
                     raise TooFastError(f"a step must take at least 1 us, but took {step:.1g} s")
-                return max(1, round(BLOCK_S / step)), steady
+                return step, steady
 
     def alone(self, process: Process) -> Timing:
         """Time a candidate by itself."""
-        since = self._now()
-        count, settled = self.warm_up(process)
+        visit = _Visit(self._gauges, self._watch)
+        ours, settled = self._ready(process)
         end = self._clock() + self._options.budget_s
-        ours = _Blocks(process, count)
-        while self._clock() < end or len(ours) < BATCHES:
-            ours.measure()
-        return Timing(blocks=len(ours), settled=settled, **self._spent(since), **ours.step_times())
+        while self._clock() < end or len(ours) < LEAST_PAIRS:
+            visit.window([ours], end=end)
+        return Timing(blocks=len(ours), settled=settled, **visit.found(), **ours.found())
 
     def against(self, candidate: Process, default: Process) -> Timing:
         """Time a candidate and the default in blocks that take turns, never at the same time."""
-        since = self._now()
-        theirs = _Blocks(default, self.warm_up(default)[0])
-        count, settled = self.warm_up(candidate)
-        ours = _Blocks(candidate, count)
+        visit = _Visit(self._gauges, self._watch)
+        theirs, _ = self._ready(default)
+        ours, settled = self._ready(candidate)
         end = self._clock() + self._options.budget_s
         cut_short = False
         while True:
-            for _ in range(LOOK_EVERY):
-                # The one to go first changes, so that a steady drift favours neither.
-                for blocks in (theirs, ours) if len(ours) % 2 else (ours, theirs):
-                    blocks.measure()
+            visit.window([ours, theirs], end=end)
+            if len(ours) < LEAST_PAIRS:
+                continue
             estimate = self._estimate(ours, theirs)
-            if len(ours) > LOOK_EVERY:
+            if len(ours) >= 2 * BATCHES:
                 cut_short = estimate.interval()[1] < CLEARLY_WORSE
-                if cut_short or estimate.half_width <= self._options.precision:
-                    break
-            if self._clock() >= end:
+            precise = len(ours) >= 2 * BATCHES and estimate.reach <= self._options.precision
+            if cut_short or precise or self._clock() >= end:
                 break
-        level = float(np.median(theirs.log_medians()))
-        self._default_levels.append(level)
+        self._default_levels.append(float(np.median(theirs.logs())))
         low, high = estimate.interval()
         return Timing(
-            default_seconds=math.exp(level),
+            default_seconds=theirs.seconds,
+            default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
             speedup=math.exp(estimate.log_speedup),
             speedup_low=low,
             speedup_high=high,
             blocks=len(ours),
             settled=settled,
             cut_short=cut_short,
-            estimate=estimate.name,
-            **self._spent(since),
-            **ours.step_times(),
+            **visit.found(),
+            **ours.found(),
         )
 
     def together(self, processes: Sequence[Process], *, default: int) -> list[Timing]:
         """Time several in blocks that take turns, each against one of them, the default.
 
         They are warmed up in the order given, which is for the caller to balance: the last of them
-        is still warm when the blocks begin. The measurement takes `budget_s` for every two of them.
-        No interval is given: what one process of each shows says little of the next.
+        is still warm when the blocks begin. The measurement takes `budget_s` for every two of them,
+        or one block of each where that takes longer. No interval is given: what one process of each
+        shows says little of the next.
         """
-        since = self._now()
-        warm = [self.warm_up(process) for process in processes]
-        blocks = [_Blocks(p, count) for p, (count, _) in zip(processes, warm, strict=True)]
+        visit = _Visit(self._gauges, self._watch)
+        blocks, settled = zip(*map(self._ready, processes), strict=True)
         end = self._clock() + self._options.budget_s * len(processes) / 2
-        while self._clock() < end or len(blocks[default]) < BATCHES:
-            # The one to go first changes, so that a steady drift favours nobody.
-            first = len(blocks[default]) % len(blocks)
-            for one in blocks[first:] + blocks[:first]:
-                one.measure()
-        spent = self._spent(since)
-        theirs = blocks[default].log_medians()
+        while self._clock() < end or not len(blocks[default]):
+            visit.window(blocks, end=end)
+        found, theirs = visit.found(), blocks[default]
         return [
             Timing(
-                default_seconds=math.exp(float(np.median(theirs))),
-                speedup=math.exp(hodges_lehmann(theirs - one.log_medians())),
+                default_seconds=theirs.seconds,
+                default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
+                speedup=math.exp(hodges_lehmann(theirs.logs() - one.logs())),
                 blocks=len(one),
-                settled=settled,
-                estimate="paired",
-                **spent,
-                **one.step_times(),
+                settled=steady,
+                **found,
+                **one.found(),
             )
-            for one, (_, settled) in zip(blocks, warm, strict=True)
+            for one, steady in zip(blocks, settled, strict=True)
         ]
 
-    def _now(self) -> tuple[float, float]:
-        return self._clock(), self._stolen()
-
-    def _spent(self, since: tuple[float, float]) -> dict[str, Any]:
-        """What a trial took, and what the hypervisor took from it."""
-        seconds, stolen = (now - then for now, then in zip(self._now(), since, strict=True))
-        whole = seconds * (os.cpu_count() or 1)
-        return {"measured_s": seconds, "stolen": stolen / whole if whole > 0 else math.nan}
+    def _ready(self, process: Process) -> tuple[_Blocks, bool]:
+        """A process that is warm, and whether its step time has settled."""
+        step_s, settled = self.warm_up(process)
+        return _Blocks(process, step_s, self._gauges), settled
 
     def _estimate(self, ours: _Blocks, theirs: _Blocks) -> Estimate:
-        candidate = ours.log_medians()
-        estimates = [paired_estimate(candidate, theirs.log_medians())]
-        if len(self._default_levels) >= 3:  # noqa: PLR2004 - fewer show no spread
-            estimates.append(level_estimate(candidate, np.array(self._default_levels)))
-        best = min(estimates, key=lambda estimate: estimate.error)
-        shares = (blocks.fault_share(self._fault_s) for blocks in (ours, theirs))
-        return replace(best, process_sd=process_sd(*shares))
+        gains = theirs.logs() - ours.logs()
+        levels = [*self._default_levels, float(np.median(theirs.logs()))]
+        return Estimate(hodges_lehmann(gains), batch_reach(gains), session_spread(levels))
+
+
+class _Visit:
+    """A trial's measuring, in windows that are taken again where other work disturbs them."""
+
+    def __init__(self, gauges: Gauges, watch: Watch) -> None:
+        self._gauges, self._watch = gauges, watch
+        self._begin_s, self._stolen_s = gauges.clock(), gauges.stolen()
+        self._kept_s = self._others_s = 0.0
+        self._turns = 0
+        self._disturbed = False
+
+    def window(self, blocks: Sequence[_Blocks], *, end: float) -> None:
+        """Measure in turn, until others' share can be told; undisturbed, if patience allows."""
+        while True:
+            kept, mark = [len(one) for one in blocks], self._watch.start()
+            self._turn(blocks)
+            while (now := self._gauges.clock()) < mark.clock + WINDOW_S and now < end:
+                self._turn(blocks)
+            reading = self._watch.since(mark)
+            if not self._watch.again(reading):
+                break
+            for one, count in zip(blocks, kept, strict=True):
+                one.keep(count)
+        self._kept_s += reading.seconds
+        self._others_s += reading.cpus * reading.seconds
+        self._disturbed = self._disturbed or reading.disturbed
+
+    def _turn(self, blocks: Sequence[_Blocks]) -> None:
+        """A block of each; the one to go first changes, so that a steady drift favours nobody."""
+        first = self._turns % len(blocks)
+        for one in (*blocks[first:], *blocks[:first]):
+            one.measure()
+        self._turns += 1
+
+    def found(self) -> dict[str, Any]:
+        """What it took, and what others took meanwhile, as `Timing` names it."""
+        seconds = self._gauges.clock() - self._begin_s
+        whole = seconds * (os.cpu_count() or 1)
+        return {
+            "measured_s": seconds,
+            "stolen": (self._gauges.stolen() - self._stolen_s) / whole if whole > 0 else math.nan,
+            "others": self._others_s / self._kept_s if self._kept_s > 0 else math.nan,
+            "beside": self._watch.beside if self._disturbed else "",
+        }
 
 
 class _Blocks:
-    """The blocks of steps that one process has run."""
+    """The blocks of steps that one process has run.
 
-    def __init__(self, process: Process, count: int) -> None:
-        self._process = process
-        self._count = count
-        self._faults, self._cpu_s = process.faults, process.cpu_s
-        self._blocks: list[list[float]] = []
+    Without a quota a block takes `BLOCK_S`, or is one step. Under a quota it is preceded by a rest
+    of a period, so that nobody pays for what the one before it has overdrawn, and by a first period
+    of steps that does not count, whose quota is full; then it spans `PERIODS` of them. So it holds
+    the time that steps take and the time that the quota makes them wait, as they are in the long
+    run.
+    """
+
+    def __init__(self, process: Process, step_s: float, gauges: Gauges) -> None:
+        self._process, self._gauges = process, gauges
+        self._quota = gauges.quota
+        self._count = max(1, round(self._length_s / step_s))
+        self._cpu_s, self._steps_run = process.cpu_s, 0
+        self._blocks: list[Floats] = []
+        self.throttling = Throttling(0, 0, 0.0)
 
     def __len__(self) -> int:
         return len(self._blocks)
 
+    @property
+    def _length_s(self) -> float:
+        return BLOCK_S if self._quota is None else (1 + PERIODS) * self._quota.period_s
+
     def measure(self) -> None:
         """Run one more."""
-        self._blocks.append(self._process.run(self._count))
+        if self._quota is None:
+            self._blocks.append(self._run())
+        else:
+            self._measure_under(self._quota)
 
-    def log_medians(self) -> Floats:
-        """The log of each block's median step time."""
-        return np.log([float(np.median(block)) for block in self._blocks])
+    def _measure_under(self, quota: Quota) -> None:
+        self._gauges.sleep(quota.period_s)
+        before = quota.throttling()
+        steps = self._run()
+        self.throttling += quota.throttling() - before
+        # At least the last step counts, though it alone takes longer than all the periods.
+        first = int(np.searchsorted(np.cumsum(steps), quota.period_s)) + 1
+        self._blocks.append(steps[min(first, len(steps) - 1) :])
 
-    def fault_share(self, fault_s: float) -> float:
-        """The share of its CPU time that went into page faults, each taking `fault_s`."""
-        faults = self._process.faults - self._faults
-        cpu_s = self._process.cpu_s - self._cpu_s
-        return min(1.0, faults * fault_s / cpu_s) if cpu_s > 0 else 0.0
+    def _run(self) -> Floats:
+        self._steps_run += self._count
+        return np.asarray(self._process.run(self._count))
 
-    def step_times(self) -> dict[str, Any]:
-        """The median and the percentiles of the steps, as `Timing` names them."""
-        steps = np.concatenate([np.asarray(block) for block in self._blocks])
+    def keep(self, count: int) -> None:
+        """Leave out all blocks after so many."""
+        del self._blocks[count:]
+
+    def logs(self) -> Floats:
+        """The log of each block's mean step time."""
+        return np.log([float(np.mean(block)) for block in self._blocks])
+
+    @property
+    def seconds(self) -> float:
+        """The median of the blocks' mean step times."""
+        return math.exp(float(np.median(self.logs())))
+
+    def found(self) -> dict[str, Any]:
+        """The step time and its percentiles, and what a step costs, as `Timing` names them."""
+        steps = np.concatenate(self._blocks)
+        quota = self._quota is not None
         return {
-            "seconds": float(np.median(steps)),
+            "seconds": self.seconds,
             "seconds_p90": float(np.quantile(steps, 0.9)),
             "seconds_p99": float(np.quantile(steps, 0.99)),
             "throughput": 1 / float(np.mean(steps)),
-            "cpu_seconds": (self._process.cpu_s - self._cpu_s) / (len(self) * self._count),
+            "cpu_seconds": (self._process.cpu_s - self._cpu_s) / self._steps_run,
+            "throttled": self.throttling.share if quota else math.nan,
+            "throttled_s": self.throttling.seconds if quota else math.nan,
         }
 
 
-def positive(name: str, value: float) -> float:
-    """`value`, which must be a number above 0.
+def positive(name: str, value: float, *, zero: bool = False) -> float:
+    """`value`, which must be a number above 0, or 0 where that is allowed, too.
 
     Raises:
         InvalidInputError: It is not.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
+    if value == 0 and not zero:
         raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
     return float(value)
-
-
-def stolen_cpu_seconds() -> float:
-    """The seconds that the hypervisor has taken from all CPUs since the start of the machine.
-
-    The eighth number of the first line of /proc/stat (proc_stat(5), "steal"); NaN without one.
-    """
-    try:
-        with Path("/proc/stat").open(encoding="ascii") as file:
-            return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, IndexError, ValueError):
-        return math.nan
-
-
-def page_fault_seconds() -> float:
-    """What a page fault costs on this machine, the page's release included; a few milliseconds.
-
-    It is the least of several tries: what disturbs them only makes them longer.
-    """
-    return min(_touch_pages() for _ in range(PAGE_TRIES)) / PAGES
-
-
-def _touch_pages() -> float:
-    start = time.perf_counter()
-    with mmap.mmap(-1, PAGES * mmap.PAGESIZE) as memory:
-        for offset in range(0, PAGES * mmap.PAGESIZE, mmap.PAGESIZE):
-            memory[offset] = 1
-    return time.perf_counter() - start
-
-
-def process_sd(*fault_shares: float) -> float:
-    """The standard deviation of the log speed-up between processes with the same threads.
-
-    Args:
-        fault_shares: The share of its CPU time that each process spends on page faults. Another
-            process may have none of them; a share evenly spread from none to all of this has a
-            standard deviation of this / sqrt(12).
-    """
-    return math.hypot(PROCESS_SD, *(share / math.sqrt(12) for share in fault_shares))
-
-
-def paired_estimate(candidate: Floats, default: Floats) -> Estimate:
-    """The log speed-up from pairs of blocks.
-
-    Args:
-        candidate: The log step times of the candidate's blocks.
-        default: Those of the default's blocks, each next to the candidate's in time.
-    """
-    differences = default - candidate
-    return Estimate("paired", hodges_lehmann(differences), batch_error(differences))
-
-
-def level_estimate(candidate: Floats, levels: Floats) -> Estimate:
-    """The log speed-up against what the default took in earlier trials.
-
-    Args:
-        candidate: The log step times of the candidate's blocks.
-        levels: The default's log step time in each earlier trial. How much they differ is how
-            much the machine can have changed since, and so is a part of the error.
-    """
-    drift = float(np.std(levels, ddof=1)) * math.sqrt(1 + 1 / len(levels))
-    return Estimate(
-        "level",
-        float(np.median(levels)) - hodges_lehmann(candidate),
-        math.hypot(batch_error(candidate), drift),
-    )
 
 
 def hodges_lehmann(values: Floats) -> float:
@@ -442,7 +449,21 @@ def hodges_lehmann(values: Floats) -> float:
     return float(np.median((values[i] + values[j]) / 2))
 
 
-def batch_error(values: Floats) -> float:
-    """The standard error of the centre of values that resemble their neighbours."""
-    centres = [float(np.median(batch)) for batch in np.array_split(values, BATCHES)]
-    return float(np.std(centres, ddof=1)) / math.sqrt(BATCHES)
+def batch_reach(values: Floats) -> float:
+    """How far the 95 % interval of the centre reaches, of values that resemble their neighbours."""
+    batches = np.array_split(values, min(BATCHES, len(values)))
+    centres = [float(np.median(batch)) for batch in batches]
+    error = float(np.std(centres, ddof=1)) / math.sqrt(len(centres))
+    return T_QUANTILES[len(centres)] * error
+
+
+def session_spread(levels: Sequence[float]) -> float:
+    """The standard deviation of a log speed-up from trial to trial.
+
+    Args:
+        levels: The log of the default's step time in each trial so far. A speed-up differed by 0.2
+            to 0.9 times as much on the models of `benchmarks/noise.py`.
+    """
+    known = len(levels) - 1
+    variance = float(np.var(levels, ddof=1)) * known if known else 0.0
+    return math.sqrt((USUAL_WEIGHT * USUAL_SPREAD**2 + variance) / (USUAL_WEIGHT + known))

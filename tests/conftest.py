@@ -10,6 +10,8 @@ HANG_S = 400  # no test takes half of it
 # Tests look at results, not at CSV files and TensorBoard.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+# Tests run beside each other: waiting for a quiet machine would be waiting for the other tests.
+os.environ["KAMERTON_RAY_PATIENCE_S"] = "0"
 
 
 @pytest.fixture(scope="session")
