@@ -237,9 +237,8 @@ class Timer:
         """Time a candidate by itself."""
         visit = _Visit(self._gauges, self._watch)
         ours, settled = self._ready(process)
-        end = self._clock() + self._options.budget_s
-        while self._clock() < end or len(ours) < LEAST_PAIRS:
-            visit.window([ours], end=end)
+        while visit.kept_s < self._options.budget_s or len(ours) < LEAST_PAIRS:
+            visit.window([ours], self._window_s)
         return Timing(blocks=len(ours), settled=settled, **visit.found(), **ours.found())
 
     def against(self, candidate: Process, default: Process) -> Timing:
@@ -247,17 +246,16 @@ class Timer:
         visit = _Visit(self._gauges, self._watch)
         theirs, _ = self._ready(default)
         ours, settled = self._ready(candidate)
-        end = self._clock() + self._options.budget_s
         cut_short = False
         while True:
-            visit.window([ours, theirs], end=end)
+            visit.window([ours, theirs], self._window_s)
             if len(ours) < LEAST_PAIRS:
                 continue
             estimate = self._estimate(ours, theirs)
             if len(ours) >= 2 * BATCHES:
                 cut_short = estimate.interval()[1] < CLEARLY_WORSE
             precise = len(ours) >= 2 * BATCHES and estimate.reach <= self._options.precision
-            if cut_short or precise or self._clock() >= end:
+            if cut_short or precise or visit.kept_s >= self._options.budget_s:
                 break
         self._default_levels.append(float(np.median(theirs.logs())))
         low, high = estimate.interval()
@@ -284,9 +282,8 @@ class Timer:
         """
         visit = _Visit(self._gauges, self._watch)
         blocks, settled = zip(*map(self._ready, processes), strict=True)
-        end = self._clock() + self._options.budget_s * len(processes) / 2
-        while self._clock() < end or not len(blocks[default]):
-            visit.window(blocks, end=end)
+        while visit.kept_s < self._options.budget_s * len(processes) / 2:
+            visit.window(blocks, self._window_s)
         found, theirs = visit.found(), blocks[default]
         return [
             Timing(
@@ -301,6 +298,10 @@ class Timer:
             for one, steady in zip(blocks, settled, strict=True)
         ]
 
+    @property
+    def _window_s(self) -> float:
+        return min(WINDOW_S, self._options.budget_s)
+
     def _ready(self, process: Process) -> tuple[_Blocks, bool]:
         """A process that is warm, and whether its step time has settled."""
         step_s, settled = self.warm_up(process)
@@ -313,28 +314,32 @@ class Timer:
 
 
 class _Visit:
-    """A trial's measuring, in windows that are taken again where other work disturbs them."""
+    """A trial's measuring, in windows that are taken again where other work disturbs them.
+
+    Attributes:
+        kept_s: How many seconds the windows took that count.
+    """
 
     def __init__(self, gauges: Gauges, watch: Watch) -> None:
         self._gauges, self._watch = gauges, watch
         self._begin_s, self._stolen_s = gauges.clock(), gauges.stolen()
-        self._kept_s = self._others_s = 0.0
+        self.kept_s = self._others_s = 0.0
         self._turns = 0
         self._disturbed = False
 
-    def window(self, blocks: Sequence[_Blocks], *, end: float) -> None:
-        """Measure in turn, until others' share can be told; undisturbed, if patience allows."""
+    def window(self, blocks: Sequence[_Blocks], seconds: float) -> None:
+        """Measure in turn for so long; undisturbed, if patience allows."""
         while True:
             kept, mark = [len(one) for one in blocks], self._watch.start()
             self._turn(blocks)
-            while (now := self._gauges.clock()) < mark.clock + WINDOW_S and now < end:
+            while self._gauges.clock() < mark.clock + seconds:
                 self._turn(blocks)
             reading = self._watch.since(mark)
             if not self._watch.again(reading):
                 break
             for one, count in zip(blocks, kept, strict=True):
                 one.keep(count)
-        self._kept_s += reading.seconds
+        self.kept_s += reading.seconds
         self._others_s += reading.cpus * reading.seconds
         self._disturbed = self._disturbed or reading.disturbed
 
@@ -352,7 +357,7 @@ class _Visit:
         return {
             "measured_s": seconds,
             "stolen": (self._gauges.stolen() - self._stolen_s) / whole if whole > 0 else math.nan,
-            "others": self._others_s / self._kept_s if self._kept_s > 0 else math.nan,
+            "others": self._others_s / self.kept_s if self.kept_s > 0 else math.nan,
             "beside": self._watch.beside if self._disturbed else "",
         }
 
@@ -361,10 +366,10 @@ class _Blocks:
     """The blocks of steps that one process has run.
 
     Without a quota a block takes `BLOCK_S`, or is one step. Under a quota it is preceded by a rest
-    of a period, so that nobody pays for what the one before it has overdrawn, and by a first period
-    of steps that does not count, whose quota is full; then it spans `PERIODS` of them. So it holds
-    the time that steps take and the time that the quota makes them wait, as they are in the long
-    run.
+    of a period, so that nobody pays for what the one before it has overdrawn. Its steps begin with a
+    full quota; those that end in the first period do not count, nor those after `PERIODS` more. So
+    it holds the time that steps take and the time that the quota makes them wait, as they are in
+    the long run.
     """
 
     def __init__(self, process: Process, step_s: float, gauges: Gauges) -> None:
@@ -380,7 +385,7 @@ class _Blocks:
 
     @property
     def _length_s(self) -> float:
-        return BLOCK_S if self._quota is None else (1 + PERIODS) * self._quota.period_s
+        return BLOCK_S if self._quota is None else (2 + PERIODS) * self._quota.period_s
 
     def measure(self) -> None:
         """Run one more."""
@@ -394,9 +399,11 @@ class _Blocks:
         before = quota.throttling()
         steps = self._run()
         self.throttling += quota.throttling() - before
-        # At least the last step counts, though it alone takes longer than all the periods.
-        first = int(np.searchsorted(np.cumsum(steps), quota.period_s)) + 1
-        self._blocks.append(steps[min(first, len(steps) - 1) :])
+        ends = [quota.period_s, (1 + PERIODS) * quota.period_s]
+        first, last = (int(i) for i in np.searchsorted(np.cumsum(steps), ends, side="right"))
+        # At least one step counts, though it alone takes longer than all the periods.
+        first = min(first, len(steps) - 1)
+        self._blocks.append(steps[first : max(last, first + 1)])
 
     def _run(self) -> Floats:
         self._steps_run += self._count
