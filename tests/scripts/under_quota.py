@@ -1,0 +1,64 @@
+"""Join a cgroup; measure one thread against two in turn, and each alone; print it as JSON."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import cloudpickle
+
+from kamerton_ray.cgroups import tightest_quota
+from kamerton_ray.isolation import Server
+from kamerton_ray.threads import Threading
+from kamerton_ray.timing import Timer, TimingOptions
+
+ROUNDS = 6000  # of hashing, some milliseconds without the interpreter's lock
+
+
+def build(config):
+    def work():
+        hashlib.pbkdf2_hmac("sha256", b"any", b"salt", ROUNDS // config["threads"])
+
+    def step():
+        threads = [threading.Thread(target=work) for _ in range(config["threads"])]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    return step
+
+
+def alone(child):
+    """The mean step time over five seconds, in the long run under the quota."""
+    child.run(20)
+    begin, steps = time.perf_counter(), 0
+    while time.perf_counter() - begin < 5:
+        steps += len(child.run(10))
+    return (time.perf_counter() - begin) / steps
+
+
+def main():
+    Path(sys.argv[1]).write_text(f"{os.getpid()}\n")
+    quota = tightest_quota()
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    with contextlib.closing(server), contextlib.ExitStack() as stack:
+        children = []
+        for threads in (1, 2):
+            child = server.fork(Threading(), {"threads": threads}, timeout=60)
+            children.append(stack.enter_context(child))
+            child.build()
+        one, two = map(alone, children)
+        timing = Timer(TimingOptions(budget_s=6.0)).against(*children)
+    found = {"quota": quota.cpus, "ratio": two / one, "speedup": timing.speedup}
+    found |= {"throttled": timing.throttled, "default_throttled": timing.default_throttled}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
