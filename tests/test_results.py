@@ -53,7 +53,7 @@ def test_anything_else_is_refused(given, rule):
 def test_repeats_count_as_one_candidate_and_failures_as_none():
     found = candidates([result(1, 2.0), result(2, 1.5), result(1, 8.0), result(3, math.nan)], SPEED)
     assert [one.config["intra_op"] for one in found] == [1, 2]
-    assert found[0].level == pytest.approx(math.log(4))
+    assert found[0].value == 5.0
 
 
 def test_the_pareto_set_holds_those_that_no_other_beats_in_all():
