@@ -15,7 +15,7 @@ from kamerton_ray.timing import positive
 Result = Mapping[str, Any]
 
 FASTER = ("speedup", "seconds", "seconds_p90", "seconds_p99")
-"""In these a better configuration is a faster one; so is any other that is minimised by time."""
+"""In these a better configuration is a faster one; what any other number means nobody knows."""
 
 MODES = {"speedup": "max", "throughput": "max"}
 """How `benchmark`'s results are meant; the others are better the lower they are."""
@@ -189,9 +189,8 @@ class Objective:
         return by.figure(by.amount(by.tolerance(self.within)))
 
     def better(self, by: Comparison = RATIO) -> str:
-        """As in "1.3x ... than TensorFlow's default"."""
-        if not by.is_ratio:
-            return f"{'higher' if self.mode == 'max' else 'lower'} in {self.metric}"
-        if self.metric in FASTER or (self.metric == "objective" and self.mode == "min"):
+        """As in "1.3x ... than TensorFlow's default"; only what is a time is said to be faster."""
+        if by.is_ratio and self.metric in FASTER and self.mode == MODES.get(self.metric, "min"):
             return "faster"
-        return f"better in {self.metric}"
+        better = "lower" if self.mode == "min" else "higher"
+        return better if self.metric == "objective" else f"{better} in {self.metric}"

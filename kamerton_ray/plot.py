@@ -388,7 +388,7 @@ def _gain_label(found: Measured, *, brief: bool = False) -> str:
     metric = short(found.objective.metric)
     if not found.ratios:
         return f"{metric} ({'higher' if found.objective.mode == 'max' else 'lower'} is better)"
-    better = "faster" if found.objective.better() == "faster" else f"better in {metric}"
+    better = found.objective.better().replace(found.objective.metric, metric)
     whose = {"default": "TensorFlow's default", "start": "the start", "median": "the median"}
     if brief:
         return f"times {better}"
