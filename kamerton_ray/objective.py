@@ -104,7 +104,8 @@ class Objective:
             of the step time, measured in turn with the default), `"throughput"` (steps/s),
             `"seconds_p90"`, `"seconds_p99"` or `"cpu_seconds"` (CPU seconds a step).
         mode: `"min"` or `"max"`; by default what the metric's name means.
-        at_most: The highest allowed value of other keys, as `{"seconds_p99": 0.02}`.
+        at_most: The highest allowed value of other keys, as `{"seconds_p99": 0.02}`. An unknown
+            value has not kept its limit.
         within: Configurations no farther apart than this share count as equal. Where values are 0
             or less it is a share of the default's absolute value.
         fewest: Whether, of those equal to the best, the one with the fewest threads is wanted, even
