@@ -28,7 +28,8 @@ from kamerton_ray.doctor import examine
 from kamerton_ray.environment import working_directory
 from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.exports import FORMS, export
-from kamerton_ray.objective import Objective, number
+from kamerton_ray.numeric import number
+from kamerton_ray.objective import Objective
 from kamerton_ray.report import check_extra, report
 from kamerton_ray.results import nothing_worked
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from kamerton_ray.head_to_head import Stage
-from kamerton_ray.objective import number
+from kamerton_ray.numeric import number
 from kamerton_ray.rounds import Course
 from kamerton_ray.session import Goal, Limits
 from kamerton_ray.verdict import in_words

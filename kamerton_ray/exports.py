@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import numbers
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.numeric import as_float
 from kamerton_ray.threads import Threading
 
 
@@ -45,6 +47,14 @@ def export(config: Mapping[str, Any], form: str) -> str:
     if not lines:
         raise InvalidInputError(f"{form!r} cannot say any of {dict(config)!r}")
     return "\n".join(lines) + "\n"
+
+
+def plain(value: object) -> object:
+    """What JSON gets for a value that it does not know: NumPy's as numbers, others as texts."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    found = as_float(value)
+    return repr(value) if found is None else found
 
 
 def _env(config: Mapping[str, Any]) -> list[str]:
@@ -94,7 +104,7 @@ def _python(config: Mapping[str, Any]) -> list[str]:
 
 
 def _json(config: Mapping[str, Any]) -> list[str]:
-    return [json.dumps(dict(config))]
+    return [json.dumps(dict(config), default=plain)]
 
 
 def _has_threads(config: Mapping[str, Any]) -> bool:

@@ -10,11 +10,18 @@ from enum import Enum
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.objective import Objective, number
-from kamerton_ray.results import Config, median_of
+from kamerton_ray.numeric import number
+from kamerton_ray.objective import Comparison, Objective
+from kamerton_ray.results import (
+    Config,
+    check_reported,
+    has_worked,
+    miss_of,
+    numbers_in,
+    value_of,
+)
 from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS, default_threads
-from kamerton_ray.timing import NORMAL_QUANTILE
 from kamerton_ray.verdict import in_words
 
 GUESSES = ("speedup", "objective", "seconds")
@@ -65,11 +72,12 @@ class Row:
     Attributes:
         config: What was tuned.
         trials: The numbers of its trials, from 1, those that failed included.
-        value: The median of the metric; NaN where all failed.
-        gain: How many times better than the baseline; NaN likewise, and where there are no ratios.
+        value: Its value of the metric; NaN where all failed.
+        gain: How many times better than the baseline, or, where there are no ratios, how much in
+            the metric's own unit; NaN where all failed.
         low: Where the gain's 95 % interval begins; NaN where the trials do not say it.
         high: Where it ends.
-        miss: By how much it breaks the limits; 0 where it keeps them.
+        miss: By how much it breaks the limits; 0 where it keeps them, infinite where nobody knows.
         results: What its trials reported.
     """
 
@@ -99,7 +107,7 @@ class Measured:
         fresh: What the default took in a comparison, used in the same way.
 
     Raises:
-        InvalidInputError: No result has a number under the key that counts.
+        InvalidInputError: No result has a number under the key that counts, or a limited one.
 
     Attributes:
         results: The trials.
@@ -107,7 +115,7 @@ class Measured:
         axes: The names of what was tuned.
         default: TensorFlow's default as a configuration; None where it is unknown.
         baseline: What the gains are measured against.
-        ratios: Whether there are gains; not where a value is zero or below.
+        comparison: How they are compared.
         rows: The configurations, the best first, the failed last.
     """
 
@@ -122,14 +130,19 @@ class Measured:
         self.results = list(results)
         self.objective = _known(objective, results)
         self.axes = _axes(self.results)
-        values = [self.value(result) for result in self.results]
-        self.ratios = all(value > 0 for value in values if not math.isnan(value))
         self.default = self._default()
         self.baseline = self._baseline(self.tuned(start), fresh)
+        values = map(self.objective.value, self.results)
+        self.comparison = Comparison.of(values, [self.baseline.value])
         groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         for place, result in enumerate(self.results, 1):
             groups.setdefault(key_of(self.tuned(result["config"])), []).append((place, result))
         self.rows = sorted((self._row(group) for group in groups.values()), key=self._rank)
+
+    @property
+    def ratios(self) -> bool:
+        """Whether gains are ratios; not where a value is 0 or less."""
+        return self.comparison.is_ratio
 
     @property
     def working(self) -> list[Row]:
@@ -143,8 +156,7 @@ class Measured:
 
     def value(self, result: Mapping[str, Any]) -> float:
         """A trial's value; NaN where it failed."""
-        value = number(result.get(self.objective.metric))
-        return value if math.isfinite(value) else math.nan
+        return self.objective.value(result)
 
     def tuned(self, config: Mapping[str, Any] | None) -> Config:
         """The part of a configuration that was tuned, by flat names."""
@@ -161,11 +173,17 @@ class Measured:
         return next((row for row in self.rows if row.config == wanted), None)
 
     def merit(self, value: float) -> float:
-        """How much better than the baseline a value is: above 0 if it is; a log for ratios."""
-        sign = 1 if self.objective.mode == "max" else -1
-        if self.ratios:
-            return sign * (math.log(value) - math.log(self.baseline.value))
-        return sign * (value - self.baseline.value)
+        """How much better than the baseline a value is, as `Comparison` computes with it."""
+        level = self.comparison.level
+        return self.objective.sign * (level(value) - level(self.baseline.value))
+
+    def gain(self, value: float) -> float:
+        """The same as it is told: how many times, or how much in the metric's own unit."""
+        return self.comparison.amount(self.merit(value))
+
+    def drawn(self, gain: float) -> float:
+        """Where a gain lies in a picture, which shows values where there are no ratios."""
+        return gain if self.ratios else self.baseline.value + self.objective.sign * gain
 
     def shown(self, row: Row) -> str:
         """A row's gain, or its value where there are no ratios."""
@@ -188,20 +206,19 @@ class Measured:
 
     def _baseline(self, start: Config, fresh: Sequence[Mapping[str, Any]]) -> Baseline:
         """The default's own trial, or the next best thing."""
-        metric = self.objective.metric
-        if metric == "speedup":
+        if self.objective.metric == "speedup":
             return Baseline(value=1.0, basis=Basis.PAIRED)
-        worked = [result for result in self.results if not math.isnan(self.value(result))]
 
-        def median(config: Config | None) -> float:
-            same = [r for r in worked if config and self.tuned(r["config"]) == config]
-            return median_of(same, metric)
+        def of(config: Config | None) -> float:
+            same = [r for r in self.results if config and self.tuned(r["config"]) == config]
+            return value_of(same, self.objective)
 
+        everything = value_of(self.results, self.objective)
         choices = (
-            Baseline(value=median(self.default), basis=Basis.TRIAL, config=self.default),
-            Baseline(value=median_of(fresh, metric), basis=Basis.FRESH),
-            Baseline(value=median(start), basis=Basis.TRIAL, config=start, is_default=False),
-            Baseline(value=median_of(worked, metric), basis=Basis.MEDIAN, is_default=False),
+            Baseline(value=of(self.default), basis=Basis.TRIAL, config=self.default),
+            Baseline(value=value_of(fresh, self.objective), basis=Basis.FRESH),
+            Baseline(value=of(start), basis=Basis.TRIAL, config=start, is_default=False),
+            Baseline(value=everything, basis=Basis.MEDIAN, is_default=False),
             Baseline(value=1.0, basis=Basis.MEDIAN, is_default=False),
         )
         return next(one for one in choices if not math.isnan(one.value))
@@ -209,57 +226,44 @@ class Measured:
     def _row(self, group: Sequence[tuple[int, dict[str, Any]]]) -> Row:
         results = [result for _, result in group]
         working = [result for result in results if not math.isnan(self.value(result))]
-        value = median_of(working, self.objective.metric)
-        gain = math.exp(self.merit(value)) if self.ratios and working else math.nan
-        low, high = self._interval(working) if self.ratios else (math.nan, math.nan)
-        limits = {key: median_of(working, key) for key in self.objective.at_most}
+        value = value_of(working, self.objective)
+        low, high = self._interval(working)
         return Row(
             config=self.tuned(results[0]["config"]),
             trials=tuple(place for place, _ in group),
             value=value,
-            gain=gain,
+            gain=self.gain(value),
             low=low,
             high=high,
-            miss=self.objective.miss(limits),
+            miss=miss_of(working, self.objective),
             results=working,
         )
 
     def _interval(self, results: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
         """The gain's interval where every trial says its own; of several, that of their mean."""
         metric = self.objective.metric
-        ends = [tuple(number(r.get(f"{metric}_{end}")) for end in ("low", "high")) for r in results]
-        if not ends or not all(high > low > 0 for low, high in ends):
+        names = ("low", "high") if self.objective.sign > 0 else ("high", "low")
+        ends = [[self.merit(number(r.get(f"{metric}_{name}"))) for name in names] for r in results]
+        if not ends or not all(high > low for low, high in ends):
             return math.nan, math.nan
-        logs = [sorted((self.merit(low), self.merit(high))) for low, high in ends]
-        middle = statistics.fmean((low + high) / 2 for low, high in logs)
-        error = math.hypot(*(high - low for low, high in logs)) / (2 * NORMAL_QUANTILE * len(logs))
-        reach = NORMAL_QUANTILE * error
-        return math.exp(middle - reach), math.exp(middle + reach)
+        middle = statistics.fmean((low + high) / 2 for low, high in ends)
+        reach = math.hypot(*(high - low for low, high in ends)) / (2 * len(ends))
+        return self.comparison.amount(middle - reach), self.comparison.amount(middle + reach)
 
 
 def _known(objective: Objective | None, results: Sequence[Mapping[str, Any]]) -> Objective:
     """The objective, which the results must have, or else the key that looks like one."""
-    working = [result for result in results if str(result.get("outcome", "ok")) == "ok"]
     if objective is not None:
-        if working and not any(objective.metric in result for result in working):
-            raise InvalidInputError(
-                f"results must report {objective.metric!r} to be judged by it, but report "
-                f"{_numbers(results)}"
-            )
+        check_reported(results, objective)
         return objective
-    for key in GUESSES:
-        if any(math.isfinite(number(result.get(key))) for result in results):
-            return Objective(metric=key)
-    if working:
+    known = numbers_in(results)
+    guessed = next((key for key in GUESSES if key in known), None)
+    if guessed is None and any(map(has_worked, results)):
         raise InvalidInputError(
             f"results must have numbers under one of {list(GUESSES)}, or it must be said which key "
-            f"counts, of {_numbers(results)}"
+            f"counts, of {known}"
         )
-    return Objective()
-
-
-def _numbers(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    return sorted({key for one in results for key, v in one.items() if math.isfinite(number(v))})
+    return Objective(metric=guessed or "speedup")
 
 
 def _axes(results: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,23 +3,96 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.numeric import number
 from kamerton_ray.timing import positive
 
 Result = Mapping[str, Any]
 
 FASTER = ("speedup", "seconds", "seconds_p90", "seconds_p99")
-"""In these a better configuration is a faster one; so is any other that is minimised by time."""
+"""In these a better configuration is a faster one; what any other number means nobody knows."""
 
 MODES = {"speedup": "max", "throughput": "max"}
 """How `benchmark`'s results are meant; the others are better the lower they are."""
 
 INFEASIBLE = 1e-3
 """The score of a configuration that only just breaks a limit, where the default's is about 1."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How values are compared: by their ratio, or, where one is 0 or less, by their difference.
+
+    What it computes with is a gain: the log of a ratio, or a difference as a share of `unit`. Of
+    either kind 0 is neither better nor worse, and a few percent are a few hundredths.
+
+    Attributes:
+        unit: What differences are counted in; None for ratios.
+    """
+
+    unit: float | None = None
+
+    @classmethod
+    def of(cls, values: Iterable[float], default: Iterable[float] = ()) -> Comparison:
+        """The one that these values allow; NaN does not count.
+
+        Differences are counted in the default's absolute value. Where that is 0 they are counted in
+        the smallest other value, so that none is too small to count.
+        """
+        usual = [value for value in default if not math.isnan(value)]
+        known = [*usual, *(value for value in values if not math.isnan(value))]
+        if all(value > 0 for value in known):
+            return RATIO
+        unit = abs(statistics.median(usual)) if usual else 0.0
+        return cls(unit or min((abs(value) for value in known if value), default=1.0))
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether there are ratios."""
+        return self.unit is None
+
+    @property
+    def none(self) -> float:
+        """The amount of no gain: once, or nothing."""
+        return self.amount(0.0)
+
+    def level(self, value: float) -> float:
+        """What a gain is the difference of two of; NaN where there is no ratio."""
+        if self.unit is not None:
+            return value / self.unit
+        return math.log(value) if value > 0 else math.nan
+
+    def amount(self, gain: float) -> float:
+        """A gain as it is said: how many times, or how much in the values' own unit."""
+        return math.exp(gain) if self.unit is None else gain * self.unit
+
+    def moved(self, value: float, gain: float) -> float:
+        """The value that is so much higher than another."""
+        return value * math.exp(gain) if self.unit is None else value + gain * self.unit
+
+    def tolerance(self, within: float) -> float:
+        """The gain of a share: of the value, or of the unit."""
+        return math.log1p(within) if self.unit is None else within
+
+    def figure(self, amount: float) -> str:
+        """An amount as it is written, as 1.30 or 0.2."""
+        return f"{amount:.2f}" if self.is_ratio else f"{amount:.3g}"
+
+    @property
+    def times(self) -> str:
+        """What is written after it, as in 1.30x."""
+        return "x" if self.is_ratio else ""
+
+
+RATIO = Comparison()
+
+DIFFERENCE = Comparison(1.0)
+"""That in the values' own unit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +104,10 @@ class Objective:
             of the step time, measured in turn with the default), `"throughput"` (steps/s),
             `"seconds_p90"`, `"seconds_p99"` or `"cpu_seconds"` (CPU seconds a step).
         mode: `"min"` or `"max"`; by default what the metric's name means.
-        at_most: The highest allowed value of other keys, as `{"seconds_p99": 0.02}`.
-        within: Configurations no farther apart than this share count as equal.
+        at_most: The highest allowed value of other keys, as `{"seconds_p99": 0.02}`. An unknown
+            value has not kept its limit.
+        within: Configurations no farther apart than this share count as equal. Where values are 0
+            or less it is a share of the default's absolute value.
         fewest: Whether, of those equal to the best, the one with the fewest threads is wanted, even
             where it is slower than TensorFlow's default by as much as `within`.
 
@@ -57,32 +132,42 @@ class Objective:
         if positive("within", self.within) >= 1:
             raise InvalidInputError(f"within must be a share below 1, but got {self.within!r}")
 
-    def level(self, result: Result) -> float:
-        """The log of a result's value, the higher the better; NaN where it failed."""
-        value = number(result.get(self.metric))
-        if not value > 0 or not math.isfinite(value):
-            return math.nan
-        return math.log(value) * (1 if self.mode == "max" else -1)
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.mode == "max" else -1
 
-    def own_level(self, result: Result) -> float:
+    def value(self, result: Result) -> float:
+        """A result's value; NaN where it failed."""
+        return number(result.get(self.metric))
+
+    def comparison(self, results: Iterable[Result], default: Iterable[Result] = ()) -> Comparison:
+        """How these results are compared with each other and the default's."""
+        return Comparison.of(map(self.value, results), map(self.value, default))
+
+    def level(self, result: Result, by: Comparison = RATIO) -> float:
+        """A result's value as what a gain is the difference of, the higher the better."""
+        return self.sign * by.level(self.value(result))
+
+    def own_level(self, result: Result, by: Comparison = RATIO) -> float:
         """The same without the default's share in it: what a speed-up is the ratio of."""
-        if self.metric != "speedup":
-            return self.level(result)
-        seconds = number(result.get("seconds"))
-        return -math.log(seconds) if seconds > 0 else math.nan
+        own = -RATIO.level(number(result.get("seconds")))
+        return self.level(result, by) if self.metric != "speedup" or math.isnan(own) else own
 
-    def gain(self, result: Result, default: Result) -> float:
-        """The log of how many times better a result is than the default's; NaN where one failed."""
-        return self.level(result) - self.level(default)
+    def gain(self, result: Result, default: Result, by: Comparison = RATIO) -> float:
+        """How much better a result is than the default's; NaN where one failed."""
+        return self.level(result, by) - self.level(default, by)
 
     def miss(self, result: Result) -> float:
-        """By how much a result breaks the limits, as a sum of logs; 0 where it keeps them."""
-        excess = (
-            math.log(value / limit)
-            for key, limit in self.at_most.items()
-            if (value := number(result.get(key))) > limit
-        )
-        return sum(excess, 0.0)
+        """By how much a result breaks the limits, as a sum of logs; 0 where it keeps them.
+
+        It is infinite where a limited value is unknown: nobody can say that it keeps its limit.
+        """
+        values = {key: number(result.get(key)) for key in self.at_most}
+        if any(math.isnan(value) for value in values.values()):
+            return math.inf
+        limits = self.at_most.items()
+        return sum((math.log(values[k] / most) for k, most in limits if values[k] > most), 0.0)
 
     def score(self, result: Result) -> float:
         """What a search maximises: above `INFEASIBLE` for those that keep the limits only.
@@ -98,14 +183,15 @@ class Objective:
             level += math.log(default)
         return math.exp(level)
 
-    @property
-    def comparative(self) -> str:
-        """As in "1.3x ... TensorFlow's default"."""
-        if self.metric in FASTER or (self.metric == "objective" and self.mode == "min"):
-            return "faster than"
-        return f"better in {self.metric} than"
+    def share(self, by: Comparison = RATIO) -> str:
+        """The tolerance in figures, as "2%" or "0.004"."""
+        if by.is_ratio:
+            return f"{self.within:.0%}"
+        return by.figure(by.amount(by.tolerance(self.within)))
 
-
-def number(value: object) -> float:
-    """A result's value, or NaN."""
-    return float(value) if isinstance(value, int | float) else math.nan
+    def better(self, by: Comparison = RATIO) -> str:
+        """As in "1.3x ... than TensorFlow's default"; only what is a time is said to be faster."""
+        if by.is_ratio and self.metric in FASTER and self.mode == MODES.get(self.metric, "min"):
+            return "faster"
+        better = "lower" if self.mode == "min" else "higher"
+        return better if self.metric == "objective" else f"{better} in {self.metric}"

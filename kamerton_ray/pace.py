@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kamerton_ray.objective import number
+from kamerton_ray.numeric import number
 from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS
 

@@ -10,6 +10,7 @@ import functools
 import io
 import itertools
 import math
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
 from kamerton_ray.measured import Measured, Row
-from kamerton_ray.objective import Objective, number
+from kamerton_ray.numeric import number
+from kamerton_ray.objective import Objective
 from kamerton_ray.results import Config, median_of, trial_results
 from kamerton_ray.threads import THREADS
 from kamerton_ray.verdict import Verdict
@@ -188,9 +190,9 @@ def speedups(
     with _figure(palette, (WIDTH, 0.9 + 0.24 * max(2, len(rows)))) as (figure, axes):
         for place, row in enumerate(rows):
             color = row_color(row, found, palette)
-            at = row.gain if found.ratios else row.value
+            at, *ends = map(found.drawn, (row.gain, row.low, row.high))
             if not math.isnan(row.low):
-                axes.plot([row.low, row.high], [place, place], color=color, lw=2, alpha=0.55)
+                axes.plot(ends, [place, place], color=color, lw=2, alpha=0.55)
             filled = color if row.miss <= 0 else palette.paper
             axes.plot(at, place, "o", color=color, ms=5.5, markerfacecolor=filled, gid="row")
             said = found.shown(row) + ("x" if found.ratios else "")
@@ -204,7 +206,7 @@ def speedups(
                 color=palette.ink,
                 annotation_clip=False,
             )
-        base = 1.0 if found.ratios else found.baseline.value
+        base = found.drawn(found.comparison.none)
         axes.vlines(base, -0.4, len(rows) - 0.4, color=palette.soft, lw=1, zorder=0)
         axes.text(base, -0.5, found.baseline.name, ha="center", color=palette.soft, size=9)
         labels = ["  ".join([*marks_of(row, found, best), _values(row)]) for row in rows]
@@ -254,12 +256,12 @@ def progress(
     )
     with _figure(palette, (WIDTH, 2.7)) as (figure, axes):
         at = [x for x, _ in points]
-        gains = [_gain(found, value) for _, value in points]
+        gains = [found.drawn(found.gain(value)) for _, value in points]
         best = list(itertools.accumulate(gains, max if _higher(found) else min))
         axes.plot(at, gains, "o", color=palette.neither, ms=4, alpha=0.8, gid="trial")
         if best:
             axes.step([*at, max(ends)], [*best, best[-1]], where="post", color=palette.better, lw=2)
-        base = 1.0 if found.ratios else found.baseline.value
+        base = found.drawn(found.comparison.none)
         axes.axhline(base, color=palette.soft, lw=1, zorder=0)
         said = [(best[-1], f"{best[-1]:.4g}" if not found.ratios else f"{best[-1]:.2f}x")]
         _say_levels(
@@ -377,10 +379,6 @@ def _span(seconds: Sequence[float]) -> tuple[Sequence[float], str]:
     return [one / divisor for one in seconds], unit
 
 
-def _gain(found: Measured, value: float) -> float:
-    return math.exp(found.merit(value)) if found.ratios else value
-
-
 def _higher(found: Measured) -> bool:
     """Whether higher is better in what is shown."""
     return found.ratios or found.objective.mode == "max"
@@ -390,7 +388,7 @@ def _gain_label(found: Measured, *, brief: bool = False) -> str:
     metric = short(found.objective.metric)
     if not found.ratios:
         return f"{metric} ({'higher' if found.objective.mode == 'max' else 'lower'} is better)"
-    better = "faster" if found.objective.comparative == "faster than" else f"better in {metric}"
+    better = found.objective.better().replace(found.objective.metric, metric)
     whose = {"default": "TensorFlow's default", "start": "the start", "median": "the median"}
     if brief:
         return f"times {better}"
@@ -458,18 +456,15 @@ class _Cells:
 def _ticks(values: Sequence[Any]) -> list[Any]:
     """The values in order; those of a short range of integers without gaps."""
     distinct = {repr(value): value for value in values}.values()
-    if all(isinstance(value, int) for value in distinct):
+    if all(isinstance(value, numbers.Integral) for value in distinct):
         low, high = min(distinct), max(distinct)
         if high - low < max(MOST_FILLED, 1.5 * len(distinct)):
             return list(range(low, high + 1))
-    return sorted(
-        distinct,
-        key=lambda one: (
-            isinstance(one, str),
-            one if isinstance(one, int | float) else 0,
-            repr(one),
-        ),
-    )
+    # What is no number comes after those that are, by its name.
+    named = sorted(distinct, key=repr)
+    return sorted((one for one in named if not math.isnan(number(one))), key=number) + [
+        one for one in named if math.isnan(number(one))
+    ]
 
 
 def _map_size(cells: _Cells) -> tuple[float, float]:
@@ -611,11 +606,10 @@ def _luminance(color: str) -> float:
 def row_color(row: Row, found: Measured, palette: Palette) -> str:
     """What is not told apart from the default is grey."""
     low, high = (row.gain, row.gain) if math.isnan(row.low) else (row.low, row.high)
-    if not found.ratios:
-        low = high = math.exp(min(max(found.merit(row.value), -1.0), 1.0))
-    if low > 1:
+    none = found.comparison.none
+    if low > none:
         return palette.better
-    return palette.worse if high < 1 else palette.neither
+    return palette.worse if high < none else palette.neither
 
 
 def _stages(axes: Axes, verdict: Verdict, palette: Palette) -> None:

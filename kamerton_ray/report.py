@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 from kamerton_ray import plot
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
-from kamerton_ray.exports import FORMS, export
+from kamerton_ray.exports import FORMS, export, plain
 from kamerton_ray.isolation import Outcome
 from kamerton_ray.measured import Measured, flat
-from kamerton_ray.objective import Objective, number
+from kamerton_ray.numeric import number
+from kamerton_ray.objective import Comparison, Objective
 from kamerton_ray.plot import DARK, LIGHT, NAMES, Palette, best_row, times, unit_of
 from kamerton_ray.results import (
     Config,
@@ -101,10 +102,11 @@ class Part:
         best = self.measured.best
         if best is None:
             return nothing_worked(self.measured.results)
-        gain = f" ({self.measured.shown(best)}x)" if self.measured.ratios else ""
+        shown, metric = self.measured.shown(best), self.measured.objective.metric
+        gain = f"{shown}x" if self.measured.ratios else f"{metric} {shown}"
         return (
-            f"{self.measured.words(best.config)} was the best of the search{gain}, which flatters "
-            "itself: it was not compared afresh with the default."
+            f"{self.measured.words(best.config)} was the best of the search ({gain}), which "
+            "flatters itself: it was not compared afresh with the default."
         )
 
     @property
@@ -189,11 +191,9 @@ class Report:
             measured = part.measured
             for place, result in enumerate(measured.results, 1):
                 value = measured.value(result)
-                has_gain = measured.ratios and not math.isnan(value)
-                gain = math.exp(measured.merit(value)) if has_gain else math.nan
                 config = {f"config/{name}": one for name, one in flat(result["config"])}
                 told = {name: one for name, one in flat(result) if not name.startswith("config/")}
-                found.append({"trial": place, **config, "gain": gain, **told})
+                found.append({"trial": place, **config, "gain": measured.gain(value), **told})
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -221,9 +221,9 @@ class Report:
             ],
             "trials": self.rows(),
         }
-        text = json.dumps(found, default=repr)
-        plain: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
-        return plain
+        text = json.dumps(found, default=plain)
+        told: dict[str, Any] = json.loads(text, parse_constant=lambda _: None)
+        return told
 
     def text(self) -> str:
         """The answer and a short table, for a terminal."""
@@ -327,11 +327,11 @@ def check_extra() -> None:
 def verdict_of(answer: Mapping[str, Any]) -> Verdict:
     """The verdict that a session has written down."""
     names = {one.name for one in dataclasses.fields(Verdict)}
-    plain = {name: value for name, value in answer.items() if name in names and value is not None}
-    plain["decision"] = Decision(answer["decision"])
-    plain["table"] = tuple(_standing(row) for row in answer.get("table", ()))
-    plain["elsewhere"] = tuple(verdict_of(one) for one in answer.get("elsewhere", ()))
-    return Verdict(**plain)
+    told = {name: value for name, value in answer.items() if name in names and value is not None}
+    told["decision"] = Decision(answer["decision"])
+    told["table"] = tuple(_standing(row) for row in answer.get("table", ()))
+    told["elsewhere"] = tuple(verdict_of(one) for one in answer.get("elsewhere", ()))
+    return Verdict(**told)
 
 
 def _standing(row: Mapping[str, Any]) -> Standing:
@@ -449,9 +449,10 @@ def _title(part: Part) -> str:
 def _facts(part: Part) -> Iterator[tuple[str, str]]:
     """The numbers to know, and what they are."""
     found, verdict = part.measured, part.verdict
-    if verdict is not None and not math.isnan(verdict.speedup):
-        yield f"{verdict.speedup:.2f}x", f"{found.objective.comparative} the default"
-        yield f"{verdict.low:.2f} to {verdict.high:.2f}", "95 % interval"
+    if verdict is not None and not math.isnan(verdict.low):
+        by, gain = verdict.comparison, verdict.speedup if verdict.ratios else verdict.difference
+        yield f"{by.figure(gain)}{by.times}", f"{found.objective.better(by)} than the default"
+        yield f"{by.figure(verdict.low)} to {by.figure(verdict.high)}", "95 % interval"
         yield str(verdict.runs), "fresh runs of each"
     elif found.best is not None:
         if found.ratios:
@@ -494,13 +495,13 @@ def _finalists(part: Part, keys: Sequence[str]) -> Table | None:
             ["not told apart"] if one.config and key_of(one.config) in tied and not marks else []
         )
         rows.append((found.words(one.config), ", ".join(marks), dataclasses.asdict(one)))
-    return _table(rows, keys, found)
+    return _table(rows, keys, found.objective, part.verdict.comparison)
 
 
 def _trade_offs(part: Part) -> Table | None:
     """The search's Pareto set; None where the trials report but one of the costs."""
     found = part.measured
-    rows = candidates(found.results, found.objective) if found.ratios else []
+    rows = candidates(found.results, found.objective)
     costs = {
         key: sign
         for key, sign in COSTS.items()
@@ -516,7 +517,7 @@ def _trade_offs(part: Part) -> Table | None:
         gain = math.nan if row is None else row.gain
         numbers = {"gain": gain, **{key: one.median(key) for key in costs}}
         chosen.append((found.words(one.config), ", ".join(marks), numbers))
-    return _table(chosen, ["gain", *costs], found)
+    return _table(chosen, ["gain", *costs], found.objective, found.comparison)
 
 
 def _own_key(found: Measured) -> str:
@@ -526,13 +527,16 @@ def _own_key(found: Measured) -> str:
 
 
 def _table(
-    rows: Sequence[tuple[str, str, Mapping[str, Any]]], keys: Sequence[str], found: Measured
+    rows: Sequence[tuple[str, str, Mapping[str, Any]]],
+    keys: Sequence[str],
+    objective: Objective,
+    by: Comparison,
 ) -> Table:
-    """A table of those keys that have numbers."""
-    metric = found.objective.metric
+    """A table of those keys that have numbers; what the gains are is said."""
+    metric, better = objective.metric, objective.better(by).split()[0]
     names = {
-        "gain": f"times {found.objective.comparative.split()[0]}",
-        "value": NAMES.get(metric, "objective"),
+        "gain": f"times {better}" if by.is_ratio else f"{better} by",
+        "value": NAMES.get(metric, plot.short(metric)),
     }
     columns = []
     for key in keys:
@@ -541,14 +545,19 @@ def _table(
             continue
         unit = unit_of(metric if key == "value" else key, values)
         head = f"{names.get(key) or HEADS[key]}{unit.name and f' ({unit.name})'}"
-        digits = {"gain": "{:.2f}x", "runs": "{:.0f}"}.get(key, "{:.4g}")
-        texts = ["" if math.isnan(v) else digits.format(v * unit.scale) for v in values]
+        texts = ["" if math.isnan(v) else _figure(key, v * unit.scale, by) for v in values]
         columns.append((head, texts))
     lines = [[texts[place] for _, texts in columns] for place in range(len(rows))]
     return Table(
         heads=[label for label, _ in columns],
         rows=[(name, marks, own) for (name, marks, _), own in zip(rows, lines, strict=True)],
     )
+
+
+def _figure(key: str, value: float, by: Comparison) -> str:
+    if key == "gain":
+        return f"{by.figure(value)}{by.times}"
+    return f"{value:.0f}" if key == "runs" else f"{value:.4g}"
 
 
 def _failures(found: Measured) -> Iterator[tuple[int, str, str, str]]:
@@ -699,12 +708,15 @@ def _brief(part: Part) -> list[str]:
     """The finalists, or else the search's best, in columns."""
     keys = dict.fromkeys(["gain", "runs", _own_key(part.measured), *COSTS])
     table = _finalists(part, list(keys))
-    heads = ["", *table.heads] if table else ["", "gain", "95 % interval"]
+    found = part.measured
+    shown = "gain" if found.ratios else found.objective.metric
+    heads = ["", *table.heads] if table else ["", shown, "95 % interval"]
     rows = [[name, *cells] for name, _, cells in table.rows] if table else []
     if not table:
-        for row in part.measured.working[:BRIEF]:
-            interval = "" if math.isnan(row.low) else f"[{row.low:.2f}, {row.high:.2f}]"
-            rows.append([part.measured.words(row.config), part.measured.shown(row), interval])
+        for row in found.working[:BRIEF]:
+            low, high = map(found.comparison.figure, sorted(map(found.drawn, (row.low, row.high))))
+            interval = "" if math.isnan(row.low) else f"[{low}, {high}]"
+            rows.append([found.words(row.config), found.shown(row), interval])
     if not rows:
         return []
     widths = [max(len(line[at]) for line in [heads, *rows]) for at in range(len(heads))]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.objective import Objective, Result, number
+from kamerton_ray.numeric import number
+from kamerton_ray.objective import Objective, Result
 from kamerton_ray.session import Session
 from kamerton_ray.space import key_of
 
@@ -68,12 +69,12 @@ class Candidate:
 
     Attributes:
         config: The configuration.
-        level: The log of its value, the higher the better: the mean over its trials.
+        value: Its value.
         results: What its trials reported.
     """
 
     config: Config
-    level: float
+    value: float
     results: list[dict[str, Any]]
 
     def median(self, key: str) -> float:
@@ -85,13 +86,50 @@ def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[
     """Every configuration that worked, the best first."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for result in results:
-        if not math.isnan(objective.level(result)):
+        if not math.isnan(objective.value(result)):
             groups.setdefault(key_of(result["config"]), []).append(result)
     found = [
-        Candidate(group[0]["config"], statistics.fmean(map(objective.level, group)), group)
+        Candidate(group[0]["config"], value_of(group, objective), group)
         for group in groups.values()
     ]
-    return sorted(found, key=lambda one: -one.level)
+    return sorted(found, key=lambda one: -objective.sign * one.value)
+
+
+def value_of(results: Iterable[Result], objective: Objective) -> float:
+    """The value of a configuration: the median over its trials; NaN where none worked.
+
+    It is the same wherever a configuration is ranked, told or drawn.
+    """
+    return median_of(results, objective.metric)
+
+
+def miss_of(results: Sequence[Result], objective: Objective) -> float:
+    """By how much a configuration breaks the limits, by the medians over its trials."""
+    return objective.miss({key: median_of(results, key) for key in objective.at_most})
+
+
+def check_reported(results: Sequence[Result], objective: Objective) -> None:
+    """See to it that the results say what they are judged by.
+
+    Raises:
+        InvalidInputError: None of those that worked has it.
+    """
+    working = [one for one in results if has_worked(one)]
+    for key in (objective.metric, *objective.at_most):
+        if working and not any(key in one for one in working):
+            raise InvalidInputError(
+                f"results must report {key!r} to be judged by it, but report {numbers_in(working)}"
+            )
+
+
+def has_worked(result: Result) -> bool:
+    """Whether a trial came to its end and reported a number."""
+    return str(result.get("outcome", "ok")) == "ok" and bool(numbers_in([result]))
+
+
+def numbers_in(results: Sequence[Result]) -> list[str]:
+    """The keys under which results have numbers."""
+    return sorted({k for one in results for k, v in one.items() if not math.isnan(number(v))})
 
 
 def median_of(results: Iterable[Result], key: str) -> float:

@@ -6,12 +6,12 @@ import contextlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kamerton_ray.head_to_head import DEFAULT, HeadToHead, Interval, Stage
-from kamerton_ray.objective import Objective
+from kamerton_ray.objective import RATIO, Comparison, Objective
 from kamerton_ray.placement import node_to_itself, one_of_these, one_per_node
 from kamerton_ray.threads import THREADS
 from kamerton_ray.trainable import Config, RoundMeasurer
@@ -45,7 +45,8 @@ class Course:
         preferred: Whether the chosen one was preferred for its fewer threads.
         race_rounds: How many of the rounds came before the final.
         final_rounds: How many of the others count: those in which the default worked.
-        interval: The log gain of the chosen one over the default; None before the end.
+        comparison: What gains are: the logs of ratios, or differences.
+        interval: The gain of the chosen one over the default; None before the end.
         error: Why there is nothing to compare.
     """
 
@@ -57,6 +58,7 @@ class Course:
     preferred: bool = False
     race_rounds: int = 0
     final_rounds: int = 0
+    comparison: Comparison = RATIO
     interval: Interval | None = None
     error: str = ""
 
@@ -97,8 +99,8 @@ class Contest:
         self._clock = clock
         self._begin = clock()
         self._without_default = 0
-        self._head = HeadToHead([threads(c) for c in finalists], within=objective.within)
         self.course = Course(finalists=list(finalists))
+        self._head = self._new_head()
 
     def step(self) -> bool:
         """Run a round.
@@ -107,9 +109,19 @@ class Contest:
             Whether it was the last one.
         """
         asked = self._head.ask()
-        found: dict[int, tuple[float, float]] = {}
-        for group in groups(asked):
-            found.update(self._measured(group))
+        measured = [self._measured(group) for group in groups(asked)]
+        if self.course.comparison.is_ratio:
+            self._compare()
+        found = {arm: told for one in measured for arm, told in self._judged(one).items()}
+        if self._head.ask() == asked:  # or else it has begun anew
+            self._tell(asked, found)
+        if self._clock() - self._begin > RACE_SHARE * self._budget_s:
+            self._head.hurry()
+        self._note()
+        return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
+
+    def _tell(self, asked: Sequence[int], found: Mapping[int, tuple[float, float]]) -> None:
+        """Tell the head-to-head of a round in which the default worked."""
         if len(found) == len(asked) - 1:
             self._without_default, self.course.error = 0, ""
             self._head.tell(
@@ -118,26 +130,39 @@ class Contest:
             )
         else:
             self._without_default += 1
-        if self._clock() - self._begin > RACE_SHARE * self._budget_s:
-            self._head.hurry()
-        self._note()
-        return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
 
-    def _measured(self, group: Sequence[int]) -> dict[int, tuple[float, float]]:
-        """The gain of each over the default, and its level; empty where the default failed."""
+    def _new_head(self) -> HeadToHead:
+        # It takes the log of the share; a difference is one itself.
+        within = self._objective.within
+        share = within if self.course.comparison.is_ratio else math.expm1(within)
+        return HeadToHead([threads(c) for c in self.course.finalists], within=share)
+
+    def _compare(self) -> None:
+        """Where values turn out to have no ratios, begin anew with differences."""
+        fresh = [one for results in self.course.rounds for one in results]
+        comparison = self._objective.comparison(fresh, self.course.of(None))
+        if comparison != self.course.comparison:
+            self.course.comparison = comparison
+            self._head = self._new_head()
+
+    def _measured(self, group: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """What each has found."""
         configs = [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
         results = self._measurer.measure_round(configs)
         self.course.rounds.append(
             [{**one, "config": config} for config, one in zip(configs, results, strict=True)]
         )
-        found = dict(zip(group, results, strict=True))
+        return dict(zip(group, results, strict=True))
+
+    def _judged(self, found: dict[int, dict[str, Any]]) -> dict[int, tuple[float, float]]:
+        """The gain of each over the default, and its level; empty where the default failed."""
+        judge, by = self._objective, self.course.comparison
         default = found.pop(DEFAULT)
-        if math.isnan(self._objective.level(default)):
+        if math.isnan(judge.value(default)):
             self.course.error = str(default.get("error", ""))
             return {}
-        judge = self._objective
         return {
-            arm: (judge.gain(result, default), judge.own_level(result))
+            arm: (judge.gain(result, default, by), judge.own_level(result, by))
             for arm, result in found.items()
         }
 

@@ -11,7 +11,6 @@ import contextlib
 import datetime as dt
 import json
 import logging
-import math
 import os
 import re
 import statistics
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.numeric import number
 from kamerton_ray.pace import in_pace
 from kamerton_ray.simplex import StopRule
 
@@ -243,10 +243,8 @@ def search(
         retries=RETRIES,
     )
     for result in in_pace(results):
-        value = result.get(goal.metric)
         searcher.add_evaluated_point(
-            {name: result["config"][name] for name in goal.space},
-            value if isinstance(value, float | int) and math.isfinite(value) else None,
+            {name: result["config"][name] for name in goal.space}, number(result.get(goal.metric))
         )
     if limits.trials is not None and len(results) >= limits.trials:
         return _ending(results, searcher, StopRule.BUDGET.value)

@@ -11,20 +11,24 @@ import dataclasses
 import json
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.exports import plain
 from kamerton_ray.head_to_head import LEAST_RACE, SURE, Interval, Stage
-from kamerton_ray.objective import Objective, number
+from kamerton_ray.numeric import number
+from kamerton_ray.objective import DIFFERENCE, RATIO, Comparison, Objective
 from kamerton_ray.pace import SLOWER, in_pace, out_of_pace
 from kamerton_ray.results import (
     Candidate,
     Config,
     candidates,
+    check_reported,
     median_of,
+    miss_of,
     nothing_worked,
     trial_results,
 )
@@ -62,7 +66,8 @@ class Standing:
     Attributes:
         config: The configuration; None for TensorFlow's default.
         runs: In how many fresh processes it was measured.
-        gain: How many times better than the default; 1 for the default itself.
+        gain: How many times better than the default, or, where the verdict has no ratios, how much
+            in the metric's own unit; 1 or 0 for the default itself.
         value: The objective's metric.
         seconds: Seconds a step, or of a run.
         seconds_p99: 99 of 100 steps took no longer; NaN where no steps were timed, as the next.
@@ -89,13 +94,16 @@ class Verdict:
         sentence: The same in words.
         config: The best configuration; None where none worked.
         speedup: How many times better than TensorFlow's default it is, by the objective; from the
-            fresh runs of the final alone. NaN where the comparison did not come to its end.
-        low: Where the 95 % interval of that begins.
+            fresh runs of the final alone. NaN where the comparison did not come to its end, and
+            where there are no ratios, since a value is 0 or less.
+        difference: Where there are none, how much better it is, in the metric's own unit; else NaN.
+        low: Where the 95 % interval of either begins.
         high: Where it ends.
         runs: How many fresh runs of each of the two that rests on.
         tied: The configurations that could not be told apart from the best, it included.
         reasons: What the user should know of it, in sentences.
         table: The finalists, the best first, and the default.
+        ratios: Whether gains are ratios; otherwise they are differences.
         machine: For which kind of machine it holds.
         elsewhere: The answers for the other kinds that took part.
         rounds: Every fresh result, in lists of those measured in turn, in the order of their
@@ -108,17 +116,24 @@ class Verdict:
     sentence: str
     config: Config | None = None
     speedup: float = math.nan
+    difference: float = math.nan
     low: float = math.nan
     high: float = math.nan
     runs: int = 0
     tied: tuple[Config, ...] = ()
     reasons: tuple[str, ...] = ()
     table: tuple[Standing, ...] = ()
+    ratios: bool = True
     machine: Mapping[str, Any] = field(default_factory=dict)
     elsewhere: tuple[Verdict, ...] = ()
     rounds: list[list[dict[str, Any]]] = field(default_factory=list, repr=False)
     race_rounds: int = 0
     interrupted: bool = False
+
+    @property
+    def comparison(self) -> Comparison:
+        """What its gains are."""
+        return RATIO if self.ratios else DIFFERENCE
 
     def to_json(self, *, rounds: bool = False) -> dict[str, Any]:
         """It as what `json.dumps` takes, the rounds on demand; what is NaN is None."""
@@ -130,8 +145,8 @@ class Verdict:
         }
         if not rounds:
             del found["rounds"]
-        plain: dict[str, Any] = _without_nan(json.loads(json.dumps(found, default=repr)))
-        return plain
+        told: dict[str, Any] = _without_nan(json.loads(json.dumps(found, default=plain)))
+        return told
 
 
 def verdict(
@@ -156,7 +171,7 @@ def verdict(
         budget_s: About how many seconds the comparison may take on each kind of machine; by
             default as many as it needs. At the least it takes 4 rounds of the finalists and 16 of
             the best, each with the default.
-        finalists: At most so many configurations are compared.
+        finalists: At most so many configurations are compared; fewer where `budget_s` asks for it.
         watch: Called after every round, with what is known by then.
 
     Returns:
@@ -164,7 +179,8 @@ def verdict(
         `elsewhere`.
 
     Raises:
-        InvalidInputError: The results are empty, or the trainable is not of this package.
+        InvalidInputError: The results are empty or do not have what they are judged by, or the
+            trainable is not of this package.
     """
     if not hasattr(trainable, "measurer"):
         raise InvalidInputError(
@@ -174,6 +190,7 @@ def verdict(
         raise InvalidInputError(f"finalists must be 1 or more, but got {finalists!r}")
     objective = objective or Objective()
     found = trial_results(results)
+    check_reported(found, objective)
     kinds = kinds_of(found)
     alive = _alive_nodes()
     verdicts = []
@@ -240,8 +257,28 @@ def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
     That one meets itself, which shows nothing.
     """
     found = candidates(in_pace(kind.results), objective)
-    own = default_threads(kind.machine.get("usable_cpus", 0))
-    return [one for one in found if one.config != own] or found
+    fixed = {
+        name
+        for name in {name for one in found for name in one.config}
+        if len({repr(one.config.get(name)) for one in found}) == 1
+    }
+    cpus = kind.machine.get("usable_cpus", 0)
+    return [one for one in found if not _is_default(one.config, cpus, fixed)] or found
+
+
+def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
+    """Whether a configuration runs what the default does, which has the same fixed values.
+
+    But variables, whose names are in capitals, the default runs without.
+    """
+    usual = default_threads(cpus)
+    counts = {name: value for name, value in config.items() if name in usual}
+    others = config.keys() - usual.keys()
+    return (
+        bool(counts)
+        and all(value in {0, usual[name]} for name, value in counts.items())
+        and not any(name.isupper() or name not in fixed for name in others)
+    )
 
 
 def affordable(results: Sequence[Mapping[str, Any]], budget_s: float | None) -> int:
@@ -259,9 +296,9 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     """
     if not found:
         return []
-    misses = {id(one): _miss(one.results, objective) for one in found}
-    least = min(misses.values())
-    feasible = [one for one in found if misses[id(one)] <= least]
+    misses = [miss_of(one.results, objective) for one in found]
+    least = min(misses)
+    feasible = [one for one, miss in zip(found, misses, strict=True) if miss <= least]
     return feasible[:most]
 
 
@@ -271,6 +308,7 @@ def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:
     machine: dict[str, Any] = next((one["machine"] for one in fresh if one.get("machine")), {})
     basis: dict[str, Any] = {
         "table": _table(course, objective),
+        "ratios": course.comparison.is_ratio,
         "machine": machine or searched.machine,
         "reasons": tuple(_reasons(course, objective, searched, machine)),
         "rounds": course.rounds,
@@ -284,16 +322,15 @@ def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:
             interrupted=course.interrupted,
             **basis,
         )
-    speedup, low, high = (
-        math.exp(log) for log in (course.interval.middle, course.interval.low, course.interval.high)
-    )
-    ratio = f"{speedup:.2f}x [{low:.2f}, {high:.2f}]"
-    decision, sentence = _decided(course, course.interval, objective, ratio)
+    by, interval = course.comparison, course.interval
+    middle, low, high = map(by.amount, (interval.middle, interval.low, interval.high))
+    decision, sentence = _decided(course, interval, objective)
     return Verdict(
         decision=decision,
         sentence=sentence,
         config=course.chosen,
-        speedup=speedup,
+        speedup=middle if by.is_ratio else math.nan,
+        difference=math.nan if by.is_ratio else middle,
         low=low,
         high=high,
         runs=course.final_rounds,
@@ -302,15 +339,19 @@ def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:
     )
 
 
-def _decided(
-    course: Course, interval: Interval, objective: Objective, ratio: str
-) -> tuple[Decision, str]:
+def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[Decision, str]:
     """The decision, and the sentence that says it."""
-    best, least = in_words(course.chosen), math.log1p(objective.within)
+    by = course.comparison
+    best, least = in_words(course.chosen), by.tolerance(objective.within)
     runs = f"(95 %, {course.final_rounds} fresh runs each)"
-    gain = f"{ratio} {objective.comparative} TensorFlow's default {runs}"
+    middle, low, high = (
+        by.figure(by.amount(gain)) for gain in (interval.middle, interval.low, interval.high)
+    )
+    amount = f"{middle}{by.times} [{low}, {high}]"
+    better, share = objective.better(by), objective.share(by)
+    gain = f"{amount} {better} than TensorFlow's default {runs}"
     ours, theirs = (
-        _miss(course.of(config, final=True), objective) for config in (course.chosen, None)
+        miss_of(course.of(config, final=True), objective) for config in (course.chosen, None)
     )
     limits = ", ".join(f"{key} at most {limit:g}" for key, limit in objective.at_most.items())
     if ours > 0:
@@ -323,16 +364,16 @@ def _decided(
         )
     if objective.fewest and interval.low > -least:
         return Decision.USE, (
-            f"{best} has the fewest threads within {objective.within:.0%} of the best; "
-            f"it is {gain}."
+            f"{best} has the fewest threads within {share} of the best; it is {gain}."
         )
     if interval.sure >= SURE:
         return Decision.USE, f"{best} is {gain}."
     beyond = "beyond noise"
     if interval.low > 0:
-        beyond = f"by surely more than {objective.within:.0%}"
+        beyond = f"by surely more than {share}"
+    amount += "" if by.is_ratio else f" {better}"
     return Decision.KEEP, (
-        f"No configuration beat TensorFlow's default {beyond} (best: {best}, {ratio} {runs}): "
+        f"No configuration beat TensorFlow's default {beyond} (best: {best}, {amount} {runs}): "
         "keep the default."
     )
 
@@ -355,9 +396,10 @@ def _table(course: Course, objective: Objective) -> tuple[Standing, ...]:
 def _standing(course: Course, config: Config | None, objective: Objective) -> Standing:
     """How a configuration fares: the chosen one in the final, the others in the race.
 
-    Its values are the default's times their ratio within the rounds, or those of two that were
-    measured at different times would say what the machine did meanwhile.
+    Its values are the default's, moved by the ratio or the difference within the rounds, or those
+    of two that were measured at different times would say what the machine did meanwhile.
     """
+    by = course.comparison
     own_final = config == course.chosen and course.final_rounds
     pairs = [
         (one, next(other for other in results if other["config"] is None))
@@ -365,19 +407,20 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
         for one in results
         if one["config"] == config
     ]
-    gains = [gain for own, theirs in pairs if not math.isnan(gain := objective.gain(own, theirs))]
+    gains = [g for own, theirs in pairs if not math.isnan(g := objective.gain(own, theirs, by))]
 
     def value(key: str) -> float:
-        ratios = [
-            number(own.get(key)) / (number(theirs.get(key)) or math.nan) for own, theirs in pairs
-        ]
-        known = [ratio for ratio in ratios if not math.isnan(ratio)]
-        return statistics.median(known) * median_of(course.of(None), key) if known else math.nan
+        numbers = [(number(own.get(key)), number(theirs.get(key))) for own, theirs in pairs]
+        scale = Comparison.of(one for pair in numbers for one in pair)
+        moves = [scale.level(own) - scale.level(theirs) for own, theirs in numbers]
+        known = [move for move in moves if not math.isnan(move)]
+        usual = median_of(course.of(None), key)
+        return scale.moved(usual, statistics.median(known)) if known else math.nan
 
     return Standing(
         config=config,
         runs=len(gains),
-        gain=math.exp(statistics.median(gains)) if gains else math.nan,
+        gain=by.amount(_middle(course, gains, final=bool(own_final))),
         value=value(objective.metric),
         seconds=value("seconds"),
         seconds_p99=value("seconds_p99"),
@@ -386,9 +429,11 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
     )
 
 
-def _miss(results: Sequence[Mapping[str, Any]], objective: Objective) -> float:
-    """By how much the medians of some results break the limits."""
-    return objective.miss({key: median_of(results, key) for key in objective.at_most})
+def _middle(course: Course, gains: Sequence[float], *, final: bool) -> float:
+    """The gain in the middle of some: of the final's the one that the sentence says."""
+    if final and course.interval is not None:
+        return course.interval.middle
+    return statistics.median(gains) if gains else math.nan
 
 
 def _broken_off(course: Course) -> str:
@@ -407,8 +452,8 @@ def _reasons(
     found = []
     if course.preferred:
         found.append(
-            f"{in_words(course.chosen)} was preferred to others within {objective.within:.0%} of "
-            "it for its fewer threads."
+            f"{in_words(course.chosen)} was preferred to others within "
+            f"{objective.share(course.comparison)} of it for its fewer threads."
         )
     if course.stage is Stage.DONE and len(course.left) > 1:
         tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)

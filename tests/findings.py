@@ -93,6 +93,48 @@ def verdict(best=BEST, **more):
     return Verdict(**{**found, **more})
 
 
+def lower(best=BEST):
+    """The same for a loss, which may be below zero."""
+    rounds = [
+        [
+            {"config": None, "loss": 0.5 + 0.01 * (number % 3), "outcome": "ok"},
+            {"config": best, "loss": -0.2 + 0.01 * (number % 2), "outcome": "ok"},
+        ]
+        for number in range(13)
+    ]
+    costs = dict.fromkeys(("seconds", "seconds_p99", "throughput", "cpu_seconds"), math.nan)
+    rows = ((best, 0.7, -0.195), (None, 0.0, 0.51))
+    return verdict(
+        best,
+        sentence="intra_op=1 inter_op=1 is 0.7 [0.69, 0.71] lower in loss than TensorFlow's "
+        "default (95 %, 9 fresh runs each).",
+        speedup=math.nan,
+        difference=0.7,
+        low=0.69,
+        high=0.71,
+        ratios=False,
+        table=tuple(
+            Standing(config=config, runs=13, gain=gain, value=value, **costs)
+            for config, gain, value in rows
+        ),
+        rounds=rounds,
+    )
+
+
+def losses(kind=float):
+    """Trials that report a loss, of which the default's is 0.5."""
+    found = {(2, 2): 0.5, (1, 2): 0.0, (1, 1): -0.2, (2, 1): 0.8}
+    return [
+        {
+            "loss": kind(loss),
+            "time_total_s": 5.0,
+            "machine": MACHINE,
+            "config": {"intra_op": intra, "inter_op": inter},
+        }
+        for (intra, inter), loss in found.items()
+    ]
+
+
 def printed(objective, **config):
     """A trial of `command`."""
     return {

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
@@ -71,6 +72,14 @@ def test_the_python_lines_set_the_counts(tmp_path):
 
 def test_json_is_the_configuration():
     assert json.loads(export(CONFIG, "json")) == CONFIG
+    numpys = {"intra_op": np.int64(3), "rate": np.float32(0.5), "nested": {"x": np.int64(1)}}
+    assert json.loads(export(numpys, "json")) == {"intra_op": 3, "rate": 0.5, "nested": {"x": 1}}
+
+
+def test_numpys_counts_are_written_as_numbers():
+    numpys = {name: np.int64(value) for name, value in CONFIG.items()}
+    for form in FORMS:
+        assert export(numpys, form) == export(CONFIG, form)
 
 
 def test_one_count_alone_leaves_the_other_to_tensorflow():

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from findings import BEST, DEFAULT, GAINS, printed, results, trial, verdict
 
@@ -213,15 +214,39 @@ def test_one_fixed_count_that_is_not_the_defaults_means_that_the_default_was_not
     assert found.default is None
 
 
-def test_where_there_are_no_ratios_the_values_are_shown():
-    trials = [printed(value, intra_op=value + 3, inter_op=1) for value in (4, 0, -2)]
+@pytest.mark.parametrize("kind", [int, np.float32])
+def test_where_there_are_no_ratios_the_values_are_shown(kind):
+    trials = [printed(kind(value), intra_op=value + 3, inter_op=1) for value in (4, 0, -2)]
     found = Measured(trials)
     assert not found.ratios
     assert [row.value for row in found.rows] == [-2, 0, 4]
+    assert [row.gain for row in found.rows] == [2, 0, -4]  # over the median
     figure = plot.surface(found)
     assert {"-2", "0", "4"} < set(texts(figure))
     assert texts(plot.speedups(found))
     assert "lower is better" in plot.progress(found).axes[0].get_ylabel()
+
+
+def test_without_ratios_an_interval_lies_around_its_value_and_tells_it_apart():
+    trials = [
+        {**printed(v, intra_op=n, inter_op=1), "objective_low": v - 1, "objective_high": v + 1}
+        for n, v in enumerate((-5.0, 0.5, 0.0, 4.0), 1)
+    ]
+    found = Measured(trials, start=trials[2]["config"])
+    best, *_, worst = found.rows
+    assert (best.gain, best.low, best.high) == pytest.approx((5, 4, 6))
+    assert plot.row_color(best, found, plot.LIGHT) == plot.LIGHT.better
+    assert plot.row_color(found.rows[1], found, plot.LIGHT) == plot.LIGHT.neither
+    assert plot.row_color(worst, found, plot.LIGHT) == plot.LIGHT.worse
+    (axes,) = plot.speedups(found).axes
+    ends = [sorted(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) > 1]
+    assert ends[0] == pytest.approx([-6, -4])
+
+
+def test_numpys_integers_make_a_map_without_gaps():
+    found = [trial(1.0, place=n, intra_op=np.int64(n), inter_op=np.int64(1)) for n in (2, 10, 1)]
+    (axes,) = plot.surface(found).axes
+    assert [text.get_text() for text in axes.get_xticklabels()] == [str(n) for n in range(1, 11)]
 
 
 def test_what_breaks_a_limit_is_not_the_best_and_says_so():

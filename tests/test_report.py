@@ -13,8 +13,20 @@ import sys
 from pathlib import Path
 
 import cloudpickle
+import numpy as np
 import pytest
-from findings import BEST, DEFAULT, FAILURE, failed, printed, results, trial, verdict
+from findings import (
+    BEST,
+    DEFAULT,
+    FAILURE,
+    failed,
+    losses,
+    lower,
+    printed,
+    results,
+    trial,
+    verdict,
+)
 from ray import cloudpickle as rays
 from ray import tune
 
@@ -179,6 +191,45 @@ def test_machines_of_different_kinds_are_told_apart():
     assert told.html().count("<h2>What was measured on cpu_model") == 2
 
 
+def test_where_there_are_no_ratios_gains_are_differences_in_the_metrics_unit(tmp_path):
+    told = report(losses(np.float32), lower(), objective=Objective(metric="loss"))
+    page = told.html()
+    assert "<dd>0.7</dd>" in page
+    assert "lower in loss than the default" in page
+    assert "0.69 to 0.71" in page
+    assert re.search(r"lower by</th>\s*.*fresh runs</th>\s*.*loss</th>", page)
+    assert "Blue is better than the trial of intra_op=2 inter_op=2, TensorFlow&#39;s def" in page
+    assert re.search(r"^ +lower by +fresh runs +loss$", told.text(), re.MULTILINE)
+    assert re.search(r"^intra_op=1 inter_op=1 +0\.7 +13 +-0\.195$", told.text(), re.MULTILINE)
+    assert re.search(r"^TensorFlow's default +0 +13 +0\.51$", told.text(), re.MULTILINE)
+    told.save(csv=tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open() as file:
+        gains = [round(float(line["gain"]), 6) for line in csv.DictReader(file)]
+    assert gains == [0.0, 0.5, 0.7, -0.3]
+    rows = told.to_json()["parts"][0]["configurations"]
+    assert [row["value"] for row in rows] == pytest.approx([-0.2, 0.0, 0.5, 0.8])
+
+
+def test_a_searchs_best_loss_is_told_by_its_value():
+    told = report(losses(), objective=Objective(metric="loss"))
+    assert told.sentence.startswith(
+        "intra_op=1 inter_op=1 was the best of the search (loss -0.2), which flatters itself"
+    )
+    assert re.search(r"^ +loss +95 % interval$", told.text(), re.MULTILINE)
+
+
+def test_a_verdict_of_differences_comes_back_from_its_json():
+    back = verdict_of(json.loads(json.dumps(lower().to_json())))
+    assert (back.difference, back.ratios) == (0.7, False)
+    assert math.isnan(back.speedup)
+
+
+def test_a_limit_on_what_nobody_reports_is_refused():
+    limited = Objective(at_most={"latency": 1.0})
+    with pytest.raises(InvalidInputError, match=r"must report 'latency' .* report \['cpu_seconds"):
+        report(results(), objective=limited)
+
+
 def test_the_pareto_set_holds_what_no_other_beats(page):
     (table,) = re.findall(r"Pareto set</h3>.*?</table>", page, re.DOTALL)
     names = re.findall(r'<th scope="row">([^<]+?)\s*<', table)
@@ -313,6 +364,31 @@ def test_rays_own_results_and_their_folder_are_reported(grid):
     assert "which flatters itself" in out
 
 
+def test_a_folder_of_numpys_numbers_below_zero_is_reported(ray_cluster, tmp_path):  # noqa: ARG001
+    def trainable(config):
+        return {"loss": np.float32(config["x"] - 2), "epochs": np.int64(3), "good": config["x"] < 2}
+
+    tuner = tune.Tuner(
+        trainable,
+        param_space={"x": tune.grid_search([1, 2, 3])},
+        tune_config=tune.TuneConfig(metric="loss", mode="min"),
+        run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
+    )
+    grid = tuner.fit()
+    for given in (grid, f"{tmp_path}/run"):
+        told = report(given, objective=Objective(metric="loss"))
+        assert told.sentence.startswith("x=1 was the best of the search (loss -1)")
+        found = told.to_json()
+        rows = found["parts"][0]["configurations"]
+        assert [(row["config"]["x"], row["value"], row["gain"]) for row in rows] == [
+            (1, -1, 1),
+            (2, 0, 0),
+            (3, 1, -1),
+        ]
+        assert {one["epochs"] for one in found["trials"]} == {3}
+        assert "x=1" in told.html()
+
+
 def test_rays_own_metric_counts_unless_another_is_asked_for(grid):
     assert report(grid).parts[0].measured.objective.metric == "speedup"
     asked = report(grid, objective=Objective(metric="seconds_p99"))
@@ -443,6 +519,7 @@ PAGES = {
     "hostile": hostile,
     "crowded": crowded,
     "values": values_only,
+    "losses": lambda: report(losses(), lower(), objective=Objective(metric="loss")),
 }
 
 

@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 from ray import tune
 
 from kamerton_ray import InvalidInputError
+from kamerton_ray.measured import Measured
 from kamerton_ray.objective import Objective
-from kamerton_ray.results import candidates, pareto, trial_results
+from kamerton_ray.results import candidates, check_reported, pareto, trial_results
 from kamerton_ray.session import Session
 
 SPEED = Objective()
@@ -53,7 +55,33 @@ def test_anything_else_is_refused(given, rule):
 def test_repeats_count_as_one_candidate_and_failures_as_none():
     found = candidates([result(1, 2.0), result(2, 1.5), result(1, 8.0), result(3, math.nan)], SPEED)
     assert [one.config["intra_op"] for one in found] == [1, 2]
-    assert found[0].level == pytest.approx(math.log(4))
+    assert found[0].value == 5.0
+
+
+def test_a_lucky_trial_is_not_the_value_of_a_configuration():
+    found = [result(1, 9.0), result(1, 1.0), result(1, 1.1), result(2, 1.2)]
+    assert [one.config["intra_op"] for one in candidates(found, SPEED)] == [2, 1]
+    rows = Measured(found, SPEED).rows
+    assert [(row.config["intra_op"], row.value) for row in rows] == [(2, 1.2), (1, 1.1)]
+    assert [row.value for row in rows] == [one.value for one in candidates(found, SPEED)]
+
+
+@pytest.mark.parametrize("kind", [float, np.float32])
+@pytest.mark.parametrize(("mode", "order"), [("min", [3, 2, 1, 4]), ("max", [4, 1, 2, 3])])
+def test_values_of_zero_or_less_have_their_place(kind, mode, order):
+    losses = [0.5, 0.0, -1.0, 2.0]
+    found = [{"config": {"intra_op": n}, "loss": kind(v)} for n, v in enumerate(losses, 1)]
+    rows = candidates(found, Objective(metric="loss", mode=mode))
+    assert [one.config["intra_op"] for one in rows] == order
+
+
+def test_results_must_have_what_they_are_judged_by():
+    found = [result(1), {"config": {"intra_op": 2}, "outcome": "exited"}]
+    check_reported(found, SPEED)
+    check_reported(found[1:], SPEED)  # nothing worked, which is said elsewhere
+    for objective in (Objective(metric="p99"), Objective(at_most={"p99": 1.0})):
+        with pytest.raises(InvalidInputError, match=r"must report 'p99' .* report \['speedup'\]"):
+            check_reported(found, objective)
 
 
 def test_the_pareto_set_holds_those_that_no_other_beats_in_all():

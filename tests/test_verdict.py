@@ -6,6 +6,7 @@ import random
 import sys
 
 import cloudpickle
+import numpy as np
 import pytest
 from ray import cloudpickle as rays
 
@@ -54,11 +55,16 @@ class Simulated:
             return {"seconds": math.nan, "outcome": "exited", "error": "sorry"}
         return {
             "seconds": seconds,
-            "seconds_p99": seconds * (3 if broken in self.odd.get("jittery", ()) else 1.1),
+            "seconds_p99": seconds * self._tail(broken),
             "outcome": "ok",
             "machine": self.machine,
             "stolen": self.odd.get("stolen", 0.0),
         }
+
+    def _tail(self, name):
+        if name in self.odd.get("silent", ()):
+            return math.nan
+        return 3 if name in self.odd.get("jittery", ()) else 1.1
 
 
 def searched(*speeds, machine=MACHINE, **more):
@@ -77,14 +83,44 @@ def searched(*speeds, machine=MACHINE, **more):
     ]
 
 
+class Trained(Simulated):
+    """A machine whose programs report NumPy's numbers: a loss, which may be 0 or less."""
+
+    def __init__(self, *, default=0.5, noise=0.01, **odd):
+        super().__init__(noise=noise, **odd)
+        self.default = default
+
+    def _result(self, config):
+        target = self.default if config is None else config["target"]
+        return {
+            "loss": np.float32(target + self.noise * self.random.gauss(0, 1)),
+            "rank": np.int64(1),
+            "outcome": "ok",
+            "machine": self.machine,
+        }
+
+
+def trained(*targets, kind=np.float32):
+    """What a search over configurations of these losses would have found."""
+    return [
+        {
+            "config": {"intra_op": 2, "inter_op": number + 1, "target": target},
+            "loss": kind(target),
+            "machine": MACHINE,
+        }
+        for number, target in enumerate(targets)
+    ]
+
+
 SECONDS = Objective(metric="seconds")
+LOSS = Objective(metric="loss")
 
 
-def judged(results, objective=SECONDS, **machine):
+def judged(results, objective=SECONDS, by=Simulated, **machine):
     """The verdict on these results without Ray."""
     (kind,) = kinds_of(results)
     chosen = screen(contestants(kind, objective), objective, most=12)
-    contest = Contest(Simulated(**machine), [one.config for one in chosen], objective)
+    contest = Contest(by(**machine), [one.config for one in chosen], objective)
     while not contest.step():
         continue
     return decide(contest.course, objective, searched=kind)
@@ -180,6 +216,38 @@ def test_where_none_keeps_the_limit_the_closest_is_compared():
     ]
 
 
+def test_what_is_unknown_keeps_no_limit():
+    results = searched(2.0, 1.3)
+    results[0]["seconds_p99"], results[1]["seconds_p99"] = math.nan, 0.8
+    strict = Objective(metric="seconds", at_most={"seconds_p99": 1.0})
+    (kind,) = kinds_of(results)
+    chosen = screen(contestants(kind, strict), strict, most=9)
+    assert [one.config["speed"] for one in chosen] == [1.3]
+    results[1]["seconds_p99"] = 1.5  # not even one that is known to break it comes after it
+    (kind,) = kinds_of(results)
+    chosen = screen(contestants(kind, strict), strict, most=9)
+    assert [one.config["speed"] for one in chosen] == [1.3]
+
+
+def test_fresh_runs_that_do_not_say_it_do_not_show_that_a_limit_is_kept():
+    results = searched(1.3, 1.2, seconds_p99=0.5)
+    strict = Objective(metric="seconds", at_most={"seconds_p99": 2.0})
+    assert judged(results, strict).decision is Decision.USE
+    found = judged(results, strict, silent=("1.3", "1.2"))
+    assert found.decision is Decision.KEEP
+    assert "No configuration kept seconds_p99 at most 2" in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "unknown"),
+    [({"metric": "loss"}, "loss"), ({"metric": "seconds", "at_most": {"p99": 1}}, "p99")],
+)
+def test_what_no_result_reports_is_named_with_what_they_do_report(options, unknown):
+    trainable = one_step("Simulated", Simulated)
+    with pytest.raises(InvalidInputError, match=rf"report '{unknown}' .* report \['default_sec"):
+        verdict(searched(1.0), trainable, objective=Objective(**options))
+
+
 def test_one_that_fails_when_run_again_is_named_and_the_next_is_chosen():
     found = judged(searched(1.5, 1.45), failing=("1.5",))
     assert found.config["speed"] == 1.45
@@ -218,6 +286,127 @@ def test_the_defaults_own_counts_do_not_meet_the_default():
     assert [one.config["intra_op"] for one in contestants(kind, SECONDS)] == [1]
     (alone,) = kinds_of(results[:1])
     assert [one.config["intra_op"] for one in contestants(alone, SECONDS)] == [4]
+
+
+def own_counts(config, *, others):
+    """Whether a configuration takes part beside these."""
+    results = searched(*[1.0] * (1 + len(others)))
+    for result, one in zip(results, (config, *others), strict=True):
+        result["config"] = one
+    (kind,) = kinds_of(results)
+    return config in [one.config for one in contestants(kind, SECONDS)]
+
+
+@pytest.mark.parametrize(
+    ("config", "other", "takes_part"),
+    [
+        ({"intra_op": 4, "inter_op": 4}, {"intra_op": 1, "inter_op": 1}, False),
+        ({"intra_op": np.int64(4)}, {"intra_op": 1}, False),
+        ({"intra_op": 0, "inter_op": 0}, {"intra_op": 1, "inter_op": 1}, False),
+        ({"intra_op": 4, "batch": 32}, {"intra_op": 1, "batch": 32}, False),
+        # With another batch it is another model, and the default runs without the variable.
+        ({"intra_op": 4, "batch": 32}, {"intra_op": 4, "batch": 8}, True),
+        ({"intra_op": 4, "OMP_NUM_THREADS": 2}, {"intra_op": 1, "OMP_NUM_THREADS": 2}, True),
+        ({"batch": 32}, {"batch": 8}, True),
+    ],
+)
+def test_only_what_is_the_default_itself_does_not_meet_it(config, other, takes_part):
+    assert own_counts(config, others=[other]) == takes_part
+
+
+# --- values of 0 or less -------------------------------------------------------------------------
+
+
+def test_a_loss_below_zero_wins_by_a_difference_and_the_sentence_says_so():
+    found = judged(trained(0.3, -0.2, -0.1), LOSS, Trained)
+    assert found.decision is Decision.USE
+    assert found.config["target"] == -0.2
+    assert not found.ratios
+    assert math.isnan(found.speedup)
+    assert found.low < 0.7 < found.high
+    assert found.sentence == (
+        f"intra_op=2 inter_op=2 target=-0.2 is {found.difference:.3g} [{found.low:.3g}, "
+        f"{found.high:.3g}] lower in loss than TensorFlow's default (95 %, {found.runs} fresh "
+        "runs each)."
+    )
+
+
+def test_its_table_says_differences_too():
+    best, *_, default = judged(trained(0.3, -0.2), LOSS, Trained).table
+    assert best.gain == pytest.approx(0.7, abs=0.02)
+    assert best.value == pytest.approx(-0.2, abs=0.02)
+    assert (default.config, default.gain) == (None, 0)
+    assert default.value == pytest.approx(0.5, abs=0.02)
+
+
+def test_zero_is_the_best_loss_and_not_a_failure():
+    found = judged(trained(0.4, 0.0), LOSS, Trained, noise=0.0)
+    assert (found.decision, found.config["target"]) == (Decision.USE, 0.0)
+    assert found.difference == 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "targets", "default", "decision"),
+    [
+        ({}, (-95.9,), -95.0, Decision.KEEP),  # within 2 % of the default's absolute value
+        ({"within": 0.005}, (-95.9,), -95.0, Decision.USE),
+        ({"within": 0.5}, (-5.5,), -4.0, Decision.KEEP),
+        ({"within": 0.5}, (-6.5,), -4.0, Decision.USE),
+        ({}, (0.0, 0.2), 0.0, Decision.KEEP),
+        ({}, (-0.1, 0.2), 0.0, Decision.USE),  # where that is 0 every difference counts
+        ({"mode": "max"}, (-0.1, -0.2), -0.3, Decision.USE),
+        ({"mode": "max"}, (-0.4, -0.5), -0.3, Decision.KEEP),
+    ],
+)
+def test_the_tolerance_is_a_share_of_the_defaults_absolute_value(
+    options, targets, default, decision
+):
+    objective = Objective(metric="loss", **options)
+    found = judged(trained(*targets), objective, Trained, default=default)
+    assert found.decision is decision
+
+
+def test_where_a_value_turns_out_to_have_no_ratio_it_begins_anew_with_differences():
+    class Later(Trained):
+        def _result(self, config):
+            # Until the final every loss is above 0.
+            found = super()._result(config)
+            return {**found, "loss": found["loss"] - (self.rounds > 6)}
+
+    found = judged(trained(0.2, 0.3), LOSS, Later, noise=0.001)
+    assert found.decision is Decision.USE
+    assert found.race_rounds > 6
+    assert found.difference == pytest.approx(0.3, abs=0.01)
+
+
+def test_losses_above_zero_have_ratios():
+    found = judged(trained(0.2, 0.3), LOSS, Trained, noise=0.001)
+    assert found.ratios
+    assert found.speedup == pytest.approx(2.5, rel=0.05)
+    assert math.isnan(found.difference)
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_numpys_numbers_below_zero_are_judged_in_a_trial_of_ray():
+    trainable = one_step("Trained", Trained)
+    found = verdict(trained(0.3, -0.2), trainable, objective=LOSS)
+    assert found.decision is Decision.USE
+    assert "lower in loss than TensorFlow's default" in found.sentence
+    told = json.loads(json.dumps(found.to_json(rounds=True), allow_nan=False))
+    assert told["difference"] == pytest.approx(0.7, abs=0.02)
+    assert told["speedup"] is None
+    assert {type(one["loss"]) for results in told["rounds"] for one in results} == {float}
+    assert told["rounds"][0][0]["rank"] == 1
+
+
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.parametrize("kind", [str, bool, lambda _: math.inf, lambda _: None])
+def test_what_is_no_number_did_not_work(kind):
+    found = verdict(trained(0.3, -0.2, kind=kind), one_step("Trained", Trained), objective=LOSS)
+    assert found.decision is Decision.NONE
+
+
+# --- how many, and on which machines -------------------------------------------------------------
 
 
 def test_the_time_says_how_many_can_be_compared():
