@@ -1,0 +1,37 @@
+"""What counts as a number in a result: the one place where reported values become floats."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+NORMAL_95 = 1.96
+"""The half-width of a normal 95 % interval, in standard errors."""
+
+
+def number(value: object) -> float:
+    """A reported value as a finite Python float; NaN where it is none.
+
+    Trainables report whatever their framework gives them. A number is what Python, NumPy, PyTorch,
+    TensorFlow or `decimal` take for one, and an array or a tensor of one element, whose `item` is
+    the number. None, NaN, the infinities and numbers beyond a float are none. Nor is a boolean,
+    which says yes or no, nor text, which nobody has agreed to parse.
+    """
+    found = as_float(value)
+    return found if found is not None and math.isfinite(found) else math.nan
+
+
+def as_float(value: object) -> float | None:
+    """The same, but NaN and the infinities as they are, and None for what is no number at all."""
+    item = getattr(value, "item", None)
+    try:
+        plain = item() if callable(item) else value
+        return None if isinstance(plain, bool | str | bytes | bytearray) else float(plain)  # type: ignore[arg-type]
+    except Exception:  # noqa: BLE001 - code of others, which may raise anything
+        return None
+
+
+def standard_error(result: Mapping[str, object], metric: str) -> float:
+    """A metric's standard error, where the result gives it or a 95 % interval; NaN elsewhere."""
+    sem, low, high = (number(result.get(f"{metric}_{end}")) for end in ("sem", "low", "high"))
+    return (high - low) / (2 * NORMAL_95) if math.isnan(sem) else sem
