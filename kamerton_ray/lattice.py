@@ -18,6 +18,9 @@ SMALL = 1024
 
 SAMPLE = 256
 
+LONG = 256
+"""An axis with more values is long: single steps lead nowhere on it."""
+
 AT_A_TIME = 512
 """From so many known points the distances are computed at once."""
 
@@ -131,6 +134,22 @@ class Lattice:
             for there in (point[i] - 1, point[i] + 1)
             if 0 <= there < self.lengths[i]
         ]
+
+    def leaps(self, best: Point, known: Iterable[Point]) -> list[Point]:
+        """On each long axis twice as far beyond the best point as the last known one lies behind.
+
+        Steps of one lattice step would take for ever there. Hooke & Jeeves (1961) move so.
+        """
+        found = []
+        for i in (i for i in self.free if self.lengths[i] > LONG):
+            line = [p[i] - best[i] for p in known if (*p[:i], best[i], *p[i + 1 :]) == best]
+            for sign in (-1, 1):
+                behind = min((-sign * away for away in line if sign * away < 0), default=0)
+                ahead = min((sign * away for away in line if sign * away > 0), default=math.inf)
+                there = best[i] + 2 * sign * behind
+                if 2 * behind < ahead and there != best[i] and 0 <= there < self.lengths[i]:
+                    found.append((*best[:i], there, *best[i + 1 :]))
+        return found
 
     def is_flat(self, simplex: Sequence[Point]) -> bool:
         """Whether the vertices lie in one plane; exact, however long the axes are."""

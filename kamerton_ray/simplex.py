@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from kamerton_ray.errors import InvalidInputError, StateError
 from kamerton_ray.heights import Heights
-from kamerton_ray.lattice import Lattice
+from kamerton_ray.lattice import LONG, Lattice
 from kamerton_ray.numeric import as_float, mean, number
 from kamerton_ray.quadratic import lowest_nearby
 from kamerton_ray.space import IntegerSpace, Point
@@ -39,9 +39,6 @@ SHRINK = 0.5
 
 INITIAL_STEP = 0.5
 """The length of a new simplex's edges, as a share of each axis."""
-
-FINE = 256
-"""On an axis with more values than this the surrogate's best is only roughly the best."""
 
 TOLERANCE = 0.002
 """Improvements expected to be smaller, as a share of the value, are not sought."""
@@ -512,7 +509,7 @@ class NelderMead:
         simplex = self._lattice.simplex(self._ranked())
         if self._is_polished():
             self._restart()
-        elif max(self._lattice.lengths) > FINE and len(simplex) > self._lattice.dimension:
+        elif max(self._lattice.lengths) > LONG and len(simplex) > self._lattice.dimension:
             self._phase, self._simplex = Phase.SIMPLEX, simplex
         else:
             self._phase = Phase.POLISH
@@ -551,7 +548,8 @@ class NelderMead:
             fit = self._stalled < self._lead_patience
             lengths = self._lattice.lengths
             promising = lowest_nearby(self._best, self._values, lengths) if fit else None
-            around = self._lattice.neighbours(self._best)
+            around = self._lattice.leaps(self._best, self._values)
+            around += self._lattice.neighbours(self._best)
             self._need(around if promising is None else [promising, *around])
         self._polished = self._best
         self._phase = Phase.LEAD
@@ -714,7 +712,8 @@ class NelderMead:
         if not told:
             return None
         slopes = Heights(self._values_at(points)).slopes(self._values_at(told))
-        return float(np.median(slopes * [self._noises[point] for point in told]))
+        with np.errstate(over="ignore"):
+            return float(np.median(slopes * [self._noises[point] for point in told]))
 
     # --- the last few: measured again, so that a lucky value does not win -------------------------
 
