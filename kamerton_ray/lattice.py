@@ -18,6 +18,9 @@ SMALL = 1024
 
 SAMPLE = 256
 
+LONG = 256
+"""An axis with more values is long: single steps lead nowhere on it."""
+
 AT_A_TIME = 512
 """From so many known points the distances are computed at once."""
 
@@ -132,10 +135,26 @@ class Lattice:
             if 0 <= there < self.lengths[i]
         ]
 
+    def leaps(self, best: Point, known: Iterable[Point]) -> list[Point]:
+        """On each long axis twice as far beyond the best point as the last known one lies behind.
+
+        Steps of one lattice step would take for ever there. Hooke & Jeeves (1961) move so.
+        """
+        found = []
+        for i in (i for i in self.free if self.lengths[i] > LONG):
+            line = [p[i] - best[i] for p in known if (*p[:i], best[i], *p[i + 1 :]) == best]
+            for sign in (-1, 1):
+                behind = min((-sign * away for away in line if sign * away < 0), default=0)
+                ahead = min((sign * away for away in line if sign * away > 0), default=math.inf)
+                there = best[i] + 2 * sign * behind
+                if 2 * behind < ahead and there != best[i] and 0 <= there < self.lengths[i]:
+                    found.append((*best[:i], there, *best[i + 1 :]))
+        return found
+
     def is_flat(self, simplex: Sequence[Point]) -> bool:
-        """Whether the vertices lie in one plane; between integers the determinant is one, too."""
-        edges = np.array(simplex[1:], dtype=float) - np.array(simplex[0], dtype=float)
-        return bool(abs(np.linalg.det(edges[:, self.free])) < 0.5)  # noqa: PLR2004
+        """Whether the vertices lie in one plane; exact, however long the axes are."""
+        first, *others = simplex
+        return _is_singular([[point[i] - first[i] for i in self.free] for point in others])
 
     def strides(self, point: Point) -> list[Point]:
         """The points 1, 2, 4, ... lattice steps away along an axis, both ways, and the ends."""
@@ -232,7 +251,8 @@ class Lattice:
             if not found:
                 found = [point]
                 continue
-            edge = np.subtract(point, found[0])[self.free].astype(float)
+            # As shares of the axes, lest a short axis count for nothing beside a very long one.
+            edge = (np.subtract(point, found[0]) / self.lengths)[self.free]
             edge /= np.linalg.norm(edge)
             left = edge - basis.T @ (basis @ edge)
             length = np.linalg.norm(left)
@@ -270,7 +290,33 @@ class Lattice:
         return unknown[int(np.argmax(nearest.round(12)))]
 
     def _every_point(self) -> Iterable[Point]:
-        return itertools.product(*(range(length) for length in self.lengths))
+        """The points in order, one at a time: `itertools.product` would list each axis first."""
+        return map(self._numbered, range(self.size))
+
+    def _numbered(self, number: int) -> Point:
+        """The point with this number, where the last axis counts the units."""
+        indices = []
+        for length in reversed(self.lengths):
+            number, index = divmod(number, length)
+            indices.append(index)
+        return tuple(reversed(indices))
+
+
+def _is_singular(rows: list[list[int]]) -> bool:
+    """Whether the determinant is 0, by Bareiss (1968): without fractions, so nothing is rounded."""
+    previous = 1
+    while rows:
+        pivot = next((row for row in rows if row[0]), None)
+        if pivot is None:
+            return True
+        first, *rest = pivot
+        rows = [
+            [(first * b - row[0] * a) // previous for a, b in zip(rest, row[1:], strict=True)]
+            for row in rows
+            if row is not pivot
+        ]
+        previous = first
+    return False
 
 
 def _distinct(items: Iterable[T]) -> list[T]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 NORMAL_95 = 1.96
 """The half-width of a normal 95 % interval, in standard errors."""
@@ -35,3 +35,9 @@ def standard_error(result: Mapping[str, object], metric: str) -> float:
     """A metric's standard error, where the result gives it or a 95 % interval; NaN elsewhere."""
     sem, low, high = (number(result.get(f"{metric}_{end}")) for end in ("sem", "low", "high"))
     return (high - low) / (2 * NORMAL_95) if math.isnan(sem) else sem
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean, which lies between the lowest and the highest however large they are."""
+    half = math.fsum(value / (2 * len(values)) for value in values)
+    return min(max(2 * half, min(values)), max(values))

@@ -50,7 +50,9 @@ def lowest_nearby(
     if len(offsets) < terms:
         return None
     nearest = np.argsort((offsets**2).sum(axis=1), kind="stable")[: 2 * terms]
-    fitted = measured[worked][nearest]
+    # By a power of two, which loses nothing, lest the squares of the largest values overflow.
+    exponent = -math.frexp(float(np.abs(measured[worked][nearest]).max()))[1]
+    fitted = np.ldexp(measured[worked][nearest], exponent)
     design = _terms(offsets[nearest])
     coefficients, _, rank, _ = np.linalg.lstsq(design, fitted, rcond=None)
     if rank < terms:
@@ -64,7 +66,7 @@ def lowest_nearby(
     predicted[np.ravel_multi_index(tuple((inside - low).T), shape)] = np.inf
     lowest = int(predicted.argmin())
     # Less than rounding errors is no promise, nor is less than the prediction's standard error.
-    promise = values[centre] - predicted[lowest]
+    promise = math.ldexp(values[centre], exponent) - predicted[lowest]
     least = max(1e-9 * np.ptp(fitted), _standard_error(design, fitted, coefficients, there[lowest]))
     if not promise > least:
         return None

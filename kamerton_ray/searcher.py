@@ -18,17 +18,13 @@ from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
 
 from kamerton_ray.errors import InvalidInputError, StateError, UndefinedSearchError
+from kamerton_ray.numeric import number, standard_error
 from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule
 from kamerton_ray.space import IntegerSpace, Scale
 
 logger = logging.getLogger(__name__)
 
 STATE_FORMAT = "kamerton_ray.NelderMeadSearcher/1"
-
-NORMAL_95 = 1.96
-"""The half-width of a normal 95 % interval, in standard errors."""
-
-_ERROR_KEYS = ("sem", "low", "high")
 
 IDLE_POLL_S = 0.9
 """Ray polls a searcher at least ten times a second while a trial is alive, and once a second when
@@ -184,10 +180,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             self._metric = DEFAULT_METRIC  # what a trainable's `return number` is reported as
         if self._search is not None or self._space is None or not self._mode:
             return
-        evaluated = self._rewards is not None
-        self._search = NelderMead(
-            self._space, mode=self._mode, start=() if evaluated else self._points, **self._options
-        )
+        self._search = NelderMead(self._space, mode=self._mode, start=self._points, **self._options)
         for config, reward in zip(self._points, self._rewards or (), strict=False):
             self._search.add(config, reward)
 
@@ -221,9 +214,9 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         self._note_poll()
         if self._max_concurrent is not None and len(self._live) >= self._max_concurrent:
             return None
-        number = next((n for n in self._lost if n not in self._live.values()), None)
-        if number is not None:
-            return self._given(trial_id, number, search.space.config(search.open[number]))
+        lost = next((n for n in self._lost if n not in self._live.values()), None)
+        if lost is not None:
+            return self._given(trial_id, lost, search.space.config(search.open[lost]))
         suggestion = search.ask()
         if suggestion is Signal.DONE:
             self._log_end(search)
@@ -232,8 +225,8 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             return None
         return self._given(trial_id, suggestion.id, suggestion.config)
 
-    def _given(self, trial_id: str, number: int, config: dict[str, Any]) -> dict[str, Any]:
-        self._live[trial_id] = number
+    def _given(self, trial_id: str, opened: int, config: dict[str, Any]) -> dict[str, Any]:
+        self._live[trial_id] = opened
         self._heard()
         return config
 
@@ -248,18 +241,19 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         A trial that failed and is resumed under its id may report a number after all.
         """
         self._heard()
-        value = None if error else self._reading(result)
+        metric, reported = str(self._metric), {} if error or not result else result
+        value, sem = number(reported.get(metric)), standard_error(reported, metric)
         if trial_id in self._live:
-            search, number = self._ready(), self._live.pop(trial_id)
-            lost = self._lost.pop(number, 0)
+            search, opened = self._ready(), self._live.pop(trial_id)
+            lost = self._lost.pop(opened, 0)
             if error and lost < self._retries:
-                self._lost[number] = lost + 1
+                self._lost[opened] = lost + 1
                 return
-            if value is None:
-                self._failed[trial_id] = search.space.config(search.open[number])
-            search.tell(number, value, sem=self._standard_error(result))
-        elif trial_id in self._failed and value is not None:
-            self._ready().add(self._failed.pop(trial_id), value)
+            if math.isnan(value):
+                self._failed[trial_id] = search.space.config(search.open[opened])
+            search.tell(opened, value, sem=sem)
+        elif trial_id in self._failed and not math.isnan(value):
+            self._ready().add(self._failed.pop(trial_id), value, sem=sem)
 
     def has_failed(self, trial_id: str) -> bool:
         """Whether a trial counts as failed, rather than being tried again."""
@@ -285,8 +279,13 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         error: bool = False,  # noqa: FBT001, FBT002 - Ray's signature
         pruned: bool = False,  # noqa: FBT001, FBT002
         intermediate_values: Sequence[float] | None = None,  # noqa: ARG002 - Ray's signature
+        *,
+        sem: float | None = None,
     ) -> None:
         """Take in a result of an earlier run, so that its configuration is not tried again.
+
+        Results taken in one by one, in the order of the earlier run, take the search to where that
+        run stood.
 
         Args:
             parameters: The configuration; keys that are not tuned are ignored.
@@ -294,6 +293,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             error: Whether the trial failed.
             pruned: Whether it was stopped before it was finished; its value is then no result.
             intermediate_values: Not used.
+            sem: The value's standard error, where it is known.
 
         Raises:
             InvalidInputError: The configuration is not in the space.
@@ -301,20 +301,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         """
         search = self._ready()
         if not pruned:
-            search.add(parameters, None if error else _number(value))
-
-    def _reading(self, result: Mapping[str, Any] | None) -> float | None:
-        """The metric in a result, or None where there is no number."""
-        return _number(result.get(str(self._metric))) if result else None
-
-    def _standard_error(self, result: Mapping[str, Any] | None) -> float | None:
-        """The metric's standard error, where the result gives it or a 95 % interval."""
-        if not result:
-            return None
-        sem, low, high = (_number(result.get(f"{self._metric}_{end}")) for end in _ERROR_KEYS)
-        if sem is None and low is not None and high is not None:
-            sem = (high - low) / (2 * NORMAL_95)
-        return sem
+            search.add(parameters, None if error else number(value), sem=sem)
 
     # --- trials that never report back ----------------------------------------------------------
 
@@ -335,9 +322,9 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         self._last_poll = now
         if self._idle_polls >= IDLE_POLLS and self._live:
             logger.warning("Trials that never reported back are given up: %s", list(self._live))
-            for number in self._live.values():
-                self._ready().release(number)
-                self._lost.pop(number, None)
+            for opened in self._live.values():
+                self._ready().release(opened)
+                self._lost.pop(opened, None)
             self._live = {}
             self._heard()
 
@@ -384,7 +371,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             "space": None if self._space is None else self._space.to_json(),
             "search": None if self._search is None else self._search.to_json(),
             "live": self._live,
-            "lost": {str(number): trials for number, trials in self._lost.items()},
+            "lost": {str(opened): trials for opened, trials in self._lost.items()},
             "failed": self._failed,
         }
 
@@ -398,8 +385,8 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
             options, scale = _checked_options(**state["options"]), _checked_scale(state["scale"])
             space = None if state["space"] is None else IntegerSpace.from_json(state["space"])
             search = None if state["search"] is None else NelderMead.from_json(state["search"])
-            live = {str(trial): int(number) for trial, number in state["live"].items()}
-            lost = {int(number): int(trials) for number, trials in state["lost"].items()}
+            live = {str(trial): int(opened) for trial, opened in state["live"].items()}
+            lost = {int(opened): int(trials) for opened, trials in state["lost"].items()}
             failed = {str(trial): dict(config) for trial, config in state["failed"].items()}
             opened = [*live.values(), *(set(lost) - set(live.values()))]
             _check_agreement(state["metric"], state["mode"], space, search, opened, failed)
@@ -506,7 +493,7 @@ def _checked_points(
             "evaluated_rewards must hold one value for each of points_to_evaluate, but got "
             f"{len(rewards)} values for {len(copies)} points"
         )
-    return copies, [_number(reward) for reward in rewards]
+    return copies, [None if math.isnan(value := number(reward)) else value for reward in rewards]
 
 
 def _plain(value: object) -> object:
@@ -515,16 +502,3 @@ def _plain(value: object) -> object:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         return repr(value)
-
-
-def _number(value: object) -> float | None:
-    """A finite number as a Python float; None for everything else.
-
-    Trainables also report NumPy scalars and arrays of one element, whose `item` is the number.
-    """
-    item = getattr(value, "item", None)
-    try:
-        number = float(item() if callable(item) else value)  # type: ignore[arg-type]
-    except (OverflowError, RuntimeError, TypeError, ValueError):  # PyTorch raises RuntimeError
-        return None
-    return number if math.isfinite(number) else None

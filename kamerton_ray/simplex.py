@@ -24,7 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kamerton_ray.errors import InvalidInputError, StateError
-from kamerton_ray.lattice import Lattice
+from kamerton_ray.heights import Heights
+from kamerton_ray.lattice import LONG, Lattice
+from kamerton_ray.numeric import as_float, mean, number
 from kamerton_ray.quadratic import lowest_nearby
 from kamerton_ray.space import IntegerSpace, Point
 from kamerton_ray.surrogate import Surrogate, expected_improvement
@@ -37,9 +39,6 @@ SHRINK = 0.5
 
 INITIAL_STEP = 0.5
 """The length of a new simplex's edges, as a share of each axis."""
-
-FINE = 256
-"""On an axis with more values than this the surrogate's best is only roughly the best."""
 
 TOLERANCE = 0.002
 """Improvements expected to be smaller, as a share of the value, are not sought."""
@@ -56,12 +55,11 @@ MOST_REPEATS = 1000
 MOST_AHEAD = 15
 """So many points are worth measuring beside the one that is needed."""
 
-NONE_FRESH: Mapping[Point, float] = {}
-
 STATE_FORMAT = "kamerton_ray.NelderMead/3"
 
 
 Vector = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 
 class Signal(Enum):
@@ -235,24 +233,28 @@ class NelderMead:
         """The best point so far, or None while nothing could be measured."""
         if self._best is None:
             return None
-        confirmed = {point: self._confirmed(point) for point in self._finalists}
-        known = {point: value for point, value in confirmed.items() if value is not None}
-        point = self._best
-        if known and len(known) == len(confirmed):
-            point = min(known, key=lambda finalist: known[finalist])
-        return self._described(point, known.get(point, self._values[point]))
+        fresh = self._confirmed()
+        if worked := {p: value for p, value in fresh.items() if math.isfinite(value)}:
+            point = min(worked, key=lambda finalist: worked[finalist])
+            return self._described(point, worked[point])
+        # What fails when it is measured again comes behind everything that has not failed.
+        point = next((p for p in self._worked() if p not in fresh), self._best)
+        return self._described(point, self._values[point])
 
     def _described(self, point: Point, value: float) -> Best:
         said = value if self.mode == "min" else -value
         return Best(point, self.space.config(point), said, 1 + len(self._fresh.get(point, ())))
 
-    def _confirmed(self, point: Point) -> float | None:
-        """The mean of a finalist's fresh values; None before there is one."""
-        fresh = self._fresh.get(point, [])
-        worked = [value for value in fresh if math.isfinite(value)]
-        if not worked:
-            return math.inf if fresh else None
-        return math.fsum(value / len(worked) for value in worked)
+    def _confirmed(self) -> dict[Point, float]:
+        """The mean of each finalist's fresh values, infinite where all failed.
+
+        Empty until each has one.
+        """
+        fresh = {point: self._fresh.get(point, []) for point in self._finalists}
+        if not all(fresh.values()):
+            return {}
+        worked = {p: [v for v in values if math.isfinite(v)] for p, values in fresh.items()}
+        return {point: mean(values) if values else math.inf for point, values in worked.items()}
 
     @property
     def simplex(self) -> tuple[Best, ...]:
@@ -306,14 +308,8 @@ class NelderMead:
         Raises:
             InvalidInputError: No point with that id is open, or the value is no number.
         """
-        number = self._minimised(value)
-        point = self._close(suggestion_id)
-        if point in self._finalists:
-            self._fresh.setdefault(point, []).append(number)
-            return
-        if sem is not None and math.isfinite(sem) and sem > 0 and point not in self._values:
-            self._noises[point] = float(sem)
-        self._learn(point, number)
+        minimised = self._minimised(value)
+        self._take(self._close(suggestion_id), minimised, sem)
 
     def release(self, suggestion_id: int) -> None:
         """Give an open point back unmeasured; where it is still needed it is asked again.
@@ -323,15 +319,36 @@ class NelderMead:
         """
         self._close(suggestion_id)
 
-    def add(self, config: Mapping[str, Any], value: float | None) -> None:
+    def add(
+        self, config: Mapping[str, Any], value: float | None, *, sem: float | None = None
+    ) -> None:
         """Take in a value measured elsewhere, so that its point is not measured here.
 
-        A number replaces an earlier failure at the same point, and nothing replaces a number.
+        Where the search would ask for that point next, it goes on as if it had: given the values
+        of an earlier search in their order, it stands where that one stood. A number replaces an
+        earlier failure at the same point, and nothing replaces a number.
+
+        Args:
+            config: The configuration.
+            value: What was measured there; see `tell`.
+            sem: The value's standard error, where it is known.
 
         Raises:
             InvalidInputError: The configuration is not on the lattice, or the value is no number.
         """
-        self._learn(self.space.point(config), self._minimised(value))
+        point, minimised = self.space.point(config), self._minimised(value)
+        if self._asks_for(point):
+            self._take(point, minimised, sem)
+        else:
+            self._learn(point, minimised, sem)
+
+    def _asks_for(self, point: Point) -> bool:
+        """Whether the search needs this point next; if not, it stays where it stands."""
+        before = dict(vars(self))
+        if point in self._advance():
+            return True
+        vars(self).update(before)
+        return False
 
     def forget(self, config: Mapping[str, Any]) -> None:
         """Discard the value of a configuration, as of a machine that was disturbed.
@@ -369,22 +386,31 @@ class NelderMead:
         self._wanted, self._foresees = None, True
 
     def _minimised(self, value: float | None) -> float:
-        try:
-            number = math.nan if value is None else float(value)
-        except (TypeError, ValueError, OverflowError):
+        found = math.nan if value is None else as_float(value)
+        if found is None:
             raise InvalidInputError(
                 f"a value must be a number, or None for a failure, but got {value!r}"
-            ) from None
-        if not math.isfinite(number):
+            )
+        if not math.isfinite(found):
             return math.inf
-        return -number if self.mode == "max" else number
+        return -found if self.mode == "max" else found
 
-    def _learn(self, point: Point, number: float) -> None:
-        if math.isfinite(number) and self._values.get(point) == math.inf:
+    def _take(self, point: Point, value: float, sem: float | None) -> None:
+        """Learn the value of a point that was asked for, perhaps again."""
+        if point in self._finalists:
+            self._fresh.setdefault(point, []).append(value)
+            self._reconsider()
+        else:
+            self._learn(point, value, sem)
+
+    def _learn(self, point: Point, value: float, sem: float | None) -> None:
+        if math.isfinite(value) and self._values.get(point) == math.inf:
             del self._values[point]
             self._recount()
         if point not in self._values:
-            self._values[point] = number
+            self._values[point] = value
+            if (error := number(sem)) > 0:
+                self._noises[point] = error
             self._note(point)
             self._reconsider()
             self.stopped_by = None
@@ -483,7 +509,7 @@ class NelderMead:
         simplex = self._lattice.simplex(self._ranked())
         if self._is_polished():
             self._restart()
-        elif max(self._lattice.lengths) > FINE and len(simplex) > self._lattice.dimension:
+        elif max(self._lattice.lengths) > LONG and len(simplex) > self._lattice.dimension:
             self._phase, self._simplex = Phase.SIMPLEX, simplex
         else:
             self._phase = Phase.POLISH
@@ -522,7 +548,8 @@ class NelderMead:
             fit = self._stalled < self._lead_patience
             lengths = self._lattice.lengths
             promising = lowest_nearby(self._best, self._values, lengths) if fit else None
-            around = self._lattice.neighbours(self._best)
+            around = self._lattice.leaps(self._best, self._values)
+            around += self._lattice.neighbours(self._best)
             self._need(around if promising is None else [promising, *around])
         self._polished = self._best
         self._phase = Phase.LEAD
@@ -589,8 +616,8 @@ class NelderMead:
         if len(self._open) > MOST_AHEAD:
             return None
         expected = copy.deepcopy(self, {id(one): one for one in (self.space, self._lattice)})
-        for number, value in zip(self._open, self._expected_values(), strict=True):
-            expected.tell(number, value)
+        for opened, value in zip(self._open, self._expected_values(), strict=True):
+            expected.tell(opened, value)
         found = expected.ask()
         self._foresees = isinstance(found, Suggestion) and not found.repeat
         return found.point if isinstance(found, Suggestion) and self._foresees else None
@@ -598,12 +625,14 @@ class NelderMead:
     def _expected_values(self) -> list[float]:
         """What the surrogate expects at the open points, within the range of the values known."""
         ranked = self._worked()
-        heights = self._heights(ranked)
+        known = self._values_at(ranked)
+        heights = Heights(known).of(known)
         features = self._lattice.features
         surrogate = Surrogate(features(ranked), heights, self._known_noise(ranked))
         expected, _ = surrogate.predict(features(self._open.values()))
-        values = np.interp(expected, heights, [self._values[point] for point in ranked])
-        return [float(value) if self.mode == "min" else -float(value) for value in values]
+        # Of a quarter, lest the difference of the largest values overflow.
+        values = [4 * float(value) for value in np.interp(expected, heights, known / 4)]
+        return values if self.mode == "min" else [-value for value in values]
 
     # --- the surrogate: which of the simplex's candidates to measure -----------------------------
 
@@ -627,7 +656,8 @@ class NelderMead:
 
     def _expected_improvement(self, ranked: list[Point], candidates: list[Point]) -> Vector:
         """By how much each candidate is expected to be below the best; open points are believed."""
-        places, heights = self._lattice.features(ranked), self._heights(ranked)
+        values = self._values_at(ranked)
+        places, heights = self._lattice.features(ranked), Heights(values).of(values)
         noise = self._known_noise(ranked)
         surrogate = Surrogate(places, heights, noise)
         best = min(surrogate.predict(places)[0].min(), heights.min())
@@ -673,28 +703,17 @@ class NelderMead:
             found.append(self._lattice.snap(vertices[0] + SHRINK * (vertices[worst] - vertices[0])))
         return found
 
-    def _heights(self, points: list[Point], fresh: Mapping[Point, float] = NONE_FRESH) -> Vector:
-        """The values on a scale on which equal ratios are equal; a failure is as high as any."""
-        numbers = np.array([fresh.get(point, self._values[point]) for point in points])
-        worked = np.isfinite(numbers)
-        if not worked.any():
-            return np.zeros(len(points))
-        lowest, highest = numbers[worked].min(), numbers[worked].max()
-        numbers = np.where(worked, numbers, highest)
-        if lowest > 0 or highest < 0:
-            return np.asarray(np.sign(lowest) * np.log(np.abs(numbers)), dtype=float)
-        excess = numbers / 4 - lowest / 4  # a quarter, lest the largest numbers overflow
-        usual = float(np.median(excess)) or float(excess.max()) or 1.0
-        return np.asarray(np.log1p(excess / usual), dtype=float)
+    def _values_at(self, points: list[Point]) -> Vector:
+        return np.array([self._values[point] for point in points])
 
     def _known_noise(self, points: list[Point]) -> float | None:
-        """The usual standard error that was told, as a share of the value."""
-        shares = [
-            self._noises[point] / abs(self._values[point])
-            for point in points
-            if point in self._noises and self._values[point] and math.isfinite(self._values[point])
-        ]
-        return float(np.median(shares)) if shares else None
+        """The usual standard error that was told, on the scale of the points' heights."""
+        told = [point for point in points if point in self._noises]
+        if not told:
+            return None
+        slopes = Heights(self._values_at(points)).slopes(self._values_at(told))
+        with np.errstate(over="ignore"):
+            return float(np.median(slopes * [self._noises[point] for point in told]))
 
     # --- the last few: measured again, so that a lucky value does not win -------------------------
 
@@ -704,8 +723,8 @@ class NelderMead:
             self._need(self._open.values())
             contenders = self._contenders()
             self._finalists = contenders if len(contenders) > 1 else []
-        for number in range(1, self.repeats + 1):
-            lacking = [p for p in self._undecided() if len(self._fresh.get(p, ())) < number]
+        for times in range(1, self.repeats + 1):
+            lacking = [p for p in self._undecided() if len(self._fresh.get(p, ())) < times]
             if lacking and not self._spent():
                 raise _LackingError(lacking)
             if self._is_exact():
@@ -724,32 +743,41 @@ class NelderMead:
         ranked = self._worked()
         if not self.repeats or len(ranked) < 2 or self._is_exact():  # noqa: PLR2004
             return []
-        heights = self._heights(ranked)
-        alike = heights <= heights[0] + 2 * self._noise_of_difference(ranked)
+        values = self._values_at(ranked)
+        alike = self._alike(ranked, values, values[0], errors=2)
         return [p for p, like in zip(ranked, alike, strict=True) if like][:MOST_FINALISTS]
 
     def _undecided(self) -> list[Point]:
         """The finalists whose fresh values leave them a chance; all while some have none yet."""
-        found = [(point, self._confirmed(point)) for point in self._finalists]
-        fresh = {point: value for point, value in found if value is not None}
-        if not fresh or len(fresh) < len(found):
+        fresh = self._confirmed()
+        if not fresh:
             return self._finalists
         ranked = self._worked()
-        heights = dict(zip(ranked, self._heights(ranked, fresh), strict=True))
-        limit = min(heights[p] for p in fresh) + self._noise_of_difference(ranked)
-        return [p for p in fresh if fresh[p] < math.inf and heights[p] <= limit]
+        values = np.array([fresh.get(point, self._values[point]) for point in ranked])
+        alike = self._alike(ranked, values, min(fresh.values()), errors=1)
+        likely = {point for point, like in zip(ranked, alike, strict=True) if like}
+        return [p for p, value in fresh.items() if p in likely and math.isfinite(value)]
 
     def _worked(self) -> list[Point]:
         """The points that did not fail, best first, as far as they are looked at."""
         ranked = itertools.islice(self._ranked(), LOOKED_AT)
         return [point for point in ranked if math.isfinite(self._values[point])]
 
-    def _noise_of_difference(self, ranked: list[Point]) -> float:
-        """The standard deviation of the difference of two values, on the scale of the heights."""
-        noise = self._known_noise(ranked[:MOST_FINALISTS])
-        if noise is None:
-            noise = Surrogate(self._lattice.features(ranked), self._heights(ranked)).noise
-        return math.sqrt(2) * noise
+    def _alike(self, ranked: list[Point], values: Vector, lowest: float, *, errors: float) -> Flags:
+        """Which of some values are above the lowest by no more than so many standard errors.
+
+        The error is that of the difference of two values: as it was told for the best points, or
+        as the surrogate estimates it on its own scale.
+        """
+        errors *= math.sqrt(2)
+        told = [self._noises[point] for point in ranked[:MOST_FINALISTS] if point in self._noises]
+        if told:
+            with np.errstate(over="ignore"):
+                return np.asarray(values <= lowest + errors * np.median(told))
+        known = self._values_at(ranked)
+        noise = Surrogate(self._lattice.features(ranked), Heights(known).of(known)).noise
+        scale = Heights(values)
+        return np.asarray(scale.of(values) <= scale.of(np.array(lowest)) + errors * noise)
 
     # --- the state ------------------------------------------------------------------------------
 

@@ -34,6 +34,9 @@ USUAL_NOISE, NOISE_SPREAD = 0.02, 1.2
 KNOWN_NOISE_SPREAD = 0.3
 """The spread where the standard deviation was told."""
 
+LEAST_NOISE, MOST_NOISE = 1e-6, 1e6
+"""Between these a told standard deviation is taken seriously."""
+
 ENORMOUS = 1e14
 """Keeps the bordered matrix positive definite; it does not enter what is read off it."""
 
@@ -121,4 +124,6 @@ def _log_normal(values: npt.NDArray[Any], usual: float, spread: float) -> npt.ND
 
 
 def _noise_prior(noise: float | None) -> tuple[float, float]:
-    return (USUAL_NOISE, NOISE_SPREAD) if noise is None else (max(noise, 1e-6), KNOWN_NOISE_SPREAD)
+    if noise is None:
+        return USUAL_NOISE, NOISE_SPREAD
+    return min(max(noise, LEAST_NOISE), MOST_NOISE), KNOWN_NOISE_SPREAD
