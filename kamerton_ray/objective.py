@@ -13,7 +13,7 @@ from kamerton_ray.timing import positive
 Result = Mapping[str, Any]
 
 FASTER = ("speedup", "seconds", "seconds_p90", "seconds_p99")
-"""In these a better configuration is a faster one; so is any other that is minimised by time."""
+"""In these a better configuration is a faster one; what any other number means nobody knows."""
 
 MODES = {"speedup": "max", "throughput": "max"}
 """How `benchmark`'s results are meant; the others are better the lower they are."""
@@ -100,10 +100,11 @@ class Objective:
 
     @property
     def comparative(self) -> str:
-        """As in "1.3x ... TensorFlow's default"."""
-        if self.metric in FASTER or (self.metric == "objective" and self.mode == "min"):
+        """As in "1.3x ... TensorFlow's default"; only what is a time is said to be faster."""
+        if self.metric in FASTER and self.mode == MODES.get(self.metric, "min"):
             return "faster than"
-        return f"better in {self.metric} than"
+        better = "lower" if self.mode == "min" else "higher"
+        return f"{better} than" if self.metric == "objective" else f"{better} in {self.metric} than"
 
 
 def number(value: object) -> float:

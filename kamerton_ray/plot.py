@@ -390,7 +390,9 @@ def _gain_label(found: Measured, *, brief: bool = False) -> str:
     metric = short(found.objective.metric)
     if not found.ratios:
         return f"{metric} ({'higher' if found.objective.mode == 'max' else 'lower'} is better)"
-    better = "faster" if found.objective.comparative == "faster than" else f"better in {metric}"
+    better = found.objective.comparative.removesuffix(" than").replace(
+        found.objective.metric, metric
+    )
     whose = {"default": "TensorFlow's default", "start": "the start", "median": "the median"}
     if brief:
         return f"times {better}"

@@ -164,7 +164,8 @@ def verdict(
         `elsewhere`.
 
     Raises:
-        InvalidInputError: The results are empty, or the trainable is not of this package.
+        InvalidInputError: The results are empty or lack what the objective asks for, or the
+            trainable is not of this package.
     """
     if not hasattr(trainable, "measurer"):
         raise InvalidInputError(
@@ -174,6 +175,7 @@ def verdict(
         raise InvalidInputError(f"finalists must be 1 or more, but got {finalists!r}")
     objective = objective or Objective()
     found = trial_results(results)
+    _check_keys(objective, found)
     kinds = kinds_of(found)
     alive = _alive_nodes()
     verdicts = []
@@ -197,6 +199,16 @@ def verdict(
         )
         verdicts.append(decide(course, objective, searched=kind))
     return dataclasses.replace(verdicts[0], elsewhere=tuple(verdicts[1:]))
+
+
+def _check_keys(objective: Objective, results: Sequence[Mapping[str, Any]]) -> None:
+    working = [result for result in results if not _failed(result)]
+    numbers = sorted({k for one in working for k, v in one.items() if math.isfinite(number(v))})
+    for key in (objective.metric, *objective.at_most):
+        if working and not any(key in result for result in working):
+            raise InvalidInputError(
+                f"results must report {key!r} to be judged by it, but report {numbers}"
+            )
 
 
 @dataclass(frozen=True)

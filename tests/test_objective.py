@@ -46,6 +46,22 @@ def test_those_that_break_a_limit_rank_below_all_others_and_by_how_far():
     assert objective.miss(results[3]) == pytest.approx(math.log(15))
 
 
+@pytest.mark.parametrize(
+    ("metric", "mode", "comparative"),
+    [
+        ("speedup", "", "faster than"),
+        ("seconds_p99", "", "faster than"),
+        ("objective", "min", "lower than"),
+        ("objective", "max", "higher than"),
+        ("throughput", "", "higher in throughput than"),
+        ("rows_per_second", "min", "lower in rows_per_second than"),
+        ("seconds", "max", "higher in seconds than"),
+    ],
+)
+def test_only_what_is_a_time_is_said_to_be_faster(metric, mode, comparative):
+    assert Objective(metric=metric, mode=mode).comparative == comparative
+
+
 def test_a_failed_trial_has_no_score():
     objective = Objective(metric="throughput", at_most={"seconds_p99": 0.02})
     assert math.isnan(objective.score({"throughput": math.nan, "seconds_p99": 1.0}))
