@@ -1,8 +1,8 @@
 """kamerton-ray, the command line: what a user types, and what is shown.
 
 The answer goes to standard output, everything else to standard error. Exit codes: 0 for an answer,
-1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, 130 after
-Ctrl-C.
+1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, which may show
+in the results alone, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
