@@ -704,7 +704,8 @@ def _brief(part: Part) -> list[str]:
     if not table:
         for row in part.measured.working[:BRIEF]:
             interval = "" if math.isnan(row.low) else f"[{row.low:.2f}, {row.high:.2f}]"
-            rows.append([part.measured.words(row.config), part.measured.shown(row), interval])
+            gain = part.measured.shown(row) + ("x" if part.measured.ratios else "")
+            rows.append([part.measured.words(row.config), gain, interval])
     if not rows:
         return []
     widths = [max(len(line[at]) for line in [heads, *rows]) for at in range(len(heads))]

@@ -252,23 +252,20 @@ def search(
     results = session.results()
     # Where nothing has worked, what was wrong may have been mended: it begins anew.
     known = results if any(_worked(result, goal) for result in results) else []
-    left = None if limits.trials is None else max(1, limits.trials - len(known))
+    left = None if limits.trials is None else max(0, limits.trials - len(known))
     searcher = NelderMeadSearcher(
         space,
         goal.metric,
         goal.mode,
         [dict(one) for one in goal.starts],
         seed=seed,
-        budget=left,
+        budget=left or None,
         retries=RETRIES,
     )
-    for result in in_pace(known):
-        value = result.get(goal.metric)
-        searcher.add_evaluated_point(
-            {name: result["config"][name] for name in goal.space},
-            value if isinstance(value, float | int) and math.isfinite(value) else None,
-        )
-    if limits.trials is not None and len(known) >= limits.trials:
+    _tell(searcher, goal, known)
+    if any(result.get("left") for result in results):
+        return _ending(results, searcher, LEFT)
+    if left == 0:
         return _ending(results, searcher, StopRule.BUDGET.value)
 
     log = _Log(session, results, watch, lambda result: _stop(result, results, goal, doubt))
@@ -290,18 +287,18 @@ def search(
                 verbose=0,
             )
         except OSError as error:
-            log.stops.append(Stop(Kind.FAULT, f"Ray cannot write its own files: {error}"))
+            log.stops.append(Stop(StopKind.FAULT, f"Ray cannot write its own files: {error}"))
         except InvalidInputError as error:
             if not results:
                 raise
             # No node is left that could run a trial.
-            log.stops.append(Stop(Kind.FAULT, str(error)))
+            log.stops.append(Stop(StopKind.FAULT, str(error)))
     spent = time.monotonic() - begin
     if log.stops:
         stop = log.stops[0]
-        if stop.kind is Kind.MISTAKE:
+        if stop.kind is StopKind.MISTAKE:
             raise InvalidInputError(stop.reason)
-        return _ending(results, searcher, stop.reason, broken=stop.kind is Kind.FAULT)
+        return _ending(results, searcher, stop.reason, broken=stop.kind is StopKind.FAULT)
     if searcher.stopped_by is not None:
         reason = searcher.stopped_by.value
     elif limits.time_budget_s is not None and spent >= limits.time_budget_s:
@@ -309,6 +306,15 @@ def search(
     else:
         reason = INTERRUPTED
     return _ending(results, searcher, reason)
+
+
+def _tell(searcher: NelderMeadSearcher, goal: Goal, results: list[dict[str, Any]]) -> None:
+    """Tell a searcher what was measured before."""
+    for result in in_pace(results):
+        searcher.add_evaluated_point(
+            {name: result["config"][name] for name in goal.space},
+            result[goal.metric] if _worked(result, goal) else None,
+        )
 
 
 def _on(trainable: type[Any], kind: Mapping[str, Any]) -> type[Any]:
@@ -333,7 +339,7 @@ def _ending(
     return Ending(results, best, reason, broken)
 
 
-class Kind(Enum):
+class StopKind(Enum):
     """What makes a search stop before its end."""
 
     END = "end"
@@ -348,7 +354,7 @@ class Kind(Enum):
 class Stop:
     """Why a search stops before its end."""
 
-    kind: Kind
+    kind: StopKind
     reason: str
 
 
@@ -360,14 +366,14 @@ def _stop(
 ) -> Stop | None:
     """Why the newest result ends the search, if it does."""
     if result.get("left"):
-        return Stop(Kind.END, LEFT)
+        return Stop(StopKind.END, LEFT)
     if not any(_worked(one, goal) for one in results):
-        first, lost = result["config"] == goal.starts[0], result.get("outcome") in LOST
-        return Stop(Kind.END, FIRST_FAILED) if first and not lost else None
+        first, lost = result["config"] in goal.starts[:1], result.get("outcome") in LOST
+        return Stop(StopKind.END, FIRST_FAILED) if first and not lost else None
     if not _worked(result, goal):
         return None
     mistake = doubt(result) or _same_everywhere(results, goal)
-    return Stop(Kind.MISTAKE, mistake) if mistake else None
+    return Stop(StopKind.MISTAKE, mistake) if mistake else None
 
 
 def _worked(result: Mapping[str, Any], goal: Goal) -> bool:
@@ -415,7 +421,7 @@ class _Log:
         try:
             self.session.add(result)
         except OSError as error:
-            self.stops.append(Stop(Kind.FAULT, f"its results cannot be written down: {error}"))
+            self.stops.append(Stop(StopKind.FAULT, f"its results cannot be written down: {error}"))
         self.watch(result)
         if stop := self.stop(result):
             self.stops.append(stop)

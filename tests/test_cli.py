@@ -339,6 +339,9 @@ def test_a_body_that_leaves_its_loop_ends_the_search(search, tmp_path):
     (tmp_path / "script.py").write_text(leaves)
     out, err = search("run", "script.py", str(tmp_path / "log"))
     assert "the loop's body left its loop" in err
+    results = results_in(tmp_path)
+    search("run", "--resume", str(folder_of(tmp_path)), "script.py", str(tmp_path / "log"))
+    assert results_in(tmp_path) == results
     best = [int(count) for count in re.findall(r"\d+", out.splitlines()[-1])]
     assert out.splitlines()[-1].startswith("after the loop: ")
     assert best[0] >= 5
