@@ -85,13 +85,7 @@ def _made(quota_us: int) -> Path:
 
 def _remove(folder: Path) -> None:
     """Remove a cgroup, when the last of its processes is gone."""
-    end = time.monotonic() + 10
-    while True:
-        try:
-            folder.rmdir()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+    procs, end = folder / "cgroup.procs", time.monotonic() + 10
+    while procs.read_text(encoding="ascii") and time.monotonic() < end:
+        time.sleep(0.1)
+    folder.rmdir()

@@ -1,4 +1,4 @@
-"""Whether the verdict can be trusted beside other work: on an idle machine, and with busy processes.
+"""Whether the verdict can be trusted beside other work: on an idle machine, and on busy ones.
 
 MobileNetV2, as in `make demo`: so many verdicts each with no, one and two busy processes on this
 machine, every one on the same searched configurations. No verdict beside other work may claim a win

@@ -26,7 +26,7 @@ from kamerton_ray.timing import TimingOptions
 ONE, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 0, "inter_op": 0}
 
 
-def alone(bench: Bench, build, config: dict, seconds: float) -> float:
+def alone(bench: Bench, config: dict, seconds: float) -> float:
     """The mean step time of a process by itself, over so many seconds."""
     server = bench._server(bench._environment(None))  # noqa: SLF001 - the same processes as a trial
     with server.fork(Threading.of(config), config, timeout=120.0) as child:
@@ -54,7 +54,7 @@ def inside(procs: Path, model: str, seconds: float, times: int) -> None:
     bench = Bench(build, options)
     try:
         for _ in range(times):
-            one, default = (alone(bench, build, config, seconds) for config in (ONE, DEFAULT))
+            one, default = (alone(bench, config, seconds) for config in (ONE, DEFAULT))
             found = bench.measure(ONE)
             keys = ("speedup", "speedup_low", "speedup_high", "throttled", "default_throttled")
             line = {"quota": quota and quota.cpus, "ratio": default / one}

@@ -35,6 +35,12 @@ count, not the blocks of one."""
 MAX_SERVERS = 3
 """How many servers, one for each environment, are kept warm; each holds TensorFlow in memory."""
 
+LIMITED = ("seconds", "seconds_p90", "seconds_p99", "cpu_seconds")
+"""What a limit can be set on: the numbers of a trial that are better the lower they are."""
+
+JUDGED = ("speedup", "throughput", *LIMITED)
+"""What a trial can be judged by."""
+
 Failure = AttemptError | TooFastError
 
 
@@ -377,6 +383,8 @@ def benchmark(
     Raises:
         InvalidInputError: An argument breaks its rule.
     """
+    if objective is not None:
+        check_keys(objective)
     options = BenchOptions(
         timing=TimingOptions(
             warmup_s=warmup_s,
@@ -393,6 +401,24 @@ def benchmark(
     Bench(build, options)  # what is wrong with build is said here, not in every trial
 
     return one_step(getattr(build, "__name__", "Benchmark"), lambda: Bench(build, options))
+
+
+def check_keys(objective: Objective) -> None:
+    """Check that an objective asks for numbers that a trial of `benchmark` has.
+
+    Raises:
+        InvalidInputError: It does not.
+    """
+    if objective.metric not in JUDGED:
+        raise InvalidInputError(
+            f"a benchmark is judged by one of {list(JUDGED)}, but got {objective.metric!r}"
+        )
+    unknown = [key for key in objective.at_most if key not in LIMITED]
+    if unknown:
+        raise InvalidInputError(
+            f"at_most must limit one of {list(LIMITED)}, which are better the lower they are, but "
+            f"got {unknown[0]!r}"
+        )
 
 
 def _threads(config: Config) -> Threading:

@@ -1,8 +1,8 @@
 """kamerton-ray, the command line: what a user types, and what is shown.
 
 The answer goes to standard output, everything else to standard error. Exit codes: 0 for an answer,
-1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, 130 after
-Ctrl-C.
+1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, which may show
+in the results alone, 130 after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any, cast
 import click
 import cloudpickle
 
-from kamerton_ray.benchmark import benchmark
-from kamerton_ray.command import CommandOptions, command
+from kamerton_ray.benchmark import benchmark, check_keys
+from kamerton_ray.command import TIME, CommandOptions, Direction, command, read_as
 from kamerton_ray.display import Display
 from kamerton_ray.doctor import examine
 from kamerton_ray.environment import working_directory
@@ -189,7 +189,12 @@ def main() -> None:
     help="'time' from start to end, 'last' for the last number printed, or a regular expression "
     "whose group is the number.",
 )
-@click.option("--maximize", is_flag=True, help="A higher objective is better.")
+@click.option("--maximize", is_flag=True, help="A higher number is better.")
+@click.option(
+    "--minimize",
+    is_flag=True,
+    help="A lower number is better, as without this; what looks like a rate needs one of the two.",
+)
 @click.option(
     "--knob",
     "knobs",
@@ -210,22 +215,45 @@ def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - cl
     """  # noqa: D301 - click wants the \b
     described = {name: options[name] for name in ("objective", "maximize", "knobs", "timeout")}
     with _mistakes():
+        direction = _direction(options)
         what = CommandOptions(
             argv=argv, objective=options["objective"], timeout_s=options["timeout"]
         )
+        # A time is known to be one, in `seconds`; of any other number nobody knows what it is.
         objective = Objective(
-            metric="objective",
-            mode="max" if options["maximize"] else "min",
+            metric="seconds" if what.objective == TIME else "objective",
+            mode=direction.mode,
             within=options["within"],
             fewest=options["fewest"],
         )
 
     def plan() -> Plan:
-        goal = _goal(options, objective.metric, objective.mode, knobs=dict(options["knobs"]))
-        trainable = command(argv, objective=what.objective, timeout_s=what.timeout_s)
-        return Plan(goal, trainable, None if options["no_compare"] else objective)
+        return Plan(
+            goal=_goal(options, "objective", direction.mode, knobs=dict(options["knobs"])),
+            trainable=command(argv, objective=what.objective, timeout_s=what.timeout_s),
+            objective=objective,
+            compare=not options["no_compare"],
+            direction=direction,
+        )
 
     _run(plan, _session("exec", options, {"argv": list(argv), **described}), options)
+
+
+def _direction(options: Options) -> Direction:
+    """Which numbers are better, as the options say.
+
+    Raises:
+        InvalidInputError: They say both, or do not say it of what looks like a rate.
+    """
+    said = [one for one in (Direction.HIGHER, Direction.LOWER) if options[f"{one.mode}imize"]]
+    if len(said) > 1:
+        raise InvalidInputError("--maximize and --minimize exclude each other")
+    if options["objective"] == TIME and Direction.HIGHER in said:
+        raise InvalidInputError("--maximize is for a number that is printed; see --objective")
+    direction = said[0] if said else Direction.ASSUMED
+    if doubt := direction.doubt(options["objective"]):
+        raise InvalidInputError(doubt)
+    return direction
 
 
 @main.command()
@@ -272,6 +300,7 @@ def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
             within=options["within"],
             fewest=options["fewest"],
         )
+        check_keys(objective)
 
     def plan() -> Plan:
         from ray import cloudpickle as rays  # noqa: PLC0415 - the command line starts without Ray
@@ -287,7 +316,7 @@ def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
             timeout_s=options["timeout"],
             objective=None if plain else objective,
         )
-        return Plan(goal, trainable, None if options["no_compare"] else objective)
+        return Plan(goal, trainable, objective, compare=not options["no_compare"])
 
     described = {name: options[name] for name in ("seconds", "objective", "limits")}
     _run(plan, _session("tune", options, {"target": target, **described}), options)
@@ -329,7 +358,7 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
                 cwd=working_directory(),
             )
 
-        return Plan(goal, one_step(name, runner), None)
+        return Plan(goal, one_step(name, runner), Objective(metric="objective"), compare=False)
 
     session = _session("run", options, {"script": path, "args": list(args)})
     options = {**options, "trials": options["trials"] or loop.iterations}
@@ -392,11 +421,21 @@ def doctor(*, as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """A search: its goal, what a trial runs, and by what the best and the default are compared."""
+    """A search.
+
+    Attributes:
+        goal: What is searched for.
+        trainable: What a trial runs.
+        objective: What is shown of it, and by what the best and the default are compared.
+        compare: Whether they are.
+        direction: Which numbers of a command are better.
+    """
 
     goal: Goal
     trainable: type[Any]
-    objective: Objective | None
+    objective: Objective
+    compare: bool
+    direction: Direction = Direction.LOWER
 
 
 def load_function(target: str) -> Callable[..., Any]:
@@ -433,23 +472,24 @@ def _run(
         planned = plan()
         session.describe({"goal": asdict(planned.goal)})
         ending = _searched(planned, session, options)
-        _say(options, f"The search ended after {len(ending.results)} trials: {ending.reason}.")
+        trials = "1 trial" if len(ending.results) == 1 else f"{len(ending.results)} trials"
+        _say(options, f"The search ended after {trials}: {ending.reason}.")
         stopped = ending.reason == INTERRUPTED or ending.broken
-        if ending.best is None or stopped or planned.objective is None:
+        if ending.best is None or stopped or not planned.compare:
             answer = _without_comparison(ending)
         else:
-            answer = _compared(planned, planned.objective, ending, options)
+            answer = _compared(planned, ending, options)
     _conclude(ending, answer, session, options)
     return ending
 
 
-def _compared(plan: Plan, objective: Objective, ending: Ending, options: Options) -> Verdict:
+def _compared(plan: Plan, ending: Ending, options: Options) -> Verdict:
     took = sum(number(result.get("time_total_s", 0.0)) for result in ending.results)
-    with Display(plan.goal, Limits(), quiet=options["quiet"]) as display:
+    with Display(plan.goal, Limits(), plan.objective, quiet=options["quiet"]) as display:
         return verdict(
             ending.results,
             plan.trainable,
-            objective=objective,
+            objective=plan.objective,
             budget_s=max(LEAST_COMPARISON_S, took),
             watch=display.show_round,
         )
@@ -555,7 +595,12 @@ def _travelling(folder: Path) -> Options:
 
 def _searched(plan: Plan, session: Session, options: Options) -> Ending:
     limits = Limits(trials=options["trials"], time_budget_s=options["time_budget"])
-    with Display(plan.goal, limits, quiet=options["quiet"]) as display:
+
+    def note(result: dict[str, Any]) -> str:
+        return read_as(result, plan.direction)
+
+    quiet = options["quiet"]
+    with Display(plan.goal, limits, plan.objective, quiet=quiet, note=note) as display:
         return search(
             plan.trainable,
             plan.goal,
@@ -564,6 +609,7 @@ def _searched(plan: Plan, session: Session, options: Options) -> Ending:
             seed=options["seed"],
             kind=dict(options["kinds"]),
             watch=display.show,
+            doubt=lambda result: plan.direction.doubt(result.get("line", "")),
         )
 
 

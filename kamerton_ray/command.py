@@ -11,13 +11,21 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from enum import Enum
 from typing import Any
 
 from kamerton_ray.environment import user_environment, working_directory
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.exports import environment
-from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned, despite_a_lost_server
+from kamerton_ray.isolation import (
+    TAIL,
+    Attempt,
+    AttemptError,
+    Outcome,
+    Spawned,
+    despite_a_lost_server,
+)
 from kamerton_ray.machine import hardware
 from kamerton_ray.neighbours import Gauges, Watch, patience, undisturbed
 from kamerton_ray.timing import positive
@@ -28,7 +36,47 @@ KEPT = 1 << 20
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
+RATE = re.compile(
+    r"(?:/|(?<![a-z])per)[\s_-]*(?:s|secs?|seconds?|mins?|minutes?|h|hours?)(?![a-z0-9])"
+    r"|throughput|(?<![a-z])(?:[fqrt]ps|iops|[kmgtp]?flops)(?![a-z])",
+    re.IGNORECASE,
+)
+"""What is so much in a second is mostly better the higher it is."""
+
+AROUND = 80
+"""How much of a line is kept before and after the number that is read from it."""
+
+LAST_LINES = 10
+"""So many of the last lines are shown of an output in which the number is not found."""
+
+OTHERS = 8
+"""So many of the last other lines with numbers are kept: one of them may hold the one meant."""
+
 TIME, LAST = "time", "last"
+
+
+class Direction(Enum):
+    """Which numbers of a command are better; each value says it, and how that is known."""
+
+    LOWER = "no (--minimize)"
+    HIGHER = "yes (--maximize)"
+    ASSUMED = "no (--maximize)"
+    """Lower, since nobody has said it."""
+
+    @property
+    def mode(self) -> str:
+        """`"min"` or `"max"`."""
+        return "max" if self is Direction.HIGHER else "min"
+
+    def doubt(self, text: str) -> str:
+        """Why the direction has to be said first; empty where it has, or the text is no rate."""
+        found = RATE.search(text)
+        if self is not Direction.ASSUMED or found is None:
+            return ""
+        return (
+            f"{text!r} looks like a rate ({found[0].strip()!r}): say --maximize if a higher number "
+            "is better, or --minimize if a lower one is"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +108,32 @@ class CommandOptions:
             )
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The number of a run, and where it was found.
+
+    Attributes:
+        objective: The number.
+        read: It as it was printed; empty for a time, as the next.
+        line: What it was read from: its line, or the middle of a long one.
+        other_lines: The last of the other lines that hold numbers.
+    """
+
+    objective: float = math.nan
+    read: str = ""
+    line: str = ""
+    other_lines: tuple[str, ...] = ()
+
+
+def read_as(result: Mapping[str, Any], direction: Direction) -> str:
+    """What was read in a run, and how it is meant; empty where nothing was, as for a time."""
+    if not result.get("line"):
+        return ""
+    said = f'reading {result["read"]} from "{result["line"]}"'
+    asked = "? (--maximize or --minimize)"
+    return f"{said}; higher is better: {asked if direction.doubt(said) else direction.value}"
+
+
 class Runner:
     """Runs a command, one configuration after the other, with or without Ray.
 
@@ -80,9 +154,9 @@ class Runner:
         """Run the command with a configuration in its environment; again if it was disturbed.
 
         Returns:
-            A result for Ray Tune: `objective`, `seconds` (from its start to its end), `outcome`,
-            `error` and `machine`, and `others`, `beside`, `throttled` and `throttled_s` as `Timing`
-            has them. Where it failed its numbers are NaN.
+            A result for Ray Tune: the fields of `Reading`, `seconds` (from its start to its end),
+            `outcome`, `error` and `machine`, and `others`, `beside`, `throttled` and `throttled_s`
+            as `Timing` has them. Where it failed its numbers are NaN.
         """
         return undisturbed(self._watch, lambda: self._throttled(config), worked)
 
@@ -98,20 +172,20 @@ class Runner:
         return {**result, "throttled": found.share, "throttled_s": found.seconds}
 
     def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        seconds = objective = math.nan
+        seconds, reading = math.nan, Reading()
         error: AttemptError | None = None
         try:
             with self._started(config) as attempt:
                 begin = time.perf_counter()
                 attempt.finish(self._options.timeout_s)
                 seconds = time.perf_counter() - begin
-                objective = _objective(self._options.objective, seconds, attempt)
+                reading = _reading(self._options.objective, seconds, attempt)
         except AttemptError as failed:
             error = failed
             if failed.outcome is Outcome.SERVER_LOST:
                 self.close()
         return {
-            "objective": objective,
+            **asdict(reading),
             "seconds": seconds,
             "outcome": (Outcome.OK if error is None else error.outcome).name.lower(),
             "error": "" if error is None else str(error),
@@ -144,15 +218,30 @@ def worked(result: Mapping[str, Any]) -> bool:
     return result.get("outcome") == Outcome.OK.name.lower()
 
 
-def _objective(objective: str, seconds: float, attempt: Attempt) -> float:
+def _reading(objective: str, seconds: float, attempt: Attempt) -> Reading:
     if objective == TIME:
-        return seconds
+        return Reading(seconds)
     pattern = NUMBER if objective == LAST else objective
     for text in attempt.printed, attempt.complained:
         for match in reversed(list(re.finditer(pattern, text, re.MULTILINE))):
+            group = match.re.groups
             with contextlib.suppress(ValueError, TypeError):
-                return float(match.group(match.re.groups))
-    raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by {pattern!r}")
+                if math.isfinite(value := float(match.group(group))):
+                    line, others = _place(text, *match.span(group))
+                    return Reading(value, match.group(group).strip(), line, others)
+    shown = "\n".join(attempt.printed[-TAIL:].splitlines()[-LAST_LINES:])
+    said = f"Its last lines of stdout:\n{shown}" if shown else "It printed nothing to stdout."
+    raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by {pattern!r}\n{said}")
+
+
+def _place(text: str, begin: int, end: int) -> tuple[str, tuple[str, ...]]:
+    """What stands around a part of a text in its line, and the last other lines with numbers."""
+    before, after = text[:begin].splitlines(), text[end:].splitlines()
+    first = "" if text[:begin].endswith(("\n", "\r")) or not before else before.pop()
+    rest = "" if text[end:].startswith(("\n", "\r")) or not after else after.pop(0)
+    others = [line[: 2 * AROUND] for line in (*before, *after) if re.search(NUMBER, line)]
+    line = first[-AROUND:] + text[begin:end] + rest[:AROUND]
+    return line.strip(), tuple(others[-OTHERS:])
 
 
 def command(
@@ -181,8 +270,8 @@ def command(
             or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
 
     Returns:
-        A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds`, `outcome` and
-        `error`; a failed one reports NaN.
+        A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds`, `outcome`,
+        `error` and the `line` that the number was read from; a failed one reports NaN.
 
     Raises:
         InvalidInputError: An argument breaks its rule.

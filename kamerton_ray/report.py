@@ -716,7 +716,9 @@ def _brief(part: Part) -> list[str]:
         for row in found.working[:BRIEF]:
             low, high = map(found.comparison.figure, sorted(map(found.drawn, (row.low, row.high))))
             interval = "" if math.isnan(row.low) else f"[{low}, {high}]"
-            rows.append([found.words(row.config), found.shown(row), interval])
+            rows.append(
+                [found.words(row.config), found.shown(row) + found.comparison.times, interval]
+            )
     if not rows:
         return []
     widths = [max(len(line[at]) for line in [heads, *rows]) for at in range(len(heads))]

@@ -11,6 +11,7 @@ import contextlib
 import datetime as dt
 import json
 import logging
+import math
 import os
 import re
 import statistics
@@ -19,13 +20,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.isolation import Outcome
 from kamerton_ray.numeric import number
 from kamerton_ray.pace import in_pace
 from kamerton_ray.simplex import StopRule
+from kamerton_ray.space import key_of
 
 if TYPE_CHECKING:
     from kamerton_ray.searcher import NelderMeadSearcher
@@ -38,6 +42,13 @@ RESULTS, DESCRIPTION, ANSWER = "results.jsonl", "session.json", "answer.json"
 INTERRUPTED = "it was interrupted"
 LEFT = "the loop's body left its loop"
 TIME_SPENT = "its time was spent"
+FIRST_FAILED = "the configuration with which it begins does not work"
+
+LOST = ("lost", Outcome.SERVER_LOST.name.lower())
+"""The outcomes of trials that did not fail by themselves."""
+
+SAME = 3
+"""After so many configurations with one and the same number it says nothing of them."""
 
 RETRIES = 2
 """How often a configuration is tried again whose trial was lost, with its node or its process. One
@@ -210,8 +221,11 @@ def search(
     seed: int = 0,
     kind: Mapping[str, Any] | None = None,
     watch: Callable[[dict[str, Any]], object] = lambda _: None,
+    doubt: Callable[[dict[str, Any]], str] = lambda _: "",
 ) -> Ending:
     """Search in trials of Ray Tune, until the searcher, a limit or Ctrl-C ends it.
+
+    It also ends where the first of the starts fails by itself and nothing has worked.
 
     Args:
         trainable: What a trial runs.
@@ -221,9 +235,13 @@ def search(
         seed: Settles what the search leaves open.
         kind: What the nodes have to be, as for `one_per_node`.
         watch: Called with every result.
+        doubt: Says of a result that worked why it is none to search by, if it is not.
 
     Returns:
         How it ended.
+
+    Raises:
+        InvalidInputError: The results are none to search by: there is a doubt, or all are the same.
     """
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
@@ -232,24 +250,25 @@ def search(
 
     space = {name: tune.randint(low, high + 1) for name, (low, high) in goal.space.items()}
     results = session.results()
-    left = None if limits.trials is None else max(1, limits.trials - len(results))
+    # Where nothing has worked, what was wrong may have been mended: it begins anew.
+    known = results if any(_worked(result, goal) for result in results) else []
+    left = None if limits.trials is None else max(0, limits.trials - len(known))
     searcher = NelderMeadSearcher(
         space,
         goal.metric,
         goal.mode,
         [dict(one) for one in goal.starts],
         seed=seed,
-        budget=left,
+        budget=left or None,
         retries=RETRIES,
     )
-    for result in in_pace(results):
-        searcher.add_evaluated_point(
-            {name: result["config"][name] for name in goal.space}, number(result.get(goal.metric))
-        )
-    if limits.trials is not None and len(results) >= limits.trials:
+    _tell(searcher, goal, known)
+    if any(result.get("left") for result in results):
+        return _ending(results, searcher, LEFT)
+    if left == 0:
         return _ending(results, searcher, StopRule.BUDGET.value)
 
-    log = _Log(session, results, watch)
+    log = _Log(session, results, watch, lambda result: _stop(result, results, goal, doubt))
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as storage, contextlib.suppress(KeyboardInterrupt):
         try:
@@ -263,28 +282,39 @@ def search(
                 time_budget_s=limits.time_budget_s,
                 raise_on_failed_trial=False,
                 callbacks=[_recorder(log, searcher)],
-                stop=_stopper(results, log.faults),
+                stop=_stopper(log.stops),
                 storage_path=storage,
                 verbose=0,
             )
         except OSError as error:
-            log.faults.append(f"Ray cannot write its own files: {error}")
+            log.stops.append(Stop(StopKind.FAULT, f"Ray cannot write its own files: {error}"))
         except InvalidInputError as error:
             if not results:
                 raise
-            log.faults.append(str(error))  # no node is left that could run a trial
+            # No node is left that could run a trial.
+            log.stops.append(Stop(StopKind.FAULT, str(error)))
     spent = time.monotonic() - begin
-    if log.faults:
-        return _ending(results, searcher, log.faults[0], broken=True)
+    if log.stops:
+        stop = log.stops[0]
+        if stop.kind is StopKind.MISTAKE:
+            raise InvalidInputError(stop.reason)
+        return _ending(results, searcher, stop.reason, broken=stop.kind is StopKind.FAULT)
     if searcher.stopped_by is not None:
         reason = searcher.stopped_by.value
-    elif _left(results):
-        reason = LEFT
     elif limits.time_budget_s is not None and spent >= limits.time_budget_s:
         reason = TIME_SPENT
     else:
         reason = INTERRUPTED
     return _ending(results, searcher, reason)
+
+
+def _tell(searcher: NelderMeadSearcher, goal: Goal, results: list[dict[str, Any]]) -> None:
+    """Tell a searcher what was measured before."""
+    for result in in_pace(results):
+        searcher.add_evaluated_point(
+            {name: result["config"][name] for name in goal.space},
+            number(result.get(goal.metric)) if _worked(result, goal) else None,
+        )
 
 
 def _on(trainable: type[Any], kind: Mapping[str, Any]) -> type[Any]:
@@ -309,18 +339,79 @@ def _ending(
     return Ending(results, best, reason, broken)
 
 
+class StopKind(Enum):
+    """What makes a search stop before its end."""
+
+    END = "end"
+    """There is no more to be found."""
+    FAULT = "fault"
+    """It cannot go on."""
+    MISTAKE = "mistake"
+    """What it was asked to search by is nothing to search by."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a search stops before its end."""
+
+    kind: StopKind
+    reason: str
+
+
+def _stop(
+    result: dict[str, Any],
+    results: Sequence[dict[str, Any]],
+    goal: Goal,
+    doubt: Callable[[dict[str, Any]], str],
+) -> Stop | None:
+    """Why the newest result ends the search, if it does."""
+    if result.get("left"):
+        return Stop(StopKind.END, LEFT)
+    if not any(_worked(one, goal) for one in results):
+        first, lost = result["config"] in goal.starts[:1], result.get("outcome") in LOST
+        return Stop(StopKind.END, FIRST_FAILED) if first and not lost else None
+    if not _worked(result, goal):
+        return None
+    mistake = doubt(result) or _same_everywhere(results, goal)
+    return Stop(StopKind.MISTAKE, mistake) if mistake else None
+
+
+def _worked(result: Mapping[str, Any], goal: Goal) -> bool:
+    return not math.isnan(number(result.get(goal.metric)))
+
+
+def _same_everywhere(results: Sequence[dict[str, Any]], goal: Goal) -> str:
+    """That every trial gave the same number, if some of different configurations did."""
+    working = [result for result in results if _worked(result, goal)]
+    values = {result[goal.metric] for result in working}
+    if len(values) > 1 or len({key_of(result["config"]) for result in working}) < SAME:
+        return ""
+    last = working[-1]
+    rule = "the number to search by must depend on the configuration, but with every one it is"
+    if not last.get("line"):
+        return f"{rule} {values.pop():g}; of a loop it is the last line that the body prints"
+    others = "".join(f"\n  {line}" for line in last["other_lines"])
+    return (
+        f"{rule} {last['read']}, read from {last['line']!r}. --objective takes a regular "
+        "expression whose group is another number. "
+        + (f"The other lines with numbers:{others}" if others else "No other line has a number.")
+    )
+
+
 @dataclass
 class _Log:
     """Keeps every result.
 
     Attributes:
-        faults: Why some could not be written down.
+        stop: Says why a result ends the search, if it does.
+        stops: Why it is to end.
     """
 
     session: Session
     results: list[dict[str, Any]]
     watch: Callable[[dict[str, Any]], object]
-    faults: list[str] = field(default_factory=list)
+    stop: Callable[[dict[str, Any]], Stop | None] = lambda _: None
+    stops: list[Stop] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _slow: set[str] = field(default_factory=set)
 
@@ -330,8 +421,10 @@ class _Log:
         try:
             self.session.add(result)
         except OSError as error:
-            self.faults.append(f"its results cannot be written down: {error}")
+            self.stops.append(Stop(StopKind.FAULT, f"its results cannot be written down: {error}"))
         self.watch(result)
+        if stop := self.stop(result):
+            self.stops.append(stop)
 
     def note_pace(self, node: str, seconds: float) -> None:
         """Name a node once whose trials take much longer than those of the others."""
@@ -414,16 +507,8 @@ def why_lost(error_file: Path) -> str:
     return f"its actor, a process on {place[1]}, was lost"
 
 
-def _left(results: list[dict[str, Any]]) -> bool:
-    """Whether the body of Kamerton's loop has left it."""
-    return any(result.get("left") for result in results)
-
-
-def _stopper(results: list[dict[str, Any]], faults: list[str]) -> Any:  # noqa: ANN401 - Ray's
-    """Ends the search when the body of Kamerton's loop has left it, or nothing can be kept.
-
-    Ray pickles it.
-    """
+def _stopper(stops: list[Stop]) -> Any:  # noqa: ANN401 - Ray's
+    """Ends the search when there is a reason to. Ray pickles it."""
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     class Stopper(tune.Stopper):  # type: ignore[misc]
@@ -431,6 +516,6 @@ def _stopper(results: list[dict[str, Any]], faults: list[str]) -> Any:  # noqa: 
             return False
 
         def stop_all(self) -> bool:
-            return _left(results) or bool(faults)
+            return bool(stops)
 
     return Stopper()

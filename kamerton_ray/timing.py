@@ -366,10 +366,10 @@ class _Blocks:
     """The blocks of steps that one process has run.
 
     Without a quota a block takes `BLOCK_S`, or is one step. Under a quota it is preceded by a rest
-    of a period, so that nobody pays for what the one before it has overdrawn. Its steps begin with a
-    full quota; those that end in the first period do not count, nor those after `PERIODS` more. So
-    it holds the time that steps take and the time that the quota makes them wait, as they are in
-    the long run.
+    of a period, so that nobody pays for what the one before it has overdrawn. Its steps begin with
+    a full quota; those that end in the first period do not count, nor those after `PERIODS` more.
+    So it holds the time that steps take and the time that the quota makes them wait, as they are
+    in the long run.
     """
 
     def __init__(self, process: Process, step_s: float, gauges: Gauges) -> None:

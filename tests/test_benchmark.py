@@ -351,3 +351,11 @@ def test_an_objective_adds_the_score_that_a_search_maximises():
         with bench(build, objective=objective) as made:
             score = made.measure({"intra_op": 1, "inter_op": 1})["score"]
         assert (0.5 < score < 2) if feasible else (0 < score < 0.001)
+
+
+@pytest.mark.parametrize(
+    "options", [{"at_most": {"foo": 1}}, {"at_most": {"throughput": 1}}, {"metric": "foo"}]
+)
+def test_an_objective_of_numbers_that_no_trial_has_is_refused(options):
+    with pytest.raises(InvalidInputError, match="'seconds_p99', 'cpu_seconds'"):
+        benchmark(lambda: None, objective=Objective(**options))

@@ -35,9 +35,9 @@ def machine(tmp_path):
 
 def test_of_nested_quotas_the_tightest_counts(machine):
     root = machine(V1)
-    assert [quota.cpus for quota in quotas(root)] == [3.0, 0.5]
+    assert [quota.cpus for quota in quotas(root)] == pytest.approx([3.0, 0.5])
     quota = tightest_quota(root)
-    assert (quota.cpus, quota.period_s) == (0.5, 0.1)
+    assert (quota.cpus, quota.period_s) == pytest.approx((0.5, 0.1))
     assert quota.throttling() == Throttling(20, 15, 1.0)
 
 

@@ -27,6 +27,13 @@ time.sleep(float(os.environ.get("SLEEP", "0")))
 print(9.0 + abs(intra - 2) + abs(inter - 1) + 0.001 * (time.time() % 1))
 """
 
+MODEL = """
+def build():
+    import tensorflow as tf
+    square = tf.random.uniform((200, 200))
+    return lambda: tf.matmul(square, square)
+"""
+
 LOOP = """
 import os, sys
 from pathlib import Path
@@ -110,8 +117,9 @@ def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
     search = ("--intra", "1:3", "--inter", "1:3", "--objective", "last", "--export", "dotenv")
     out, err = run("exec", *search, "--", sys.executable, "program.py")
     assert out == "TF_NUM_INTRAOP_THREADS=2\nTF_NUM_INTEROP_THREADS=1\n"
-    assert re.search(r"intra_op=2 inter_op=1 is 11\.\d+x \[.*\] faster than TensorFlow's", err)
-    assert re.search(r"trial   1  intra_op=\d inter_op=\d  \d+", err)
+    assert re.search(r"intra_op=2 inter_op=1 is 11\.\d+x \[.*\] lower than TensorFlow's", err)
+    assert re.search(r"trial   1  intra_op=\d inter_op=\d  (\d+\.\d+)\n +reading \1 from", err)
+    assert err.count("higher is better: no (--maximize)") == 1
     results = (folder_of(tmp_path) / "results.jsonl").read_text().splitlines()
     assert f"after {len(results)} trials: " in err
     goal = json.loads((folder_of(tmp_path) / "session.json").read_text())["goal"]
@@ -155,10 +163,83 @@ def test_the_default_is_kept_where_nothing_beats_it(search):
     assert out == ""
 
 
-def test_where_nothing_works_the_reason_is_said(search):
-    out, _ = search("exec", "--trials", "2", "--", "no-such-command", code=1)
+def test_only_of_times_it_is_said_that_they_are_faster(search):
+    code = 'test -n "$TF_NUM_INTRAOP_THREADS" || sleep 0.3'
+    options = ("--intra", "1:1", "--inter", "1:1", "--within", "0.1", "--quiet")
+    out, _ = search("exec", *options, "sh", "-c", code)
+    assert re.search(r"x \[.*\] faster than TensorFlow's default", out)
+
+
+def test_where_the_first_trial_fails_by_itself_the_search_ends_there(search, tmp_path):
+    out, err = search("exec", "--", "no-such-command", code=1)
     assert "No trial worked." in out
-    assert "no-such-command" in out
+    assert "no-such-command: No such file or directory" in out
+    assert "after 1 trial: the configuration with which it begins does not work" in err
+    assert results_in(tmp_path) == 1
+
+
+def test_what_was_mended_is_tried_again_by_the_resumed_search(search, tmp_path):
+    command = ("exec", "--trials", "2", "--no-compare", "--objective", "last")
+    program = ("--", sys.executable, "program.py")
+    search(*command, *program, code=1)
+    (tmp_path / "program.py").write_text(SIMULATED)
+    folder = folder_of(tmp_path)
+    search(*command, "--resume", str(folder), *program)
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    assert [line["outcome"] for line in lines] == ["exited", "ok", "ok"]
+    assert lines[0]["config"] == lines[1]["config"]
+
+
+def test_a_failure_after_a_success_ends_nothing(search, tmp_path):
+    code = "echo x >> runs; test $(wc -l < runs) = 1 && date +%s.%N"
+    search("exec", "--trials", "3", "--no-compare", "--objective", "last", "sh", "-c", code)
+    assert results_in(tmp_path) == 3
+
+
+def test_a_build_that_raises_ends_the_search_at_its_first_trial(search, tmp_path):
+    (tmp_path / "model.py").write_text("def build():\n    raise ValueError('no model')\n")
+    out, err = search("tune", "model.py:build", code=1)
+    assert "ValueError: no model" in out
+    assert "failed: build raised an exception, ValueError: no model\n" in err
+    assert results_in(tmp_path) == 1
+
+
+def test_a_rate_is_not_searched_by_before_it_is_said_which_numbers_are_better(search, tmp_path):
+    code = "echo rows per second: $((200 + TF_NUM_INTRAOP_THREADS))"
+    args = ("--objective", "last", "--trials", "2", "--no-compare", "sh", "-c", code)
+    _, err = search("exec", *args, code=2)
+    assert re.search(r'reading 20\d from "rows per second: 20\d"; higher is better: \?', err)
+    assert "say --maximize if a higher number is better, or --minimize if a lower one is" in err
+    assert results_in(tmp_path) == 1
+    _, err = search("exec", "--minimize", *args)
+    assert "higher is better: no (--minimize)" in err
+
+
+def test_a_number_that_never_changes_ends_the_search_and_the_others_are_shown(search, tmp_path):
+    code = "echo batch size: 32; echo took $TF_NUM_INTRAOP_THREADS s"
+    _, err = search("exec", "--objective", r"size: (\d+)", "sh", "-c", code, code=2)
+    assert "with every one it is 32, read from 'batch size: 32'" in err
+    assert re.search(r"The other lines with numbers:\n  took \d s\n", err)
+    assert results_in(tmp_path) == 3
+
+
+def test_a_loop_whose_number_never_changes_ends_the_search(search, tmp_path):
+    (tmp_path / "script.py").write_text(LOOP.replace("    print((attempt[0]", "    print(5 or ("))
+    _, err = search("run", "script.py", str(tmp_path / "log"), code=2)
+    assert "with every one it is 5; of a loop it is the last line that the body prints" in err
+    assert results_in(tmp_path) == 3
+
+
+def test_what_is_judged_by_is_shown_with_its_unit(search, tmp_path):
+    (tmp_path / "model.py").write_text(MODEL)
+    options = ("--trials", "2", "--seconds", "0.3", "--no-compare")
+    limits = ("--objective", "seconds_p99", "--at-most", "cpu_seconds=1e-9")
+    _, err = search("tune", "model.py:build", *options, *limits)
+    shown = r"  seconds_p99 [\d.]+ [mu]?s"
+    over = r"; over the limit: cpu_seconds [\d.]+ [mu]?s, at most 0\.001 us\n"
+    assert re.search(rf"trial   1 .*{shown}{over}", err)
+    _, err = search("tune", "model.py:build", *options)
+    assert len(re.findall(r"trial +\d .*  \d+\.\d\dx \[\d+\.\d\d, \d+\.\d\d\]\n", err)) == 2
 
 
 def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, tmp_path):
@@ -223,12 +304,7 @@ def results_in(tmp_path):
 
 
 def test_tune_runs_a_function_of_a_file(search, tmp_path):
-    (tmp_path / "model.py").write_text(
-        "def build():\n"
-        "    import tensorflow as tf\n"
-        "    square = tf.random.uniform((200, 200))\n"
-        "    return lambda: tf.matmul(square, square)\n"
-    )
+    (tmp_path / "model.py").write_text(MODEL)
     options = ("--trials", "2", "--seconds", "0.3", "--within", "0.3", "--json", "--quiet")
     answer = json.loads(search("tune", "model.py:build", *options)[0])
     assert answer["trials"] == 2
@@ -263,6 +339,9 @@ def test_a_body_that_leaves_its_loop_ends_the_search(search, tmp_path):
     (tmp_path / "script.py").write_text(leaves)
     out, err = search("run", "script.py", str(tmp_path / "log"))
     assert "the loop's body left its loop" in err
+    results = results_in(tmp_path)
+    search("run", "--resume", str(folder_of(tmp_path)), "script.py", str(tmp_path / "log"))
+    assert results_in(tmp_path) == results
     best = [int(count) for count in re.findall(r"\d+", out.splitlines()[-1])]
     assert out.splitlines()[-1].startswith("after the loop: ")
     assert best[0] >= 5
@@ -312,6 +391,11 @@ def test_a_script_without_a_loop_is_named(run, tmp_path):
         (["exec", "--resume", ".", "true"], "holds session.json"),
         (["tune", "json:dumps", "--at-most", "x"], "is not of the form seconds_p99=0.02"),
         (["tune", "json:dumps", "--at-most", "seconds_p99=0"], "at_most['seconds_p99']"),
+        (["tune", "json:dumps", "--at-most", "foo=1"], "'seconds_p99', 'cpu_seconds']"),
+        (["tune", "json:dumps", "--at-most", "throughput=1"], "better the lower they are"),
+        (["exec", "--maximize", "--minimize", "true"], "exclude each other"),
+        (["exec", "--maximize", "true"], "is for a number that is printed"),
+        (["exec", "--objective", "throughput: (.*)", "true"], "--minimize if a lower one is"),
         (["tune", "model"], "module:function"),
         (["tune", "no_such_module:build"], "cannot be imported"),
         (["tune", "json:nothing"], "has no function"),

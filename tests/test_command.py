@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.command import CommandOptions, Runner
+from kamerton_ray.command import CommandOptions, Direction, Runner, read_as
 
 CONFIG = {"intra_op": 2, "inter_op": 1, "KNOB": 3}
 
@@ -61,6 +61,104 @@ def test_the_time_is_from_start_to_end(measure):
 )
 def test_the_objective_is_found_in_what_is_printed(measure, printed, objective, number):
     assert measure(*shell(f"printf -- '{printed}\\n'"), objective=objective)["objective"] == number
+
+
+@pytest.mark.parametrize(
+    ("printed", "objective", "read", "line", "others"),
+    [
+        (
+            "v 2\\nrows: 204.50/s\\nno number\\nn 3",
+            r"rows: (\S+)/s",
+            "204.50",
+            "rows: 204.50/s",
+            "v 2,n 3",
+        ),
+        ("took 1e1 s in 7", "last", "7", "took 1e1 s in 7", ""),
+        ("1\\n2", r"^1$", "1", "1", "2"),
+        ("10 %%\\r20 %%\\n5", "last", "5", "5", "10 %,20 %"),
+    ],
+)
+def test_where_the_number_was_read_is_kept_as_it_was_printed(
+    measure, printed, objective, read, line, others
+):
+    result = measure(*shell(f"printf '{printed}\n'"), objective=objective)
+    assert (result["read"], result["line"]) == (read, line)
+    assert ",".join(result["other_lines"]) == others
+
+
+def test_of_a_long_line_the_part_around_the_number_is_kept(measure):
+    result = measure(*shell("printf 'x%.0s' $(seq 9000); echo ' p99 5'"), objective="last")
+    assert result["line"].endswith("xx p99 5")
+    assert len(result["line"]) < 100
+
+
+def test_a_time_is_read_from_no_line(measure):
+    result = measure("true")
+    assert read_as(result, Direction.ASSUMED) == result["line"] == ""
+
+
+def test_what_is_no_finite_number_is_passed_over(measure):
+    assert measure(*shell("echo loss 5; echo loss nan"), objective="loss (.*)")["objective"] == 5
+
+
+def test_an_output_without_the_number_is_shown(measure):
+    error = measure(*shell("echo one; echo two 2"), objective="p99 (.*)")["error"]
+    assert "no number is matched by 'p99 (.*)'" in error
+    assert error.endswith("Its last lines of stdout:\none\ntwo 2")
+    error = measure("true", objective="last")["error"]
+    assert error.endswith("It printed nothing to stdout.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rows per second: 204",
+        "204 images/s",
+        "204 img / sec",
+        "words_per_second=204",
+        "Throughput 204",
+        "avg_fps: 204",
+        "QPS 204",
+        "it/s 3",
+        "MB/min 3",
+    ],
+)
+def test_of_a_rate_it_must_be_said_which_numbers_are_better(text):
+    doubt = Direction.ASSUMED.doubt(text)
+    assert text in doubt
+    assert "--maximize" in doubt
+    assert "--minimize" in doubt
+    assert Direction.LOWER.doubt(text) == Direction.HIGHER.doubt(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "took 12 s",
+        "p99: 3 ms/step",
+        "loss 0.3",
+        "1.2 s/it",
+        "s3://bucket/s3/x 4",
+        "offset 3",
+        "per step 4",
+    ],
+)
+def test_what_is_no_rate_is_not_asked_about(text):
+    assert Direction.ASSUMED.doubt(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "direction", "meant"),
+    [
+        ("took 204 s", Direction.ASSUMED, "no (--maximize)"),
+        ("204 rows/s", Direction.ASSUMED, "? (--maximize or --minimize)"),
+        ("204 rows/s", Direction.LOWER, "no (--minimize)"),
+        ("204 rows/s", Direction.HIGHER, "yes (--maximize)"),
+    ],
+)
+def test_what_was_read_and_how_it_is_meant_is_said(line, direction, meant):
+    said = read_as({"read": "204", "line": line}, direction)
+    assert said == f'reading 204 from "{line}"; higher is better: {meant}'
 
 
 def test_the_standard_error_is_looked_at_second(measure):

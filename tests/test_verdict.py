@@ -475,3 +475,12 @@ def test_a_mistake_is_named():
         verdict(searched(1.0), object)
     with pytest.raises(InvalidInputError, match="finalists"):
         verdict(searched(1.0), one_step("Simulated", Simulated), finalists=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"metric": "foo"}, {"metric": "seconds", "at_most": {"foo": 1}}]
+)
+def test_an_objective_of_which_no_result_knows_is_refused(options):
+    trainable = one_step("Simulated", Simulated)
+    with pytest.raises(InvalidInputError, match=r"must report 'foo' .* but report \['default_sec"):
+        verdict(searched(1.0), trainable, objective=Objective(**options))

@@ -1,0 +1,100 @@
+"""What is shown of a trial: what was measured, in its unit."""
+
+import math
+
+import pytest
+
+from kamerton_ray.display import Display, headline, in_unit
+from kamerton_ray.objective import Objective
+from kamerton_ray.session import Goal, Limits
+
+SPACE = {"intra_op": (1, 4), "inter_op": (1, 4)}
+DEFAULT, OTHER = {"intra_op": 2, "inter_op": 2}, {"intra_op": 1, "inter_op": 2}
+MACHINE = {"usable_cpus": 2}
+
+
+@pytest.fixture
+def shown(capsys):
+    """The lines that are shown of some results."""
+
+    def go(objective, *results, metric="score", **options):
+        goal = Goal(space=SPACE, starts=[DEFAULT], metric=metric, mode="max")
+        display = Display(goal, Limits(), objective, quiet=False, **options)
+        for result in results:
+            display.show({metric: 1.0, "machine": MACHINE, **result})
+        return [line.partition("inter_op=2  ")[2] for line in capsys.readouterr().err.splitlines()]
+
+    return go
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("speedup", 0.968757, "0.97x"),
+        ("seconds", 12.34, "12.3 s"),
+        ("seconds_p99", 0.0123, "12.3 ms"),
+        ("cpu_seconds", 20.5e-6, "20.5 us"),
+        ("seconds", 0.0, "0 us"),
+        ("throughput", 210.4, "210 steps/s"),
+        ("throughput", 2.104, "2.1 steps/s"),
+        ("objective", 3.0, "3"),
+    ],
+)
+def test_a_value_has_its_unit(metric, value, text):
+    assert in_unit(metric, value) == text
+
+
+def test_a_speedup_has_its_interval(shown):
+    result = {"config": OTHER, "speedup": 1.0321, "speedup_low": 0.98, "speedup_high": 1.08}
+    assert shown(Objective(), result, metric="speedup") == ["1.03x [0.98, 1.08]"]
+
+
+def test_what_was_measured_is_shown_whatever_the_search_goes_by(shown):
+    results = [
+        {"config": DEFAULT, "score": 0.518, "seconds_p99": 0.0121},
+        {"config": OTHER, "score": 0.6, "seconds_p99": 0.0123},
+    ]
+    assert shown(Objective(metric="seconds_p99"), *results) == [
+        "seconds_p99 12.1 ms",
+        "seconds_p99 12.3 ms (default 12.1 ms)",
+    ]
+
+
+def test_what_is_not_the_default_is_not_called_so(shown):
+    results = [{"config": OTHER, "throughput": 9.0}, {"config": DEFAULT, "throughput": 8.0}]
+    assert shown(Objective(metric="throughput"), *results)[1] == "throughput 8 steps/s"
+
+
+def test_a_limit_that_is_broken_is_named(shown):
+    objective = Objective(at_most={"seconds_p99": 0.02, "cpu_seconds": 1.0})
+    results = [
+        {"config": OTHER, "speedup": 1.0, "seconds_p99": p99, "cpu_seconds": 0.5}
+        for p99 in (0.02, 0.0251)
+    ]
+    kept, broken = shown(objective, *results)
+    assert kept == "1.00x"
+    assert broken == "1.00x; over the limit: seconds_p99 25.1 ms, at most 20 ms"
+
+
+def test_a_number_is_shown_as_it_was_printed_and_once_where_it_was_read(shown):
+    results = [{"config": OTHER, "objective": 204.5, "read": "204.50"}] * 2
+    found = shown(
+        Objective(metric="objective"), *results, metric="objective", note=lambda r: r["read"]
+    )
+    assert found == ["204.50", "", "204.50"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("the process exited\nwith code 2", "the process exited, with code 2"),
+        ("it failed\nTraceback\n  file\nError: x", "it failed, Error: x"),
+        ("a\nb\nIts last lines of stdout:\nc\nd", "a, b, d"),
+        ("a\nIts last lines of stderr:\nc", "a, c"),
+        ("", ""),
+    ],
+)
+def test_a_failure_is_told_in_a_line(shown, error, line):
+    assert headline(error) == line
+    result = {"config": OTHER, "error": error, "score": math.nan}
+    assert shown(Objective(), result) == [f"failed: {line}"]
