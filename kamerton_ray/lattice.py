@@ -46,7 +46,7 @@ class Lattice:
     Attributes:
         lengths: The number of values on each axis.
         free: The axes with more than one value.
-        counts: Those of them whose values are all positive.
+        counts: Those of them without values below 0, which can be halved and doubled.
         size: The number of points.
     """
 
@@ -54,7 +54,9 @@ class Lattice:
         self._axes = tuple(axes)
         self.lengths = [len(axis) for axis in axes]
         self.free = [i for i, length in enumerate(self.lengths) if length > 1]
-        self.counts = [i for i in self.free if axes[i].values[0] >= 1]
+        self.counts = [i for i in self.free if axes[i].values[0] >= 0]
+        # Where a range begins with 0 and goes on, the 0 often means "whatever the default is".
+        self._lows = [int(axis.values[0] == 0 and len(axis) > 3) for axis in axes]  # noqa: PLR2004
         self.size = math.prod(self.lengths)
 
     @property
@@ -113,11 +115,7 @@ class Lattice:
 
     def octaves(self, point: Point) -> list[Point]:
         """The points with one value halved and another doubled, then with one halved or doubled."""
-        moved = {
-            i: [self._nearest(i, v) for v in (value // 2, 2 * value)]
-            for i in self.counts
-            for value in [self._axes[i].values[point[i]]]
-        }
+        moved = {i: [self._half(i, point[i]), self._double(i, point[i])] for i in self.counts}
         found = [
             (*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :])
             for i, j in itertools.combinations(self.counts, 2)
@@ -191,6 +189,16 @@ class Lattice:
         wanted = [low + (value - low) // 2**k for k in range(MOST_HALVINGS)]
         return _distinct([*(self._nearest(i, w) for w in wanted if w >= values[0]), 0])
 
+    def _half(self, i: int, index: int) -> int:
+        """The index on axis `i` of half the value; of the lowest above 0, that is 0."""
+        values = self._axes[i].values
+        return 0 if values[0] == 0 and index <= 1 else self._nearest(i, values[index] // 2)
+
+    def _double(self, i: int, index: int) -> int:
+        """The index on axis `i` of twice the value; of 0, that is the lowest above."""
+        value = self._axes[i].values[index]
+        return self._nearest(i, 2 * value) if value else 1
+
     def _nearest(self, i: int, value: int) -> int:
         """The index on axis `i` whose value is nearest."""
         values = self._axes[i].values
@@ -199,12 +207,13 @@ class Lattice:
         return above if values[above] - value <= value - values[below] else below
 
     def far_end(self, point: Point) -> Point:
-        """The point with the shortest axis at its farther end."""
+        """The point with the shortest axis at its farther end; of a range from 0, that is 1."""
         if not self.free:
             return point
         i = self._shortest()
         here = self._axes[i].coordinate(point[i])
-        return (*point[:i], self.lengths[i] - 1 if here < 0.5 else 0, *point[i + 1 :])  # noqa: PLR2004
+        there = self.lengths[i] - 1 if here < 0.5 else self._lows[i]  # noqa: PLR2004
+        return (*point[:i], there, *point[i + 1 :])
 
     def first_steps(self, point: Point) -> list[Point]:
         """From `point` to half the value on the longer axes; from low, up half of the axis."""
@@ -222,9 +231,9 @@ class Lattice:
         Operations side by side share the machine, so the products that fit it are a ridge.
         """
         short = self._shortest()
-        if short not in self.counts or end[short] != 0:
+        if short not in self.counts or end[short] != self._lows[short]:
             return self.first_steps(end)
-        twice = self._nearest(short, 2 * self._axes[short].values[0])
+        twice = self._double(short, end[short])
         return [(*p[:short], twice, *p[short + 1 :]) for p in self.first_steps(end)]
 
     def _shortest(self) -> int:

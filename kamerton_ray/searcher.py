@@ -146,7 +146,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         offered = IntegerSpace(config).without_constants()
         if offered.axes:
             offered = _tuned(config, self._scale).without_constants()
-            if self._space is not None and self._space.without_constants() != offered:
+            if self._space is not None and _values(self._space) != _values(offered):
                 return False
             self._space = self._space or offered
         elif self._space is None:
@@ -407,6 +407,11 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         NelderMeadSearcher.__init__(self, retries=state["retries"])
         self._from_json(state["state"])
         self._max_concurrent = state["max"]
+
+
+def _values(space: IntegerSpace) -> dict[str, Sequence[int]]:
+    """What may be tried; on which scale distances are measured is the searcher's own affair."""
+    return {axis.name: axis.values for axis in space.axes}
 
 
 def _tuned(space: Mapping[str, Any], scale: Mapping[str, str]) -> IntegerSpace:

@@ -75,11 +75,15 @@ class Axis:
         return self._raw(self.values[-1]) - self._origin
 
     def _raw(self, value: int) -> float:
-        return math.log(value) if self.scale is Scale.LOG else float(value)
+        return math.log(self._amount(value)) if self.scale is Scale.LOG else float(value)
+
+    def _amount(self, value: int) -> float:
+        """The value; for 0, which has no logarithm, half the next one: it lies an octave below."""
+        return value or self.values[1] / 2
 
     def octave(self, index: int) -> float:
-        """How many times the value at `index` is twice the lowest; values must be positive."""
-        return math.log2(self.values[index] / self.values[0])
+        """How many times the value at `index` is twice the lowest; none may be below 0."""
+        return math.log2(self._amount(self.values[index]) / self._amount(self.values[0]))
 
     @property
     def octaves(self) -> float:
@@ -143,8 +147,9 @@ class IntegerSpace:
     Args:
         domains: The configuration with a domain in place of each tuned parameter.
         scale: `"linear"` or `"log"` for parameters by name (`"a/b"` when nested). Otherwise
-            it is logarithmic for the log domains and for positive ranges that span more than
-            a factor of eight, and linear for the rest.
+            it is logarithmic for the log domains and for ranges that span more than a factor of
+            eight, and linear for the rest, as for those with values below 0. On a logarithmic
+            scale 0 lies as far below the next value as half of that would.
 
     Raises:
         InvalidInputError: A domain is not a finite, ordered set of integers, or a name, a
@@ -405,7 +410,7 @@ def _with_scale(axis: Axis, asked: Scale | str | None) -> Axis:
             f"{low} to {high}"
         )
     if asked is None:
-        wide = low >= 1 and high > LOG_SCALE_RATIO * low
+        wide = low >= 0 and len(axis) > 1 and high > LOG_SCALE_RATIO * (low or axis.values[1])
         return replace(axis, scale=Scale.LOG) if wide else axis
     try:
         scale = Scale(asked)
@@ -413,11 +418,13 @@ def _with_scale(axis: Axis, asked: Scale | str | None) -> Axis:
         raise InvalidInputError(
             f"parameter {axis.name!r}: a scale is 'linear' or 'log', but got {asked!r}"
         ) from None
-    if scale is Scale.LOG and low < 1:
+    if scale is Scale.LOG and low < 0:
         raise InvalidInputError(
-            f"parameter {axis.name!r}: a logarithmic scale needs values of 1 or above, but the "
+            f"parameter {axis.name!r}: a logarithmic scale needs values of 0 or above, but the "
             f"lowest is {low}"
         )
+    if high == 0:
+        return replace(axis, scale=Scale.LINEAR)  # nothing but 0
     return replace(axis, scale=scale)
 
 

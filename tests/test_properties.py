@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from ray import tune
 
 from kamerton_ray import IntegerSpace, NelderMead, Signal, StopRule
+from kamerton_ray.numeric import mean
 
 # Hypothesis draws the shape of a case and a seed; `random.Random(seed)` fills in the rest, which is
 # several times faster than drawing everything and shrinks just as well.
@@ -205,3 +206,56 @@ def test_the_best_is_the_best_of_everything_told_and_added(axes, seed):
     best = (min if search.mode == "min" else max)(worked, default=None)
     assert (search.best and search.best.value) == best
     assert search.best is None or told[search.best.point] == best
+
+
+EXTREMES = [
+    *[
+        sign * value
+        for value in (1.7976931348623157e308, 1e308, 1.0, 1e-300, 1e-320, 5e-324)
+        for sign in (1, -1)
+    ],
+    *[0.0, None],
+]
+
+
+@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@given(
+    values=st.lists(
+        st.sampled_from(EXTREMES) | st.floats(allow_nan=False, allow_infinity=False),
+        min_size=1,
+        max_size=5,
+    ),
+    sems=st.lists(st.sampled_from([None, 0.0, 5e-324, 0.1, 1.7e308]), min_size=1, max_size=2),
+    repeats=st.integers(0, 3),
+    seed=SEEDS,
+)
+def test_no_number_stops_the_search_and_the_best_is_the_lowest_told(values, sems, repeats, seed):
+    rng = random.Random(seed)
+    space = IntegerSpace({"x": range(rng.choice([0, 1]), 20), "y": range(1, rng.choice([3, 40]))})
+    search = NelderMead(space, repeats=repeats, patience=9)
+    first, again, live = [], False, []
+    while True:
+        trial = search.ask()
+        if isinstance(trial, Signal) and not live:
+            break
+        if not isinstance(trial, Signal):
+            live.append(trial)
+            if len(live) < 3 and rng.random() < 0.5:
+                continue
+        trial = live.pop(rng.randrange(len(live)))
+        value = rng.choice(values)
+        search.tell(trial.id, value, sem=rng.choice(sems))
+        again = again or trial.repeat
+        if value is not None and not trial.repeat:
+            first.append(value)
+    assert search.stopped_by is not None
+    if first and not again:
+        assert search.best.value == min(first)
+    assert (search.best is None) == (not first)
+    assert search.best is None or math.isfinite(search.best.value)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_a_mean_lies_between_the_lowest_and_the_highest(values):
+    assert min(values) <= mean(values) <= max(values)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kamerton_ray import NelderMead, StopRule, Suggestion
+from kamerton_ray import IntegerSpace, NelderMead, StopRule, Suggestion
 
 COUNT = 100  # of each kind
 REQUIRED = 0.95
@@ -46,7 +46,8 @@ def true_minimum(lengths, matrix, centre, reached):
 
 
 def solve(lengths, matrix, centre):
-    search = NelderMead({f"x{i}": range(n) for i, n in enumerate(lengths)})
+    axes = {f"x{i}": range(n) for i, n in enumerate(lengths)}
+    search = NelderMead(IntegerSpace(axes, scale=dict.fromkeys(axes, "linear")))
     while isinstance(trial := search.ask(), Suggestion):
         search.tell(trial.id, float(quadratic(matrix, np.array(trial.point) - centre)))
     return search

@@ -506,6 +506,27 @@ def test_an_added_value_is_the_metric_itself_when_maximising():
     assert (searcher.best.config, searcher.best.value) == ({"x": 5, "y": 8}, 12.0)
 
 
+def test_an_added_standard_error_is_kept(tmp_path):
+    searcher = make()
+    searcher.add_evaluated_point({"x": 5, "y": 8}, np.float32(1.0), sem=0.5)
+    assert saved(searcher, tmp_path)["search"]["noises"] == [[[4, 7], 0.5]]
+
+
+def test_given_rewards_take_the_search_where_the_same_results_took_it():
+    points = [{"x": 16, "y": 16}, {"x": 3, "y": 9}]
+    cold = make(points_to_evaluate=points)
+    assert drive(cold, trials=2) == points
+    warm = make(points_to_evaluate=points, evaluated_rewards=[bowl(point) for point in points])
+    assert drive(warm) == drive(cold)
+
+
+def test_results_added_in_their_order_take_the_search_where_they_took_the_earlier_one():
+    earlier, later = (make(points_to_evaluate=[{"x": 16, "y": 16}]) for _ in range(2))
+    for config in drive(earlier, trials=20):
+        later.add_evaluated_point(config, bowl(config))
+    assert drive(later) == drive(earlier)
+
+
 def test_an_added_configuration_may_hold_more_than_is_tuned():
     searcher = make(NESTED)
     config = {"threads": {"inter": 1, "intra": 2}, "deep": {"x": 4}, "batch": 9, "other": object()}
@@ -1073,6 +1094,18 @@ def test_a_restored_searcher_may_be_given_its_space_again(tmp_path):  # T4
     again = through_file(searcher, tmp_path)
     assert again.set_search_properties("loss", "min", SPACE)
     assert drive(again, names="rest") == drive(searcher, names="rest")
+
+
+def test_a_searcher_saved_before_ranges_from_zero_were_logarithmic_is_given_its_space(tmp_path):
+    space = {"x": tune.randint(0, 65), "y": tune.randint(1, 17)}
+    state = saved(make(space), tmp_path)
+    for described in (state["space"], state["search"]["space"]):
+        described["axes"][0]["scale"] = "linear"
+    (tmp_path / "old").write_text(json.dumps(state))
+    searcher = restored(tmp_path / "old")
+    assert searcher.set_search_properties("loss", "min", space)
+    drive(searcher)
+    assert searcher.best.config == LOWEST
 
 
 def test_the_newest_file_of_a_directory_is_restored(tmp_path):

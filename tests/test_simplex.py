@@ -8,10 +8,12 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 from json_tree import places
+from ray import tune
 
 from kamerton_ray import (
     IntegerSpace,
@@ -26,7 +28,11 @@ from kamerton_ray.lattice import AT_A_TIME, Lattice
 from kamerton_ray.quadratic import lowest_nearby
 from kamerton_ray.simplex import MOST_AHEAD
 
-HUNDRED = range(101)  # linear, since it starts at 0: index, value and hundredths are one number
+HUNDRED = range(101)  # on a linear scale index, value and hundredths are one number
+
+
+def linear(**axes):
+    return IntegerSpace(axes, scale=dict.fromkeys(axes, "linear"))
 
 
 def run(search, objective):
@@ -46,7 +52,8 @@ def bowl(*centre):
 def standing_on(vertices, *, axis=HUNDRED):
     """A search whose simplex stands on these measured vertices, `{point: value}`."""
     dimension = len(next(iter(vertices)))
-    state = NelderMead({f"x{i}": axis for i in range(dimension)}).to_json()
+    axes = {f"x{i}": axis for i in range(dimension)}
+    state = NelderMead(linear(**axes) if axis is HUNDRED else axes).to_json()
     state["phase"] = "simplex"
     state["values"] = [[list(point), value] for point, value in vertices.items()]
     state["simplex"] = [list(point) for point in vertices]
@@ -225,14 +232,14 @@ def test_where_the_low_end_is_better_it_trades_half_the_long_axis_for_twice_the_
 
 
 def test_where_a_high_end_is_better_the_other_steps_are_taken_from_it():
-    search = NelderMead({"x": HUNDRED, "y": range(9)}, start=[{"x": 20, "y": 2}])
+    search = NelderMead(linear(x=HUNDRED, y=range(9)), start=[{"x": 20, "y": 2}])
     answer(search, (20, 2), 2.0)
     answer(search, (20, 8), 1.0)
     answer(search, (70, 8), 3.0)
 
 
 def test_from_a_low_start_the_first_steps_go_up():
-    search = NelderMead({"x": HUNDRED, "y": range(9)}, start=[{"x": 20, "y": 2}])
+    search = NelderMead(linear(x=HUNDRED, y=range(9)), start=[{"x": 20, "y": 2}])
     answer(search, (20, 2), 1.0)
     answer(search, (20, 8), 2.0)
     answer(search, (70, 2), 3.0)
@@ -242,19 +249,20 @@ def test_from_a_low_start_the_first_steps_go_up():
 
 
 def test_without_start_points_it_starts_in_the_middle():
-    assert NelderMead({"x": HUNDRED, "y": range(1, 65)}).ask().config == {"x": 50, "y": 8}
+    space = IntegerSpace({"x": HUNDRED, "y": range(1, 65)}, scale={"x": "linear"})
+    assert NelderMead(space).ask().config == {"x": 50, "y": 8}
 
 
 def test_start_points_come_first_in_order_and_once_each():
     start = [(9, 1), (3, 3), (9, 1), (0, 5), (3, 3)]
     search = NelderMead(
-        {"x": HUNDRED, "y": HUNDRED}, start=[{"x": x, "y": y} for x, y in start], mode="max"
+        linear(x=HUNDRED, y=HUNDRED), start=[{"x": x, "y": y} for x, y in start], mode="max"
     )
     assert run(search, bowl(1, 1))[:3] == [(9, 1), (3, 3), (0, 5)]
 
 
 def test_the_first_simplex_stands_on_the_best_start_point():
-    search = NelderMead({"x": HUNDRED}, start=[{"x": 10}, {"x": 20}, {"x": 30}])
+    search = NelderMead(linear(x=HUNDRED), start=[{"x": 10}, {"x": 20}, {"x": 30}])
     answer(search, (10,), 5.0)
     answer(search, (20,), 4.0)
     answer(search, (30,), 6.0)
@@ -416,6 +424,32 @@ def test_a_ridge_of_equal_products_is_found_within_ten_points():
     assert search.best.config == {"intra_op": 16, "inter_op": 2}
 
 
+@pytest.mark.parametrize("instead", [64, 1], ids=["the default", "1"])
+@pytest.mark.parametrize("start", [64, 0])
+def test_a_ridge_is_found_as_soon_where_the_range_begins_with_zero(start, instead):
+    counts = range(65)
+    search = NelderMead(
+        {"intra_op": counts, "inter_op": counts}, start=[{"intra_op": start, "inter_op": start}]
+    )
+    asked = run(search, lambda point: ridge([(value or instead) - 1 for value in point]))
+    assert (16, 2) in asked[: 10 if start else 20]
+    assert search.best.config == {"intra_op": 16, "inter_op": 2}
+
+
+def test_zero_is_half_of_the_lowest_value_above_it_and_twice_zero_is_that_value():
+    lattice = Lattice(IntegerSpace({"x": range(65), "y": range(0, 641, 10)}).axes)
+    assert set(lattice.octaves((1, 1))) == {(0, 2), (2, 0), (0, 1), (2, 1), (1, 0), (1, 2)}
+    assert set(lattice.octaves((0, 0))) == {(0, 1), (1, 0)}
+
+
+def test_a_range_that_begins_below_zero_is_searched_without_factors():
+    space = {"x": range(-50, 51), "y": range(-9, 1)}
+    assert Lattice(IntegerSpace(space).axes).counts == []
+    search = NelderMead(space)
+    run(search, bowl(20, 3))
+    assert search.best.config == {"x": -30, "y": -6}
+
+
 def test_half_and_double_the_best_values_come_before_anything_else():
     search = NelderMead({"x": range(1, 65)}, start=[{"x": 64}])
     answer(search, (63,), 2.0)
@@ -506,6 +540,34 @@ def test_a_finalist_that_fails_does_not_win():
     assert search.best.point != failing
 
 
+@pytest.mark.parametrize("failing", [3, 1000])
+def test_where_all_finalists_fail_the_best_is_a_point_that_worked(failing):
+    search = NelderMead({"x": range(1, 17), "y": range(1, 9)})
+    told, again = {}, set()
+    while isinstance(trial := search.ask(), Suggestion):
+        if trial.repeat:
+            again.add(trial.point)
+            search.tell(trial.id, None)
+        else:
+            told[trial.point] = noisy(plateau, trial.id)(trial.point)
+            search.tell(trial.id, told[trial.point] if len(told) <= failing else None)
+    worked = dict(list(told.items())[:failing])
+    assert again
+    others = {point: value for point, value in worked.items() if point not in again} or worked
+    assert search.best.value == min(others.values())
+    assert others[search.best.point] == search.best.value
+
+
+def test_a_standard_error_near_a_lowest_value_of_zero_is_meant_as_it_is_told():
+    values = {(0,): 0.001, (1,): 0.02, (2,): 0.9, (3,): 1.2, (4,): 0.7}
+    search = NelderMead({"x": range(1, 6)}, repeats=1)
+    asked = []
+    while isinstance(trial := search.ask(), Suggestion):
+        asked.append(trial.point) if trial.repeat else None
+        search.tell(trial.id, values[trial.point] + 1e-9 * trial.repeat, sem=0.01)
+    assert sorted(asked) == [(0,), (1,)]
+
+
 def test_nothing_is_measured_again_where_that_is_switched_off():
     search = NelderMead({"x": range(1, 17), "y": range(1, 9)}, repeats=0)
     assert repeats_of(search, noisy(plateau, 1)) == []
@@ -553,13 +615,13 @@ def test_a_better_point_added_after_the_repeats_sets_it_going_again():
 
 @pytest.mark.parametrize("budget", [1, 2, 3, 5, 17])
 def test_it_ends_when_the_budget_is_spent(budget):
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, budget=budget)
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), budget=budget)
     assert len(run(search, bowl(3, 4))) == budget
     assert search.stopped_by is StopRule.BUDGET
 
 
 def test_the_budget_binds_from_the_first_of_many_start_points():
-    search = NelderMead({"x": HUNDRED}, start=[{"x": x} for x in range(9)], budget=2)
+    search = NelderMead(linear(x=HUNDRED), start=[{"x": x} for x in range(9)], budget=2)
     assert run(search, bowl(3)) == [(0,), (1,)]
 
 
@@ -571,7 +633,7 @@ def test_it_ends_when_the_whole_lattice_is_measured():
 
 
 def test_it_ends_when_the_best_point_has_no_better_neighbour():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED))
     asked = run(search, bowl(3, 4))
     assert search.stopped_by is StopRule.CONVERGED
     assert {(2, 4), (4, 4), (3, 3), (3, 5)} <= set(asked)
@@ -581,7 +643,7 @@ def test_it_ends_when_the_best_point_has_no_better_neighbour():
 @pytest.mark.parametrize("mode", ["min", "max"])
 @pytest.mark.parametrize("failure", [None, math.nan, math.inf, -math.inf])
 def test_it_ends_when_every_point_fails(mode, failure):
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, mode=mode)
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), mode=mode)
     asked = run(search, lambda _: failure)
     assert search.stopped_by is StopRule.FAILED
     assert search.best is None
@@ -596,7 +658,7 @@ def test_failures_at_first_do_not_end_it():
 
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_a_constant_function_ends(mode):
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, mode=mode)
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), mode=mode)
     asked = run(search, lambda _: 0.0)
     assert search.stopped_by is StopRule.CONVERGED
     assert len(asked) < 60
@@ -605,7 +667,7 @@ def test_a_constant_function_ends(mode):
 def test_patience_says_how_long_it_goes_on_without_an_improvement():
     counts = []
     for patience in (1, 10, 100):
-        search = NelderMead({"x": HUNDRED, "y": HUNDRED}, patience=patience)
+        search = NelderMead(linear(x=HUNDRED, y=HUNDRED), patience=patience)
         counts.append(len(run(search, bowl(50, 50))))
         assert search.stopped_by is StopRule.CONVERGED
     assert counts == sorted(counts)
@@ -616,7 +678,7 @@ def test_a_collapsed_simplex_does_not_end_it():
     def two_basins(point):
         return bowl(90, 90)(point) if min(point) > 80 else bowl(10, 10)(point) + 1
 
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, patience=60)
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), patience=60)
     asked = run(search, two_basins)
     assert search.best.point == (90, 90)
     around_the_other = [(9, 10), (11, 10), (10, 9), (10, 11)]
@@ -631,7 +693,7 @@ def test_nothing_has_ended_it_while_it_goes_on():
 
 
 def test_a_value_added_after_the_end_sets_it_going_again():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED))
     run(search, bowl(3, 4))
     search.add({"x": 90, "y": 90}, -100.0)
     assert search.stopped_by is None
@@ -660,7 +722,7 @@ def test_it_is_never_over_while_a_point_is_open(options, kept):
 
 
 def test_open_points_are_all_different_and_listed_by_id():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED))
     search.tell(search.ask().id, 1.0)
     opened = [trial for trial in (search.ask() for _ in range(9)) if trial is not Signal.WAIT]
     assert len({trial.point for trial in opened}) == len(opened) == 9
@@ -714,7 +776,7 @@ def test_it_does_not_look_beyond_its_expected_end():
 
 
 def test_a_released_point_is_asked_again_under_a_new_id():
-    search = NelderMead({"x": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED))
     first = search.ask()
     search.release(first.id)
     second = search.ask()
@@ -727,7 +789,7 @@ def test_a_released_point_is_asked_again_under_a_new_id():
 @pytest.mark.parametrize("method", ["tell", "release"])
 @pytest.mark.parametrize("number", [1, -1, "0", None])
 def test_an_unknown_id_is_refused(method, number):
-    search = NelderMead({"x": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED))
     search.ask()
     arguments = [number, 1.0] if method == "tell" else [number]
     with pytest.raises(InvalidInputError, match=r"which are \[0\]") as refusal:
@@ -736,7 +798,7 @@ def test_an_unknown_id_is_refused(method, number):
 
 
 def test_a_told_id_is_refused_and_its_first_value_stays():
-    search = NelderMead({"x": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED))
     trial = search.ask()
     search.tell(trial.id, 1.0)
     with pytest.raises(InvalidInputError, match="open"):
@@ -746,7 +808,7 @@ def test_a_told_id_is_refused_and_its_first_value_stays():
 
 @pytest.mark.parametrize("value", ["fast", [1.0], {}, 1j, 10**400])
 def test_a_value_that_is_no_number_is_refused_and_the_point_stays_open(value):
-    search = NelderMead({"x": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED))
     trial = search.ask()
     with pytest.raises(InvalidInputError, match="must be a number") as refusal:
         search.tell(trial.id, value)
@@ -756,7 +818,6 @@ def test_a_value_that_is_no_number_is_refused_and_the_point_stays_open(value):
     assert search.measured == 1
 
 
-@pytest.mark.filterwarnings("ignore:.*encountered in")
 def test_the_largest_finite_values_do_not_stop_it():
     search = NelderMead({"x": range(8), "y": range(8)}, patience=100)
     run(search, lambda point: 1.7e308 * (-1) ** sum(point))
@@ -768,7 +829,7 @@ def test_the_largest_finite_values_do_not_stop_it():
 
 @pytest.mark.parametrize("hole", [(3, 3), (15, 15), (28, 4), (28, 28)])
 def test_the_emptiest_point_is_the_middle_of_the_hole_among_very_many_known_ones(hole):
-    lattice = Lattice(IntegerSpace({"x": range(32), "y": range(32)}).axes)
+    lattice = Lattice(linear(x=range(32), y=range(32)).axes)
     everywhere = itertools.product(range(32), range(32))
     known = [point for point in everywhere if max(map(abs, np.subtract(point, hole))) > 2]
     assert len(known) == 1024 - 25 > AT_A_TIME
@@ -801,7 +862,7 @@ def test_an_added_point_is_not_measured():
 
 
 def test_the_search_starts_at_the_best_added_point():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED))
     search.add({"x": 10, "y": 20}, 1.0)
     search.add({"x": 90, "y": 90}, 2.0)
     assert search.best.point == (10, 20)
@@ -826,18 +887,18 @@ def test_nothing_replaces_a_number(later):
 
 @pytest.mark.parametrize("later", [3.0, None])
 def test_replacing_a_failure_does_not_use_up_patience(later):
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, patience=40)
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), patience=40)
     search.add({"x": 9, "y": 9}, 1.0)
     search.add({"x": 1, "y": 1}, None)
     search.add({"x": 1, "y": 1}, later)
-    once = NelderMead({"x": HUNDRED, "y": HUNDRED}, patience=40)
+    once = NelderMead(linear(x=HUNDRED, y=HUNDRED), patience=40)
     once.add({"x": 9, "y": 9}, 1.0)
     once.add({"x": 1, "y": 1}, later)
     assert run(search, bowl(9, 9)) == run(once, bowl(9, 9))
 
 
 def test_a_forgotten_value_is_measured_again_before_any_other():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, start=[{"x": 50, "y": 50}])
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), start=[{"x": 50, "y": 50}])
     answer(search, (50, 50), 5.0)
     search.tell(search.ask().id, 9.0)
     search.forget({"x": 50, "y": 50})
@@ -848,7 +909,7 @@ def test_a_forgotten_value_is_measured_again_before_any_other():
 
 
 def test_a_search_that_has_ended_goes_on_for_what_is_forgotten():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED))
     run(search, bowl(30, 40))
     search.forget({"x": 30, "y": 40})
     assert search.stopped_by is None
@@ -857,7 +918,7 @@ def test_a_search_that_has_ended_goes_on_for_what_is_forgotten():
 
 
 def test_the_only_value_may_be_forgotten():
-    search = NelderMead({"x": HUNDRED}, repeats=0)
+    search = NelderMead(linear(x=HUNDRED), repeats=0)
     search.add({"x": 5}, 1.0)
     assert search.ask().point != (5,)
     search.forget({"x": 5})
@@ -868,7 +929,7 @@ def test_the_only_value_may_be_forgotten():
 
 
 def test_an_open_point_may_be_added_and_told_after_that():
-    search = NelderMead({"x": HUNDRED}, repeats=0)
+    search = NelderMead(linear(x=HUNDRED), repeats=0)
     trial = search.ask()
     search.add(trial.config, 2.0)
     search.tell(trial.id, 1.0)
@@ -881,12 +942,45 @@ def test_adding_a_point_off_the_lattice_is_refused():
         NelderMead({"x": range(5)}).add({"x": 5}, 1.0)
 
 
+def test_a_standard_error_is_added_with_its_value():
+    search = NelderMead({"x": HUNDRED})
+    search.add({"x": 5}, 1.0, sem=np.float32(0.5))
+    search.add({"x": 6}, 1.0, sem=math.nan)
+    search.add({"x": 7}, 1.0)
+    assert search.to_json()["noises"] == [[[5], 0.5]]
+
+
+def described(search):
+    """All that the search goes on from, but for how often it was asked."""
+    state = search.to_json()
+    del state["asked"]
+    return state
+
+
+@pytest.mark.parametrize("start", [(), ({"x": 40, "y": 40},)], ids=["middle", "given"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_search_that_is_added_the_values_of_another_stands_where_that_one_stood(start, seed):
+    space = {"x": range(1, 41), "y": range(1, 41)}
+    cold, warm = (NelderMead(space, start=start, patience=20) for _ in range(2))
+    objective, repeats = noisy(bowl(4, 9), seed), 0
+    while isinstance(trial := cold.ask(), Suggestion):
+        assert trial.point in warm._advance()
+        value = 100 + objective(trial.point)
+        cold.tell(trial.id, value, sem=2.0)
+        warm.add(trial.config, value, sem=2.0)
+        assert described(warm) == described(cold)
+        repeats += trial.repeat
+    assert repeats
+    assert warm.ask() is Signal.DONE
+    assert warm.best == cold.best
+
+
 # --- unusual lattices -----------------------------------------------------------------------------
 
 
 def test_axes_with_one_value_take_no_part():
-    narrow = NelderMead({"a": range(3, 4), "x": HUNDRED, "b": range(1), "y": HUNDRED})
-    plain = NelderMead({"x": HUNDRED, "y": HUNDRED})
+    narrow = NelderMead(linear(a=range(3, 4), x=HUNDRED, b=range(1), y=HUNDRED))
+    plain = NelderMead(linear(x=HUNDRED, y=HUNDRED))
     asked = run(narrow, lambda point: bowl(3, 4)((point[1], point[3])))
     assert [(x, y) for _, x, _, y in asked] == run(plain, bowl(3, 4))
 
@@ -910,6 +1004,53 @@ def test_a_huge_axis_needs_few_points():
     asked = run(search, bowl(123_456, 987_654))
     assert search.best.point == (123_456, 987_654)
     assert len(asked) < 200
+
+
+BILLION = 10**9
+
+
+def away(value, centre):
+    return (value - centre) ** 2
+
+
+@pytest.mark.parametrize(
+    ("space", "centre"),
+    [
+        ({"x": range(1, BILLION)}, {"x": 123_456_789}),
+        ({"x": range(1, BILLION), "y": range(BILLION)}, {"x": 123_456_789, "y": 7}),
+        ({"x": range(1, BILLION), "y": range(1, 65)}, {"x": 123_456_789, "y": 60}),
+        ({"x": range(-BILLION, BILLION), "y": range(0, BILLION, 7)}, {"x": -5, "y": 7**9}),
+        ({"x": tune.lograndint(1, BILLION), "y": range(1, 9)}, {"x": 1000, "y": 3}),
+        ({"x": tune.randint(1, 2**53), "y": tune.qrandint(0, 2**53, 1000)}, {"x": 9, "y": 10**9}),
+    ],
+)
+def test_very_long_axes_cost_no_memory_and_end(space, centre):
+    tracemalloc.start()
+    search = NelderMead(space, patience=40)
+    asked = 0
+    while isinstance(trial := search.ask(), Suggestion):
+        asked += 1
+        search.tell(trial.id, math.fsum(away(trial.config[x], at) for x, at in centre.items()))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert search.stopped_by is StopRule.CONVERGED
+    assert asked < 800
+    assert most < 20e6
+    far = math.fsum(away(max(abs(search.space.axes[i].values[0]), 1), 0) for i in range(len(space)))
+    assert search.best.value <= far
+
+
+def test_a_short_axis_counts_beside_a_very_long_one():
+    lattice = Lattice(IntegerSpace({"x": range(1, BILLION), "y": range(1, 65)}).axes)
+    assert len(lattice.simplex([(0, 0), (BILLION // 2, 1), (BILLION // 3, 40)])) == 3
+
+
+@pytest.mark.parametrize("far", [1, BILLION])
+def test_whether_a_simplex_is_flat_is_exact_on_very_long_axes(far):
+    lattice = Lattice(IntegerSpace({"x": range(2**52), "y": range(2**52)}).axes)
+    line = [(0, 0), (far, far + 1), (3 * far, 3 * far + 3)]
+    assert lattice.is_flat(line)
+    assert not lattice.is_flat([*line[:2], (3 * far, 3 * far + 2)])
 
 
 # --- bad arguments --------------------------------------------------------------------------------
@@ -1022,7 +1163,7 @@ def test_a_restored_search_goes_on_as_the_saved_one(after):
 
 
 def test_a_replaced_failure_is_forgotten_in_the_saved_state_too():
-    search = NelderMead({"x": HUNDRED, "y": HUNDRED}, patience=40)
+    search = NelderMead(linear(x=HUNDRED, y=HUNDRED), patience=40)
     search.add({"x": 50, "y": 50}, 1.0)
     for x in range(8):
         search.add({"x": x, "y": 0}, None)
@@ -1088,6 +1229,15 @@ def test_a_damaged_key_is_a_state_error(changes):
     assert set(changes) <= set(state)
     with pytest.raises(StateError):
         NelderMead.from_json(state | changes)
+
+
+def test_a_search_saved_with_a_linear_scale_for_a_range_from_zero_goes_on_with_it():
+    state = NelderMead({"x": range(30), "y": range(-4, 9)}).to_json()
+    state["space"]["axes"][0]["scale"] = "linear"
+    search = NelderMead.from_json(state)
+    assert [axis.scale.value for axis in search.space.axes] == ["linear", "linear"]
+    run(search, bowl(3, 9))
+    assert search.best.point == (3, 9)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

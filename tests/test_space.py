@@ -138,7 +138,11 @@ def test_repr_shows_each_parameter_with_its_values():
         (range(1, 10), Scale.LOG),
         (range(2, 17), Scale.LINEAR),
         (range(2, 18), Scale.LOG),
-        (range(100), Scale.LINEAR),
+        (range(9), Scale.LINEAR),
+        (range(10), Scale.LOG),
+        (range(0, 81, 10), Scale.LINEAR),
+        (range(0, 91, 10), Scale.LOG),
+        (range(1), Scale.LINEAR),
         (range(-100, 100), Scale.LINEAR),
         (range(5, 6), Scale.LINEAR),
     ],
@@ -165,8 +169,23 @@ def test_on_a_logarithmic_axis_equal_ratios_are_equal_distances():
     assert [axis.coordinate(value - 1) for value in (1, 8, 64)] == pytest.approx([0, 0.5, 1])
 
 
+@pytest.mark.parametrize(("domain", "step"), [(range(65), 1), (range(0, 641, 10), 10)])
+def test_on_a_logarithmic_axis_zero_lies_as_far_below_the_next_value_as_half_of_it_would(
+    domain, step
+):
+    axis = IntegerSpace({"x": domain}).axes[0]
+    values = [step * n for n in (0, 1, 2, 4, 64)]
+    found = [axis.coordinate(axis.index(value)) for value in values]
+    assert found == pytest.approx([n / 7 for n in (0, 1, 2, 3, 7)])
+    assert [axis.octave(axis.index(value)) for value in values] == [0, 1, 2, 3, 7]
+
+
+def test_a_logarithmic_scale_of_nothing_but_zero_is_linear():
+    assert scale_of(range(1), "log") is Scale.LINEAR
+
+
 def test_on_a_linear_axis_equal_steps_are_equal_distances():
-    axis = IntegerSpace({"x": range(101)}).axes[0]
+    axis = IntegerSpace({"x": range(101)}, scale={"x": "linear"}).axes[0]
     assert [axis.coordinate(index) for index in (0, 25, 100)] == pytest.approx([0, 0.25, 1])
 
 
@@ -185,7 +204,7 @@ def test_beyond_an_end_the_nearest_index_is_the_end():
 
 
 def test_rounding_goes_to_the_nearest_value_and_does_not_truncate():
-    axis = IntegerSpace({"x": range(11)}).axes[0]
+    axis = IntegerSpace({"x": range(11)}, scale={"x": "linear"}).axes[0]
     assert [axis.nearest(c) for c in (0.34, 0.36, 0.94, 0.96)] == [3, 4, 9, 10]
 
 
@@ -285,10 +304,9 @@ def test_a_scale_for_an_unknown_parameter_is_refused():
         IntegerSpace({"x": range(3), "g": {"y": range(3)}, "z": 1}, scale={"z": "log"})
 
 
-@pytest.mark.parametrize(("domain", "lowest"), [(range(5), 0), (range(-2, 9), -2)])
-def test_a_logarithmic_scale_below_one_is_refused(domain, lowest):
-    with pytest.raises(InvalidInputError, match=f"'x'.*1 or above.*lowest is {lowest}"):
-        IntegerSpace({"x": domain}, scale={"x": "log"})
+def test_a_logarithmic_scale_below_zero_is_refused():
+    with pytest.raises(InvalidInputError, match=r"'x'.*0 or above.*lowest is -2"):
+        IntegerSpace({"x": range(-2, 9)}, scale={"x": "log"})
 
 
 # --- refused configurations and points ----------------------------------------------------------
@@ -382,7 +400,8 @@ DAMAGED = [
             *({"range": [0, 10**30, 1]}, {"range": None}, {"range": ["0", "3", "1"]}),
         )
     ],
-    *[space_state(axes=[axis_state(scale=junk)]) for junk in ("log", "cubic", 5, [])],
+    *[space_state(axes=[axis_state(scale=junk)]) for junk in ("cubic", 5, [])],
+    space_state(axes=[axis_state(values={"range": [-1, 3, 1]}, scale="log")]),
     *[space_state(axes=[axis_state(path=junk)]) for junk in (None, 5, [], ["y"], "xy")],
 ]
 
