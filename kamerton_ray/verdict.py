@@ -17,7 +17,14 @@ from enum import Enum
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.head_to_head import LEAST_RACE, SURE, Interval, Stage
+from kamerton_ray.head_to_head import (
+    LEAST_RACE,
+    Interval,
+    Stage,
+    hodges_lehmann,
+    two_groups,
+    widening,
+)
 from kamerton_ray.objective import Objective, number
 from kamerton_ray.pace import SLOWER, in_pace, out_of_pace
 from kamerton_ray.results import (
@@ -40,6 +47,12 @@ DRIFT_WITHIN, DRIFT_SINCE = 1.15, SLOWER
 
 STOLEN = 0.05
 """Above this share the CPU time that the hypervisor takes is worth a word."""
+
+NOTABLE = 2.0
+"""A correlation is worth a word from so many of its standard errors, 1 / sqrt(rounds) each."""
+
+MOSTLY = 0.8
+"""Two groups are by the doing of the one whose own step time is so much of what they are apart."""
 
 
 class Decision(Enum):
@@ -326,7 +339,7 @@ def _decided(
             f"{best} has the fewest threads within {objective.within:.0%} of the best; "
             f"it is {gain}."
         )
-    if interval.sure >= SURE:
+    if interval.low > least:
         return Decision.USE, f"{best} is {gain}."
     beyond = "beyond noise"
     if interval.low > 0:
@@ -359,12 +372,7 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
     measured at different times would say what the machine did meanwhile.
     """
     own_final = config == course.chosen and course.final_rounds
-    pairs = [
-        (one, next(other for other in results if other["config"] is None))
-        for results in (course.rounds[course.race_rounds :] if own_final else course.rounds)
-        for one in results
-        if one["config"] == config
-    ]
+    pairs = course.pairs(config, final=bool(own_final))
     gains = [gain for own, theirs in pairs if not math.isnan(gain := objective.gain(own, theirs))]
 
     def value(key: str) -> float:
@@ -377,7 +385,7 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
     return Standing(
         config=config,
         runs=len(gains),
-        gain=math.exp(statistics.median(gains)) if gains else math.nan,
+        gain=math.exp(hodges_lehmann(gains)) if gains else math.nan,
         value=value(objective.metric),
         seconds=value("seconds"),
         seconds_p99=value("seconds_p99"),
@@ -423,13 +431,76 @@ def _reasons(
         "times as long there."
         for ip, times in out_of_pace(searched.results).items()
     ]
-    found += _drift(course, searched)
+    found += _undecided(course, objective)
+    found += [*_groups(course, objective), *_alike(course), *_drift(course, searched)]
     stolen = median_of([one for results in course.rounds for one in results], "stolen")
     if stolen > STOLEN:
         found.append(f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile.")
     failed = [c for c in course.finalists if any(_failed(one) for one in course.of(c))]
     found += [f"{in_words(config)} failed when it was run again." for config in failed]
     return found
+
+
+def _undecided(course: Course, objective: Objective) -> list[str]:
+    """Whether the race may have chosen the wrong one."""
+    if not course.undecided:
+        return []
+    return [
+        (
+            "The comparison of the configurations with each other was not decided: another may be "
+            f"faster than the one that was chosen by more than {objective.within:.0%}."
+        )
+    ]
+
+
+def _groups(course: Course, objective: Objective) -> list[str]:
+    """Whether the final's rounds fall into two groups, and by whose doing."""
+    if course.stage is not Stage.DONE or course.chosen is None:
+        return []
+    pairs = course.pairs(course.chosen, final=True)
+    known = [
+        (gain, objective.own_level(own))
+        for own, default in pairs
+        if not math.isnan(gain := objective.gain(own, default))
+    ]
+    gains = [gain for gain, _ in known]
+    found = two_groups(gains, least=math.log1p(objective.within))
+    if found is None:
+        return []
+
+    def apart(values: Sequence[float]) -> float:
+        upper, lower = (statistics.median(values[number] for number in group) for group in found)
+        return upper - lower
+
+    ours = apart([level for _, level in known]) / apart(gains)
+    one, who = in_words(course.chosen), "the default, or this configuration,"
+    if ours < 1 - MOSTLY:
+        who = "the default"
+    elif ours > MOSTLY:
+        who = one
+    said = " and ".join(
+        f"{math.exp(hodges_lehmann([gains[number] for number in group])):.2f}x ({len(group)})"
+        for group in found
+    )
+    return [
+        (
+            f"The rounds fall into two groups, {said}: {who} is fast in some processes and slow "
+            "in others."
+        )
+    ]
+
+
+def _alike(course: Course) -> list[str]:
+    """Whether neighbouring rounds of the final were more alike than chance makes them."""
+    if course.interval is None or course.correlation < NOTABLE / math.sqrt(course.final_rounds):
+        return []
+    wider = widening(course.final_rounds, course.correlation)
+    return [
+        (
+            f"Neighbouring rounds were alike (correlation {course.correlation:.1f}), so they say "
+            f"less than independent ones: the interval is {wider:.1f} times as wide for it."
+        )
+    ]
 
 
 def _drift(course: Course, searched: Kind) -> list[str]:
