@@ -68,11 +68,15 @@ HARDLY = 0.002
 FUTILE = 0.01
 """Below this probability that any beats the default by the tolerance the race ends, too."""
 
+EQUAL = 0.97
+"""One that is so probably good may take the leader's place for its fewer threads."""
+
 SUPPOSED, SUPPOSED_ROUNDS = 0.6, 6
 """What rounds correlate by, as long as these say little of it: it counts like so many of them."""
 
-LEAST_FINAL, MOST_FINAL = 16, 60
-"""Of sixteen rounds three may be disturbed and a clear win is still told from chance."""
+LEAST_FINAL, MOST_FINAL = 20, 60
+"""Of twenty rounds two may be disturbed to the same side and a clear win is still told from chance:
+39 of the 210 means are theirs, and 53 lie outside of the interval. Of sixteen only one may."""
 
 ORDERS = 4
 """The orders of two repeat after so many rounds, in which each is first as often as the other: with
@@ -80,6 +84,10 @@ another number of rounds the one that is first more often would be favoured, whe
 
 COVERAGE = 0.95
 """What the interval that is told covers."""
+
+MARGIN = 0.6
+"""The final reckons with a correlation greater by this share / sqrt(rounds) than it finds: one too
+small costs more than one too great, as the width grows ever faster with it."""
 
 MOST_CORRELATED, LEAST_EFFECTIVE = 0.9, 2.5
 """Rounds count as correlated by no more, and as so many independent ones at the least."""
@@ -132,9 +140,7 @@ class HeadToHead:
         self._tolerance = math.log1p(within)
         self._race: dict[int, list[float]] = {arm: [] for arm in range(len(threads))}
         self._levels: dict[int, list[float]] = {arm: [] for arm in range(len(threads))}
-        self._final: list[float] = []
-        self._planned = 0
-        self._most = MOST_FINAL
+        self._final: Final | None = None
         self.stage = Stage.RACE if threads else Stage.DONE
         self.left: list[int] = list(self._race)
         """Those that are still in the race; after it, those not told apart from the best."""
@@ -146,8 +152,6 @@ class HeadToHead:
         """Whether the chosen one was preferred to the leader for its fewer threads."""
         self.undecided = False
         """Whether the race ended before it was decided, for its length or for want of time."""
-        self.correlation = 0.0
-        """What neighbouring rounds of the final correlate by: the most that was found."""
 
     @property
     def race_rounds(self) -> int:
@@ -157,7 +161,12 @@ class HeadToHead:
     @property
     def final_rounds(self) -> int:
         """How many rounds of the final were run."""
-        return len(self._final)
+        return len(self._final.gains) if self._final else 0
+
+    @property
+    def correlation(self) -> float:
+        """What neighbouring rounds of the final are reckoned to correlate by."""
+        return self._final.correlation if self._final else 0.0
 
     def ask(self) -> list[int]:
         """Whom to measure in the next round, in this order; nobody when it has ended.
@@ -188,32 +197,33 @@ class HeadToHead:
             elif self.stage is Stage.RACE:
                 self._race[arm].append(gain)
                 self._levels[arm].append((levels or gains)[arm])
-            elif self.stage is Stage.FINAL and arm == self.chosen:
-                self._final.append(gain)
+            elif self._final and arm == self.chosen:
+                self._final.tell(gain)
         if self.stage is Stage.RACE:
             self._look()
-        elif self.stage is Stage.FINAL:
-            self._settle()
+        self._note_the_end()
 
     def hurry(self) -> None:
         """Time is short: end the race as it stands, and make the final no longer than it must."""
         if self.stage is Stage.RACE and self.race_rounds >= LEAST_RACE:
             self._begin_final()
-        if self.stage is Stage.FINAL:
-            self._most = min(self._most, max(LEAST_FINAL, _whole_orders(self.final_rounds)))
-            self._settle()
+        if self._final:
+            self._final.hurry()
+        self._note_the_end()
 
     def interval(self) -> Interval | None:
         """What the final says of the chosen one's log speed-up; None before its end."""
-        if self.stage is not Stage.DONE or not self._final:
-            return None
-        return signed_rank_interval(self._final, correlation=self.correlation)
+        return self._final.interval() if self._final and self._final.done else None
+
+    def _note_the_end(self) -> None:
+        if self._final and self._final.done:
+            self.stage = Stage.DONE
 
     def _drop(self, arm: int) -> None:
         self.failed.append(arm)
         self.left = [one for one in self.left if one != arm]
         if arm == self.chosen:
-            self.chosen, self._final, self.correlation = None, [], 0.0
+            self.chosen = self._final = None
             self.stage = Stage.RACE
         if not self.left:
             self.stage = Stage.DONE
@@ -278,12 +288,12 @@ class HeadToHead:
         equal = [
             arm
             for row, arm in enumerate(self.left)
-            if arm == lead or self._good(values, row, correlated) >= EACH_LOOK
+            if arm == lead or self._good(values, row, correlated) >= EQUAL
         ]
         self.chosen = min(equal, key=lambda arm: (self._threads[arm], arm != lead))
         self.preferred = self._threads[self.chosen] < self._threads[lead]
-        self._planned = self._enough(Trimmed.of(np.array(self._race[self.chosen])))
-        self.stage = Stage.FINAL
+        enough = self._enough(Trimmed.of(np.array(self._race[self.chosen])))
+        self._final, self.stage = Final(enough), Stage.FINAL
 
     def _enough(self, gain: Trimmed) -> int:
         """How many rounds give an interval as sharp as the tolerance, or a third of the gain."""
@@ -292,18 +302,47 @@ class HeadToHead:
         wanted = _whole_orders((HALF_WIDTH * spread / aim) ** 2)
         return min(max(wanted, LEAST_FINAL), MOST_FINAL)
 
-    def _settle(self) -> None:
-        """End the final if its rounds are worth as many independent ones as were planned.
 
-        Were it to forget what it found earlier, it would end when chance hides the correlation.
-        """
-        if self.final_rounds < min(self._planned, self._most):
+class Final:
+    """The rounds of the chosen one and the default, of which the answer is taken.
+
+    It ends when its rounds are worth as many independent ones as were planned, or are the most.
+
+    Args:
+        planned: How many independent rounds are wanted.
+    """
+
+    def __init__(self, planned: int) -> None:
+        self._planned, self._most = planned, MOST_FINAL
+        self.gains: list[float] = []
+        self.correlation = 0.0
+        """What neighbouring rounds are reckoned to correlate by: the most that was found. Were it
+        forgotten, the final would end as soon as chance hides it."""
+        self.done = False
+        """Whether it has come to its end."""
+
+    def tell(self, gain: float) -> None:
+        """What a round has found."""
+        self.gains.append(gain)
+        self._settle()
+
+    def hurry(self) -> None:
+        """Run no more rounds than it must."""
+        self._most = min(self._most, max(LEAST_FINAL, _whole_orders(len(self.gains))))
+        self._settle()
+
+    def interval(self) -> Interval:
+        """What its rounds say."""
+        return signed_rank_interval(self.gains, correlation=self.correlation)
+
+    def _settle(self) -> None:
+        count = len(self.gains)
+        if count < min(self._planned, self._most):
             return
-        found = correlation(np.array([self._final]))
+        found = correlation(np.array([self.gains])) * (1 + MARGIN / math.sqrt(count))
         self.correlation = min(max(self.correlation, found), MOST_CORRELATED)
         wanted = _whole_orders(self._planned / worth(self.correlation))
-        if self.final_rounds >= min(wanted, self._most):
-            self.stage = Stage.DONE
+        self.done = count >= min(wanted, self._most)
 
 
 @dataclass(frozen=True)
