@@ -7,11 +7,17 @@ walk). Beside it, from the same trials, what every peer says: the lowest step ti
 speed-up is that over the default's trial. Each surface is run twice: as it is, and levelled so that
 nothing beats the default.
 
+Before it, the statistics by themselves, with rounds that are independent and such whose neighbours
+correlate by 0.6: --rounds N finals (how often the interval holds the truth, a win of 10 % is found,
+and one of no more than the tolerance is claimed; beside it the rule of before, a win by the trimmed
+mean), and --race N whole head-to-heads (how often the race chooses well).
+
 On this machine: --same N lets the default meet itself N times, over several models; --repeat N
 gives N verdicts of MobileNetV2.
 """
 
 import argparse
+import itertools
 import math
 import statistics
 from dataclasses import dataclass
@@ -30,9 +36,19 @@ from kamerton_ray import (
     usable_cpus,
     verdict,
 )
+from kamerton_ray.head_to_head import (
+    DEFAULT,
+    GOOD_SELECTION,
+    MOST_FINAL,
+    Final,
+    HeadToHead,
+    Trimmed,
+    two_groups,
+)
+from kamerton_ray.results import kinds_of
 from kamerton_ray.rounds import Contest
 from kamerton_ray.space import key_of
-from kamerton_ray.verdict import MOST_FINALISTS, contestants, decide, kinds_of, screen
+from kamerton_ray.verdict import MOST_FINALISTS, contestants, decide, screen
 
 TRIALS = 40
 KNOBS = {"intra_op", "inter_op"}
@@ -44,6 +60,21 @@ SOON = 30.0
 
 CLEAR, CLOSE = 1.10, 1.02
 """A win of so much has to be found; a configuration within so much of the best is right."""
+
+WITHIN = 0.02
+"""The tolerance of the verdict."""
+
+ALIKE = (0.0, 0.6)
+"""What neighbouring rounds correlate by."""
+
+GAIN = 1.10
+"""The gain that finals of few rounds look for in much noise."""
+
+SPREAD = 0.05
+"""The configurations of a race are as much faster than one another, as a standard deviation."""
+
+SURE_BEFORE = 0.99
+"""The rule of before claimed a win that was so probable by the trimmed mean."""
 
 
 class Machine:
@@ -154,6 +185,101 @@ def simulate(surface: Surface, *, noise: float, levelled: bool, seed: int) -> Ru
     )
 
 
+def noises_of(
+    random: np.random.Generator, shape: tuple[int, int], *, noise: float, alike: float
+) -> np.ndarray:
+    """The log step times of some processes (columns) in a number of rounds, with outliers."""
+    found = random.standard_normal(shape)
+    for number in range(1, len(found)):
+        found[number] *= math.sqrt(1 - alike**2)
+        found[number] += alike * found[number - 1]
+    slow = np.log(random.uniform(FASTEST, SLOWEST, shape))
+    return noise * found + np.where(random.random(shape) < OUTLIERS, slow, 0.0)
+
+
+def finals(times: int) -> None:
+    """Print what finals of 16 and of 40 planned rounds say, by the rule and by that of before."""
+    print(f"{times} finals each; in brackets what the rule of before says of the planned rounds")
+    for noise, planned, alike in itertools.product((0.02, 0.08), (16, 40), ALIKE):
+        random = np.random.default_rng(planned)
+        rows = [final(random, planned, noise=noise, alike=alike) for _ in range(times)]
+        count, holds, grouped, tied, won, tied_before, won_before = np.mean(rows, axis=0)
+        print(
+            f"noise {noise:.0%}, {planned} rounds planned, correlation {alike}: {count:.0f} run, "
+            f"holds the truth {holds:.1%}, finds {GAIN:.2f}x {won:.1%} ({won_before:.1%}), claims "
+            f"{1 + WITHIN:.2f}x {tied:.1%} ({tied_before:.1%}), sees two groups where none are "
+            f"{grouped:.1%}",
+            flush=True,
+        )
+
+
+def final(random: np.random.Generator, planned: int, *, noise: float, alike: float) -> list[float]:
+    """How many rounds a final takes, and whether it is right in what it says of some gains."""
+    own, default = noises_of(random, (MOST_FINAL, 2), noise=noise, alike=alike).T
+    least, course = math.log1p(WITHIN), Final(planned)
+    for gain in default - own:
+        if not course.done:
+            course.tell(gain)
+    found = course.interval()
+    gains = [math.log1p(WITHIN), math.log(GAIN)]  # they move the interval, and nothing else
+    before = np.array((default - own)[:planned])
+    return [
+        len(course.gains),
+        found.low <= 0 <= found.high,
+        two_groups(course.gains, least=least) is not None,
+        *(found.low + gain > least for gain in gains),
+        *(Trimmed.of(before + gain).exceeds(least) >= SURE_BEFORE for gain in gains),
+    ]
+
+
+def races(times: int) -> None:
+    """Print how often the race chooses well, and what the finals after it say."""
+    print(f"\n{times} head-to-heads each; promised where decided: {GOOD_SELECTION:.0%}")
+    for noise, count, alike in itertools.product((0.02, 0.08), (2, 6, 16), ALIKE):
+        found = [
+            raced(count, noise=noise, alike=alike, seed=[seed, count]) for seed in range(times)
+        ]
+        good, decided, holds, processes, final = np.array(found).T
+        print(
+            f"noise {noise:.0%}, {count:>2} configurations, correlation {alike}: good "
+            f"{good.mean():.1%}, where decided {good[decided > 0].mean():.1%} (in "
+            f"{decided.mean():.0%}), holds the truth {holds.mean():.1%}, rounds of the final "
+            f"{np.median(final):.0f}, processes {np.median(processes):.0f}",
+            flush=True,
+        )
+
+
+def raced(
+    count: int, *, noise: float, alike: float, seed: list[int]
+) -> tuple[bool, bool, bool, int, int]:
+    """A head-to-head of configurations of known gains.
+
+    Returns:
+        Whether it chose well, whether it was decided, whether the interval holds the truth, the
+        processes it took and the rounds of its final.
+    """
+    random = np.random.default_rng(seed)
+    gains = random.normal(2 * SPREAD, SPREAD, count)
+    head = HeadToHead(list(random.integers(1, 9, count)), within=WITHIN)
+    levels = -noises_of(random, (200, count + 1), noise=noise, alike=alike)
+    levels[:, :count] += gains
+    processes = 0
+    for row in levels:
+        asked = [arm for arm in head.ask() if arm != DEFAULT]
+        if not asked:
+            break
+        processes += len(asked) + 1
+        head.tell({a: row[a] - row[DEFAULT] for a in asked}, {a: row[a] for a in asked})
+    truth, interval = gains[head.chosen], head.interval()
+    return (
+        truth >= gains.max() - math.log1p(WITHIN),
+        not head.undecided,
+        interval.low <= truth <= interval.high,
+        processes,
+        head.final_rounds,
+    )
+
+
 def share(found: list[bool]) -> str:
     """As a percentage."""
     return f"{np.mean(found):6.1%}" if found else "     -"
@@ -163,6 +289,8 @@ def simulated(runs: int, *, noises: list[float], held_out: bool) -> None:
     """Print how often the verdict, and the lowest trial, are right."""
     every = [*parametric(90), *published(), *recorded()]
     surfaces = [one for one in every if one.held_out == held_out and set(one.axes) == KNOBS]
+    if not runs:
+        return
     print(f"{runs} runs each on {len(surfaces)} surfaces of two knobs, at most {TRIALS} trials")
     head = "                                           verdict   lowest trial"
     for noise in noises:
@@ -200,11 +328,18 @@ def report(as_is: list[Run], level: list[Run]) -> None:
         own = statistics.median(r.ours.speedup / r.truth for r in runs)
         print(f"interval covers the truth, {name:<12}  {share(covered):>9}   {'none given':>12}")
         print(f"said / true speed-up, {name:<18} {own:9.3f}   {flattery:12.3f}")
+    contradicting = sum(contradicts(run) for run in as_is + level)
+    print(f"verdicts that contradict their interval: {contradicting} of {len(as_is + level)}")
     runs = [run.processes for run in as_is]
     print(
         f"fresh processes for a verdict: median {statistics.median(runs):.0f}, 90th percentile "
         f"{np.quantile(runs, 0.9):.0f}; {len(clear)} runs had a best of {CLEAR:.2f}x or more"
     )
+
+
+def contradicts(run: Run) -> bool:
+    """Whether the verdict says otherwise than its interval."""
+    return use(run) != (run.ours.low > 1 + WITHIN)
 
 
 def use(run: Run) -> bool:
@@ -269,9 +404,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=500, help="simulated runs for each noise")
+    parser.add_argument(
+        "--runs", type=int, default=200, help="simulated runs for each noise; 0: none"
+    )
     parser.add_argument("--noise", type=float, nargs="+", default=[0.02, 0.08])
     parser.add_argument("--design", action="store_true", help="on the surfaces to design with")
+    parser.add_argument("--rounds", type=int, default=1000, help="finals of each kind; 0 for none")
+    parser.add_argument(
+        "--race", type=int, default=100, help="head-to-heads of each kind; likewise"
+    )
     parser.add_argument("--same", type=int, metavar="N", help="N verdicts of the default on itself")
     parser.add_argument("--repeat", type=int, metavar="N", help="N verdicts of MobileNetV2")
     arguments = parser.parse_args()
@@ -280,6 +421,10 @@ def main() -> None:
     if arguments.repeat:
         repeated(arguments.repeat)
     if not (arguments.same or arguments.repeat):
+        if arguments.rounds:
+            finals(arguments.rounds)
+        if arguments.race:
+            races(arguments.race)
         simulated(arguments.runs, noises=arguments.noise, held_out=not arguments.design)
 
 

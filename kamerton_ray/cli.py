@@ -31,12 +31,12 @@ from kamerton_ray.exports import FORMS, export
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import Objective
 from kamerton_ray.report import check_extra, report
-from kamerton_ray.results import nothing_worked
+from kamerton_ray.results import in_words, nothing_worked
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
 from kamerton_ray.threads import THREADS, default_threads, thread_bounds, trial_cpus
 from kamerton_ray.trainable import one_step
-from kamerton_ray.verdict import Decision, Verdict, in_words, verdict
+from kamerton_ray.verdict import Decision, Verdict, verdict
 
 FAILED, INTERRUPTED_CODE = 1, 130
 

@@ -15,10 +15,10 @@ from rich.text import Text
 from kamerton_ray.head_to_head import Stage
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import Objective
+from kamerton_ray.results import in_words
 from kamerton_ray.rounds import Course
 from kamerton_ray.session import Goal, Limits
 from kamerton_ray.threads import default_threads
-from kamerton_ray.verdict import in_words
 
 LONGEST_ERROR = 200
 """So much of why a trial failed is shown in its line."""

@@ -16,13 +16,13 @@ from kamerton_ray.results import (
     Config,
     check_reported,
     has_worked,
+    in_words,
     miss_of,
     numbers_in,
     value_of,
 )
 from kamerton_ray.space import key_of
 from kamerton_ray.threads import THREADS, default_threads
-from kamerton_ray.verdict import in_words
 
 GUESSES = ("speedup", "objective", "seconds")
 """Which key of a result counts where nobody says it: the first of these that has numbers."""

@@ -32,13 +32,14 @@ from kamerton_ray.plot import DARK, LIGHT, NAMES, Palette, best_row, times, unit
 from kamerton_ray.results import (
     Config,
     candidates,
+    kinds_of,
     nothing_worked,
     pareto,
     trial_results,
 )
 from kamerton_ray.session import Session
 from kamerton_ray.space import key_of
-from kamerton_ray.verdict import Decision, Standing, Verdict, kinds_of
+from kamerton_ray.verdict import Decision, Standing, Verdict
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

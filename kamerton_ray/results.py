@@ -82,6 +82,41 @@ class Candidate:
         return median_of(self.results, key)
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of machine, and what it measured.
+
+    Attributes:
+        machine: What identifies it.
+        nodes: The addresses of the nodes of this kind that took part.
+        results: What was measured on them.
+    """
+
+    machine: Mapping[str, Any]
+    nodes: list[str]
+    results: list[dict[str, Any]]
+
+
+def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
+    """The results by kind of machine, the kind with the most first; never mixed.
+
+    Those of which nobody knows it count with the first.
+    """
+    machines = [r["machine"] for r in results if r.get("machine")]
+    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
+    usual = machines[0] if machines else {}
+    groups: dict[str, Kind] = {}
+    for result in results:
+        # An attempt that failed early does not know its machine, but its node may.
+        machine = result.get("machine") or of_node.get(result.get("node_ip"), usual)
+        kind = groups.setdefault(key_of(machine), Kind(machine, [], []))
+        kind.results.append(result)
+        ip = result.get("node_ip")
+        if ip is not None and ip not in kind.nodes:
+            kind.nodes.append(ip)
+    return sorted(groups.values(), key=lambda kind: -len(kind.results))
+
+
 def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[Candidate]:
     """Every configuration that worked, the best first."""
     groups: dict[str, list[dict[str, Any]]] = {}
@@ -165,3 +200,10 @@ def pareto(rows: Sequence[Candidate], keys: Mapping[str, int]) -> list[Candidate
         for row, one, whole in zip(rows, values, complete, strict=True)
         if whole and not beaten(one)
     ]
+
+
+def in_words(config: Mapping[str, Any] | None) -> str:
+    """A configuration as the user writes it."""
+    if config is None:
+        return "TensorFlow's default"
+    return " ".join(f"{name}={value}" for name, value in config.items())

@@ -26,6 +26,9 @@ meanwhile, and what lies far apart in time cannot be compared."""
 RACE_SHARE = 0.6
 """How much of the time budget the race may take."""
 
+ATTEMPTS = 2
+"""A node may be lost: the comparison is then begun once more."""
+
 Round = list[dict[str, Any]]
 """What those measured in turn have found: each one's result with its `config`, None for a default.
 
@@ -46,6 +49,8 @@ class Course:
         race_rounds: How many of the rounds came before the final.
         final_rounds: How many of the others count: those in which the default worked.
         comparison: What gains are: the logs of ratios, or differences.
+        undecided: Whether the race ended before it was decided.
+        correlation: What neighbouring rounds of the final correlate by.
         interval: The gain of the chosen one over the default; None before the end.
         error: Why there is nothing to compare.
     """
@@ -59,6 +64,8 @@ class Course:
     race_rounds: int = 0
     final_rounds: int = 0
     comparison: Comparison = RATIO
+    undecided: bool = False
+    correlation: float = 0.0
     interval: Interval | None = None
     error: str = ""
 
@@ -71,6 +78,17 @@ class Course:
         """The results of a configuration, None for the default; on demand the final's alone."""
         rounds = self.rounds[self.race_rounds :] if final else self.rounds
         return [one for results in rounds for one in results if one["config"] == config]
+
+    def pairs(
+        self, config: Config | None, *, final: bool = False
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Each result of a configuration, with the default's beside it; likewise."""
+        return [
+            (one, next(other for other in results if other["config"] is None))
+            for results in (self.rounds[self.race_rounds :] if final else self.rounds)
+            for one in results
+            if one["config"] == config
+        ]
 
 
 class Contest:
@@ -173,8 +191,8 @@ class Contest:
             course.race_rounds = len(course.rounds)
         course.stage, course.chosen, course.final_rounds = head.stage, chosen, head.final_rounds
         course.left = [course.finalists[arm] for arm in head.left]
-        course.preferred = head.preferred
-        course.interval = head.interval()
+        course.preferred, course.undecided = head.preferred, head.undecided
+        course.correlation, course.interval = head.correlation, head.interval()
 
 
 def groups(asked: Sequence[int]) -> list[list[int]]:
@@ -207,15 +225,34 @@ def run_on_a_node(
         objective: What they are judged by.
         node_ips: On one of which nodes; none for any. Where that one is lost, it begins anew on
             another one.
-        budget_s: About how many seconds it may take.
+        budget_s: About how many seconds it may take, what is lost with a node included.
         watch: Called after every round.
 
     Returns:
         How it went; after Ctrl-C, or where the node was lost, how far it came.
     """
+    course = Course(finalists=list(finalists))
+    begin = time.monotonic()
+    for _ in range(ATTEMPTS):
+        left = None if budget_s is None else budget_s - (time.monotonic() - begin)
+        if not _lost(trainable, course, objective, node_ips=node_ips, budget_s=left, watch=watch):
+            break
+    return course
+
+
+def _lost(
+    trainable: type[Any],
+    course: Course,
+    objective: Objective,
+    *,
+    node_ips: Sequence[str],
+    budget_s: float | None,
+    watch: Callable[[Course], object],
+) -> bool:
+    """Run a head-to-head as a trial, noting its course; whether the trial was lost under way."""
     from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
 
-    course = Course(finalists=list(finalists))
+    finalists, lost = list(course.finalists), []
 
     class HeadToHeadTrial(tune.Trainable):  # type: ignore[misc]
         """A trial whose every step is a round."""
@@ -256,14 +293,14 @@ def run_on_a_node(
 
         def on_trial_error(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
             course.error = str(trial.get_error() or "its actor was lost").strip()
+            lost.append(trial)
 
     with tempfile.TemporaryDirectory() as storage, contextlib.suppress(KeyboardInterrupt):
         tune.run(
             HeadToHeadTrial,
             raise_on_failed_trial=False,
-            max_failures=1,  # a node that was lost; it begins anew
             callbacks=[Listener()],
             storage_path=storage,
             verbose=0,
         )
-    return course
+    return bool(lost)

@@ -18,32 +18,29 @@ from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.exports import plain
-from kamerton_ray.head_to_head import LEAST_RACE, SURE, Interval, Stage
+from kamerton_ray.head_to_head import LEAST_RACE, Interval, Stage
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import DIFFERENCE, RATIO, Comparison, Objective
-from kamerton_ray.pace import SLOWER, in_pace, out_of_pace
+from kamerton_ray.pace import in_pace, out_of_pace
+from kamerton_ray.reasons import other_work, reasons
 from kamerton_ray.results import (
     Candidate,
     Config,
+    Kind,
     candidates,
     check_reported,
+    in_words,
+    kinds_of,
     median_of,
     miss_of,
     nothing_worked,
     trial_results,
 )
 from kamerton_ray.rounds import RACE_SHARE, Course, run_on_a_node
-from kamerton_ray.space import key_of
 from kamerton_ray.threads import default_threads
 
 LEAST_FINALISTS, MOST_FINALISTS = 4, 16
 """So many of the search's best are compared: fewer would leave the choice to the search's noise."""
-
-DRIFT_WITHIN, DRIFT_SINCE = 1.15, SLOWER
-"""The default's pace may change by these factors, during the comparison and since the search."""
-
-STOLEN = 0.05
-"""Above this share the CPU time that the hypervisor takes is worth a word."""
 
 
 class Decision(Enum):
@@ -55,6 +52,8 @@ class Decision(Enum):
     """Keep TensorFlow's default."""
     UNSURE = "unsure"
     """The comparison did not come to its end."""
+    BUSY = "busy"
+    """It came to its end beside other work, so it holds for a busy machine alone."""
     NONE = "none"
     """No trial worked."""
 
@@ -156,6 +155,7 @@ def verdict(
     objective: Objective | None = None,
     budget_s: float | None = None,
     finalists: int = MOST_FINALISTS,
+    shared: bool = False,
     watch: Callable[[Course], object] = lambda _: None,
 ) -> Verdict:
     """Compare the best of a search with each other and the default, afresh, and decide.
@@ -172,6 +172,8 @@ def verdict(
             default as many as it needs. At the least it takes 4 rounds of the finalists and 16 of
             the best, each with the default.
         finalists: At most so many configurations are compared; fewer where `budget_s` asks for it.
+        shared: Whether the answer is wanted for a machine that does other work, too. Otherwise one
+            that was found beside other work says so, and is neither a win nor the default's.
         watch: Called after every round, with what is known by then.
 
     Returns:
@@ -212,43 +214,8 @@ def verdict(
             budget_s=budget_s,
             watch=watch,
         )
-        verdicts.append(decide(course, objective, searched=kind))
+        verdicts.append(decide(course, objective, searched=kind, shared=shared))
     return dataclasses.replace(verdicts[0], elsewhere=tuple(verdicts[1:]))
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of machine, and what it measured.
-
-    Attributes:
-        machine: What identifies it.
-        nodes: The addresses of the nodes of this kind that took part.
-        results: What was measured on them.
-    """
-
-    machine: Mapping[str, Any]
-    nodes: list[str]
-    results: list[dict[str, Any]]
-
-
-def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
-    """The results by kind of machine, the kind with the most first; never mixed.
-
-    Those of which nobody knows it count with the first.
-    """
-    machines = [r["machine"] for r in results if r.get("machine")]
-    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
-    usual = machines[0] if machines else {}
-    groups: dict[str, Kind] = {}
-    for result in results:
-        # An attempt that failed early does not know its machine, but its node may.
-        machine = result.get("machine") or of_node.get(result.get("node_ip"), usual)
-        kind = groups.setdefault(key_of(machine), Kind(machine, [], []))
-        kind.results.append(result)
-        ip = result.get("node_ip")
-        if ip is not None and ip not in kind.nodes:
-            kind.nodes.append(ip)
-    return sorted(groups.values(), key=lambda kind: -len(kind.results))
 
 
 def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
@@ -302,7 +269,9 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     return feasible[:most]
 
 
-def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:
+def decide(
+    course: Course, objective: Objective, *, searched: Kind, shared: bool = False
+) -> Verdict:
     """What a head-to-head says."""
     fresh = [one for results in course.rounds for one in results]
     machine: dict[str, Any] = next((one["machine"] for one in fresh if one.get("machine")), {})
@@ -310,7 +279,7 @@ def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:
         "table": _table(course, objective),
         "ratios": course.comparison.is_ratio,
         "machine": machine or searched.machine,
-        "reasons": tuple(_reasons(course, objective, searched, machine)),
+        "reasons": tuple(reasons(course, objective, searched, machine)),
         "rounds": course.rounds,
         "race_rounds": course.race_rounds,
     }
@@ -325,6 +294,8 @@ def decide(course: Course, objective: Objective, *, searched: Kind) -> Verdict:
     by, interval = course.comparison, course.interval
     middle, low, high = map(by.amount, (interval.middle, interval.low, interval.high))
     decision, sentence = _decided(course, interval, objective)
+    if beside := other_work(course):
+        decision, sentence = _beside(beside, decision, sentence, shared=shared)
     return Verdict(
         decision=decision,
         sentence=sentence,
@@ -366,7 +337,7 @@ def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[
         return Decision.USE, (
             f"{best} has the fewest threads within {share} of the best; it is {gain}."
         )
-    if interval.sure >= SURE:
+    if interval.low > least:
         return Decision.USE, f"{best} is {gain}."
     beyond = "beyond noise"
     if interval.low > 0:
@@ -378,11 +349,15 @@ def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[
     )
 
 
-def in_words(config: Mapping[str, Any] | None) -> str:
-    """A configuration as the user writes it."""
-    if config is None:
-        return "TensorFlow's default"
-    return " ".join(f"{name}={value}" for name, value in config.items())
+def _beside(work: str, decision: Decision, sentence: str, *, shared: bool) -> tuple[Decision, str]:
+    """The same of a machine that was busy: never a plain win, unless that is what was asked for."""
+    said = f"Beside {work}: {sentence}"
+    if shared:
+        return decision, said
+    return Decision.BUSY, (
+        f"The machine was busy. {said} A machine at rest may decide otherwise: end the other work "
+        "and compare again, or ask for the answer of a shared machine."
+    )
 
 
 def _table(course: Course, objective: Objective) -> tuple[Standing, ...]:
@@ -401,12 +376,7 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
     """
     by = course.comparison
     own_final = config == course.chosen and course.final_rounds
-    pairs = [
-        (one, next(other for other in results if other["config"] is None))
-        for results in (course.rounds[course.race_rounds :] if own_final else course.rounds)
-        for one in results
-        if one["config"] == config
-    ]
+    pairs = course.pairs(config, final=bool(own_final))
     gains = [g for own, theirs in pairs if not math.isnan(g := objective.gain(own, theirs, by))]
 
     def value(key: str) -> float:
@@ -443,71 +413,6 @@ def _broken_off(course: Course) -> str:
     if not course.left and course.rounds:
         return f"{best} was the best of the search, but it failed when it was run again."
     return f"{best} is the best so far; its comparison with the default did not end."
-
-
-def _reasons(
-    course: Course, objective: Objective, searched: Kind, machine: Mapping[str, Any]
-) -> list[str]:
-    """What the user should know of how the answer came about."""
-    found = []
-    if course.preferred:
-        found.append(
-            f"{in_words(course.chosen)} was preferred to others within "
-            f"{objective.share(course.comparison)} of it for its fewer threads."
-        )
-    if course.stage is Stage.DONE and len(course.left) > 1:
-        tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)
-        found.append(f"Not told apart from the best: {tied}.")
-    if searched.machine and machine and dict(searched.machine) != dict(machine):
-        found.append(
-            f"The search ran on another kind of machine ({_kind(searched.machine)}) than the "
-            f"comparison ({_kind(machine)})."
-        )
-    found += [
-        f"The node {ip} was out of pace with the others of its kind: the default took {times:.2f} "
-        "times as long there."
-        for ip, times in out_of_pace(searched.results).items()
-    ]
-    found += _drift(course, searched)
-    stolen = median_of([one for results in course.rounds for one in results], "stolen")
-    if stolen > STOLEN:
-        found.append(f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile.")
-    failed = [c for c in course.finalists if any(_failed(one) for one in course.of(c))]
-    found += [f"{in_words(config)} failed when it was run again." for config in failed]
-    return found
-
-
-def _drift(course: Course, searched: Kind) -> list[str]:
-    """Whether the default's pace changed."""
-    pace = [number(one.get("seconds")) for one in course.of(None)]
-    pace = [seconds for seconds in pace if seconds > 0]
-    found = []
-    third = len(pace) // 3
-    if third:
-        change = statistics.median(pace[-third:]) / statistics.median(pace[:third])
-        if max(change, 1 / change) > DRIFT_WITHIN:
-            found.append(
-                f"The machine was not steady: at the end of the comparison the default took "
-                f"{change:.2f} times as long as at its beginning. Taking turns evens that out, but "
-                "the answer holds for such a machine."
-            )
-    before = median_of(searched.results, "default_seconds")
-    if pace and before > 0:
-        change = statistics.median(pace) / before
-        if max(change, 1 / change) > DRIFT_SINCE:
-            found.append(
-                f"The machine has changed since the search: the default took {change:.2f} times "
-                "as long in the comparison."
-            )
-    return found
-
-
-def _failed(result: Mapping[str, Any]) -> bool:
-    return str(result.get("outcome", "ok")) != "ok"
-
-
-def _kind(machine: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in machine.items())
 
 
 def _nothing_worked(kind: Kind) -> Verdict:

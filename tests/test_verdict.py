@@ -1,24 +1,36 @@
 """The verdict: what it says of simulated machines, with and without Ray."""
 
+import functools
 import json
 import math
+import os
 import random
 import sys
+import time
 
 import cloudpickle
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ray import cloudpickle as rays
 
 from kamerton_ray import Decision, InvalidInputError, Objective, verdict
-from kamerton_ray.head_to_head import DEFAULT, LEAST_FINAL, Stage
-from kamerton_ray.rounds import AT_ONCE, Contest, groups
+from kamerton_ray.head_to_head import (
+    DEFAULT,
+    LEAST_FINAL,
+    LEAST_RACE,
+    Stage,
+    hodges_lehmann,
+    signed_rank_interval,
+)
+from kamerton_ray.results import kinds_of
+from kamerton_ray.rounds import AT_ONCE, Contest, Course, groups
 from kamerton_ray.trainable import one_step
 from kamerton_ray.verdict import (
     affordable,
     contestants,
     decide,
-    kinds_of,
     screen,
 )
 
@@ -143,6 +155,98 @@ def test_where_nothing_is_faster_the_default_is_kept(speeds):
     found = judged(searched(*speeds))
     assert found.decision is Decision.KEEP
     assert found.sentence.endswith("keep the default.")
+
+
+def told(gains, *, levels=None, objective=SECONDS, correlation=0.0, undecided=False):
+    """The verdict on a final with these log gains, and log speeds of the configuration."""
+    own = {"intra_op": 2, "inter_op": 1}
+    levels = [0.0] * len(gains) if levels is None else levels
+    course = Course(
+        finalists=[own],
+        rounds=[
+            [
+                {"config": None, "seconds": math.exp(gain - level), "outcome": "ok"},
+                {"config": own, "seconds": math.exp(-level), "outcome": "ok"},
+            ]
+            for gain, level in zip(gains, levels, strict=True)
+        ],
+        stage=Stage.DONE,
+        chosen=own,
+        left=[own],
+        undecided=undecided,
+        final_rounds=len(gains),
+        correlation=correlation,
+        interval=signed_rank_interval(gains, correlation=correlation),
+    )
+    (kind,) = kinds_of(searched(1.0))
+    return decide(course, objective, searched=kind)
+
+
+FEW_AND_MANY = [math.log(0.98)] * 5 + [math.log(1.22)] * 11
+HALVED = [math.log(1.3)] * 13 + [math.log(0.65)] * 3
+
+
+@pytest.mark.parametrize("gains", [FEW_AND_MANY, HALVED, [0.03] * 16, [0.0] * 16])
+def test_the_decision_is_that_of_the_interval(gains):
+    found = told(gains)
+    assert (found.decision is Decision.USE) == (found.low > 1.02)
+    assert found.low <= found.speedup <= found.high
+
+
+@given(
+    gains=st.lists(st.floats(-1, 1) | st.sampled_from([0.0, 0.02, math.log(1.02)]), min_size=1),
+    correlation=st.floats(-1, 1),
+    within=st.floats(0.001, 0.5),
+)
+@settings(max_examples=300, deadline=None)
+def test_no_rounds_make_the_decision_contradict_the_interval(gains, correlation, within):
+    objective = Objective(metric="seconds", within=within)
+    found = told(gains, objective=objective, correlation=correlation)
+    interval = signed_rank_interval(gains, correlation=correlation)
+    assert found.decision in {Decision.USE, Decision.KEEP}
+    assert (found.decision is Decision.USE) == (interval.low > math.log1p(within))
+    assert found.low == math.exp(interval.low)
+    assert interval.low <= interval.middle <= interval.high
+    assert found.high == math.exp(interval.high)
+
+
+def test_the_same_middle_is_told_everywhere():
+    found = told([*FEW_AND_MANY, 0.5])
+    assert found.speedup == pytest.approx(math.exp(hodges_lehmann([*FEW_AND_MANY, 0.5])))
+    assert found.table[0].gain == pytest.approx(found.speedup)
+    assert f"{found.speedup:.2f}x" in found.sentence
+
+
+def test_rounds_in_two_groups_are_said_with_whose_doing_it_is():
+    def reason(**levels):
+        (said,) = [one for one in told(FEW_AND_MANY, **levels).reasons if "two groups" in one]
+        return said
+
+    assert reason().startswith(
+        "The rounds fall into two groups, 1.22x (11) and 0.98x (5): the default is fast"
+    )
+    assert "intra_op=2 inter_op=1 is fast in some" in reason(levels=FEW_AND_MANY)
+    half = [gain / 2 for gain in FEW_AND_MANY]
+    assert "the default, or this configuration, is fast in some" in reason(levels=half)
+    noise = 0.05 * np.random.default_rng(0).standard_normal(16)
+    assert not any("two groups" in one for one in told(noise).reasons)
+
+
+def test_rounds_that_are_alike_are_said_and_cost_certainty():
+    gains = list(0.08 + 0.05 * np.random.default_rng(0).standard_normal(20))
+    plain, correlated = told(gains), told(gains, correlation=0.6)
+    assert plain.decision is Decision.USE
+    assert correlated.decision is Decision.KEEP
+    assert correlated.low < plain.low
+    assert any("correlation 0.6" in one for one in correlated.reasons)
+    assert not any("correlation" in one for one in plain.reasons)
+
+
+def test_a_race_that_was_not_decided_is_said():
+    assert any("was not decided" in one for one in told([0.1] * 20, undecided=True).reasons)
+    assert not any("was not decided" in one for one in told([0.1] * 20).reasons)
+    found = judged(searched(1.0, 1.3))
+    assert not any("was not decided" in one for one in found.reasons)
 
 
 def test_none_of_the_searchs_own_numbers_counts():
@@ -447,6 +551,30 @@ def test_it_runs_as_a_trial_of_ray_and_watches():
     assert found.config["speed"] == 1.3
     assert [number for _, number in seen] == list(range(1, len(found.rounds) + 1))
     assert seen[-1][0] is Stage.DONE
+
+
+class LostOnce(Simulated):
+    """A noisy machine that is lost in its first round, when all the time has been used."""
+
+    def measure_round(self, configs):
+        if not self.odd["before"].exists():
+            self.odd["before"].touch()
+            time.sleep(2 * LOST_BUDGET_S)
+            os._exit(1)
+        return super().measure_round(configs)
+
+
+LOST_BUDGET_S = 3.0
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_time_that_went_with_a_lost_node_is_not_spent_again(tmp_path):
+    before = tmp_path / "lost"
+    trainable = one_step("LostOnce", functools.partial(LostOnce, noise=0.5, before=before))
+    found = verdict(searched(1.0, 1.0), trainable, objective=SECONDS, budget_s=LOST_BUDGET_S)
+    assert before.exists()
+    assert found.race_rounds == LEAST_RACE
+    assert found.runs == LEAST_FINAL
 
 
 def test_a_kind_of_machine_whose_nodes_are_gone_is_said(ray_cluster):
