@@ -218,7 +218,7 @@ EXTREMES = [
 ]
 
 
-@settings(max_examples=500, deadline=None, derandomize=True, database=None)
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(
     values=st.lists(
         st.sampled_from(EXTREMES) | st.floats(allow_nan=False, allow_infinity=False),

@@ -83,6 +83,11 @@ def bowl(config):
     return (config["x"] - 5) ** 2 + (config["y"] - 7) ** 2
 
 
+def rough(config):
+    """Many local minima."""
+    return bowl(config) + 40 * ((3 * config["x"] + 5 * config["y"]) % 7)
+
+
 def make(space=SPACE, metric="loss", mode="min", **options):
     return NelderMeadSearcher(space, metric, mode, **options)
 
@@ -513,18 +518,22 @@ def test_an_added_standard_error_is_kept(tmp_path):
 
 
 def test_given_rewards_take_the_search_where_the_same_results_took_it():
-    points = [{"x": 16, "y": 16}, {"x": 3, "y": 9}]
+    points = [{"x": 16, "y": 16}, {"x": 3, "y": 9}, {"x": 9, "y": 2}]
     cold = make(points_to_evaluate=points)
-    assert drive(cold, trials=2) == points
-    warm = make(points_to_evaluate=points, evaluated_rewards=[bowl(point) for point in points])
-    assert drive(warm) == drive(cold)
+    assert drive(cold, trials=3, value=rough) == points
+    warm = make(points_to_evaluate=points, evaluated_rewards=[rough(point) for point in points])
+    assert drive(warm, value=rough) == drive(cold, value=rough)
 
 
-def test_results_added_in_their_order_take_the_search_where_they_took_the_earlier_one():
-    earlier, later = (make(points_to_evaluate=[{"x": 16, "y": 16}]) for _ in range(2))
-    for config in drive(earlier, trials=20):
-        later.add_evaluated_point(config, bowl(config))
-    assert drive(later) == drive(earlier)
+@pytest.mark.parametrize("points", [None, [{"x": 16, "y": 16}]])
+@pytest.mark.parametrize("trials", [9, 11, 13, 30])
+def test_results_added_in_their_order_take_the_search_where_they_took_the_earlier_one(
+    trials, points
+):
+    earlier, later = (make(points_to_evaluate=points, patience=40) for _ in range(2))
+    for config in drive(earlier, trials=trials, value=rough):
+        later.add_evaluated_point(config, rough(config))
+    assert drive(later, value=rough) == drive(earlier, value=rough)
 
 
 def test_an_added_configuration_may_hold_more_than_is_tuned():

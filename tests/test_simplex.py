@@ -1009,10 +1009,6 @@ def test_a_huge_axis_needs_few_points():
 BILLION = 10**9
 
 
-def away(value, centre):
-    return (value - centre) ** 2
-
-
 @pytest.mark.parametrize(
     ("space", "centre"),
     [
@@ -1030,14 +1026,13 @@ def test_very_long_axes_cost_no_memory_and_end(space, centre):
     asked = 0
     while isinstance(trial := search.ask(), Suggestion):
         asked += 1
-        search.tell(trial.id, math.fsum(away(trial.config[x], at) for x, at in centre.items()))
+        search.tell(trial.id, math.fsum((trial.config[x] - at) ** 2 for x, at in centre.items()))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert search.stopped_by is StopRule.CONVERGED
-    assert asked < 800
+    assert asked < 250
     assert most < 20e6
-    far = math.fsum(away(max(abs(search.space.axes[i].values[0]), 1), 0) for i in range(len(space)))
-    assert search.best.value <= far
+    assert search.best.config == centre
 
 
 def test_a_short_axis_counts_beside_a_very_long_one():
@@ -1048,9 +1043,9 @@ def test_a_short_axis_counts_beside_a_very_long_one():
 @pytest.mark.parametrize("far", [1, BILLION])
 def test_whether_a_simplex_is_flat_is_exact_on_very_long_axes(far):
     lattice = Lattice(IntegerSpace({"x": range(2**52), "y": range(2**52)}).axes)
-    line = [(0, 0), (far, far + 1), (3 * far, 3 * far + 3)]
+    line = [(0, 0), (3 * far, 3 * far + 3), (7 * far, 7 * far + 7)]
     assert lattice.is_flat(line)
-    assert not lattice.is_flat([*line[:2], (3 * far, 3 * far + 2)])
+    assert not lattice.is_flat([(0, 0), (far, far + 1), (far - 1, far)])  # its determinant is 1
 
 
 # --- bad arguments --------------------------------------------------------------------------------
