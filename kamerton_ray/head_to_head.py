@@ -20,9 +20,9 @@ There are two stages, since the number that made a configuration win flatters it
   location based on rank tests", Annals of Mathematical Statistics 34:598-611) with the interval of
   the signed-rank test (Wilcoxon 1945, "Individual comparisons by ranking methods", Biometrics
   Bulletin 1:80-83), and the decision is read off that interval, so that the two cannot disagree.
-  It holds for any noise that is the same in each round, outliers included, as what is the noise of
-  two is symmetric in their difference. Each of the two is first in as many rounds as the other,
-  since who is first may be faster or slower for it.
+  It supposes that what a round adds to the gain is as likely to be above zero as below it by as
+  much, as the difference of two that are equally noisy is, whatever their outliers. Each of the two
+  is first in as many rounds as the other, since who is first may be faster or slower for it.
 
 Neighbouring rounds may be alike, as where a machine's pace changes slowly, and then say less than
 independent ones. What they correlate by is estimated from the final's rounds in order, the interval
@@ -82,8 +82,9 @@ ORDERS = 4
 """The orders of two repeat after so many rounds, in which each is first as often as the other: with
 another number of rounds the one that is first more often would be favoured, where that matters."""
 
-COVERAGE = 0.95
-"""What the interval that is told covers."""
+COVERAGE = 0.94
+"""What the interval covers before it is widened. It is told as one of 95 %, since chance widens it,
+too: independent rounds are found to correlate a little as often as not (benchmarks/verdict.py)."""
 
 MARGIN = 0.6
 """The final reckons with a correlation greater by this share / sqrt(rounds) than it finds: one too
@@ -404,10 +405,10 @@ def _whole_orders(rounds: float) -> int:
 
 
 def signed_rank_interval(values: Sequence[float], *, correlation: float = 0.0) -> Interval:
-    """The estimate of Hodges & Lehmann and the 95 % interval of Wilcoxon's signed-rank test.
+    """The estimate of Hodges & Lehmann and the interval of Wilcoxon's signed-rank test.
 
     Both are of the means of any two values and of each by itself, in order: the median of these,
-    and from the k-th to the k-th last of them, for the k whose coverage is nearest to 95 %
+    and from the k-th to the k-th last of them, for the k whose coverage is nearest to `COVERAGE`
     (Hollander, Wolfe & Chicken, "Nonparametric Statistical Methods", sections 3.2 and 3.3). Six
     values or more; with fewer the interval, from the least to the greatest, covers less.
 
