@@ -28,6 +28,7 @@ from kamerton_ray.doctor import examine
 from kamerton_ray.environment import working_directory
 from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.exports import FORMS, export
+from kamerton_ray.neighbours import look, patience
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import Objective
 from kamerton_ray.report import check_extra, report
@@ -111,6 +112,11 @@ SEARCH_OPTIONS = [
         multiple=True,
         metavar="KEY=VALUE",
         help="Run on nodes of this kind alone, as usable_cpus=64; by default the most numerous.",
+    ),
+    click.option(
+        "--shared",
+        is_flag=True,
+        help="Tune for a machine that does other work, too: nothing waits for it to end.",
     ),
     click.option(
         "--storage",
@@ -230,7 +236,12 @@ def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - cl
     def plan() -> Plan:
         return Plan(
             goal=_goal(options, "objective", direction.mode, knobs=dict(options["knobs"])),
-            trainable=command(argv, objective=what.objective, timeout_s=what.timeout_s),
+            trainable=command(
+                argv,
+                objective=what.objective,
+                timeout_s=what.timeout_s,
+                patience_s=_patience(options),
+            ),
             objective=objective,
             compare=not options["no_compare"],
             direction=direction,
@@ -314,6 +325,7 @@ def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
             build,
             budget_s=options["seconds"],
             timeout_s=options["timeout"],
+            patience_s=_patience(options),
             objective=None if plain else objective,
         )
         return Plan(goal, trainable, objective, compare=not options["no_compare"])
@@ -349,12 +361,15 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
         space = {name: asked.get(name) or bounds for name, bounds in loop.space.items()}
         goal = Goal(space=space, starts=_inside(loop.starts, space), metric="objective", mode="min")
 
+        waits = _patience(options)
+
         def runner() -> ScriptRunner:
             return ScriptRunner(
                 there,
                 names=list(space),
                 repeats=loop.repeats,
                 timeout_s=loop.timeout_s,
+                patience_s=waits,
                 cwd=working_directory(),
             )
 
@@ -466,6 +481,8 @@ def _run(
     To a cluster the folder travels, by default the current one.
     """
     _say(options, f"The results go to {session.folder}.")
+    if options["address"] is None:
+        _say_who_else(options)
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
         if options["page"] is not None:
             check_extra()  # now, not when the search is over
@@ -483,6 +500,27 @@ def _run(
     return ending
 
 
+def _patience(options: Options) -> float:
+    """How many seconds a trial waits for other work to end."""
+    return 0.0 if options["shared"] else patience()
+
+
+def _say_who_else(options: Options) -> None:
+    """Say what other work takes this machine's CPUs, before Ray's own start takes them."""
+    reading, names = look()
+    if not reading.disturbed:
+        return
+    what = f"Other work takes {reading.cpus:.1f} CPUs here: {names or 'processes without a name'}."
+    if options["shared"]:
+        _say(options, f"{what} The answer will be that of a machine shared with it.")
+        return
+    _say(
+        options,
+        f"{what} Trials wait up to {patience():.0f} s for it to end, and what it disturbs is "
+        "measured again. For an answer beside it: --shared.",
+    )
+
+
 def _compared(plan: Plan, ending: Ending, options: Options) -> Verdict:
     took = sum(number(result.get("time_total_s", 0.0)) for result in ending.results)
     with Display(plan.goal, Limits(), plan.objective, quiet=options["quiet"]) as display:
@@ -491,6 +529,7 @@ def _compared(plan: Plan, ending: Ending, options: Options) -> Verdict:
             plan.trainable,
             objective=plan.objective,
             budget_s=max(LEAST_COMPARISON_S, took),
+            shared=options["shared"],
             watch=display.show_round,
         )
 
@@ -657,6 +696,8 @@ def _answer(answer: Verdict, options: Options) -> None:
         return
     if answer.decision is Decision.USE:
         click.echo(export(answer.config or {}, form), nl=False)
+    elif answer.decision is Decision.BUSY:
+        _say(options, "Nothing is exported: the machine was busy. With --shared it would be.")
     else:
         _say(options, "Nothing is exported: the default needs no setting.")
 

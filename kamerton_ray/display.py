@@ -137,6 +137,8 @@ class Display:
             found += "" if math.isnan(low + high) else f" [{low:.2f}, {high:.2f}]"
         elif metric != "seconds":
             found = f"{metric} {found}{self._beside(result)}"
+        if beside := result.get("beside"):
+            found += f"; beside {beside}"
         return found + "".join(
             f"; over the limit: {key} {in_unit(key, value)}, at most {in_unit(key, most)}"
             for key, most in self._objective.at_most.items()

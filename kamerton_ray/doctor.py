@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kamerton_ray.cgroups import tightest_quota
+from kamerton_ray.neighbours import Reading, look
 from kamerton_ray.threads import UsableCpus, usable_cpus
 
 VARIABLES = (
@@ -18,9 +21,6 @@ VARIABLES = (
     *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_XLA_FLAGS", "MALLOC_ARENA_MAX", "LD_PRELOAD"),
 )
 """What changes how many threads compute, or where."""
-
-BUSY = 0.2
-"""A load above this share of the CPUs disturbs the timing."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,18 @@ class Finding:
     advice: str = ""
 
 
-def examine(*, root: Path = Path("/"), env: Mapping[str, str] | None = None) -> list[Finding]:
-    """Look at this machine, without importing TensorFlow or Ray.
+def examine(
+    *,
+    root: Path = Path("/"),
+    env: Mapping[str, str] | None = None,
+    look: Callable[[], tuple[Reading, str]] = look,
+) -> list[Finding]:
+    """Look at this machine, without importing TensorFlow or Ray; it takes half a second.
 
     Args:
         root: Where the file systems proc and sys are mounted.
         env: The environment; this process's by default.
+        look: Says what other work takes just now, and who.
     """
     env = os.environ if env is None else env
     cpus = usable_cpus(root=root)
@@ -58,7 +64,8 @@ def examine(*, root: Path = Path("/"), env: Mapping[str, str] | None = None) -> 
         _ray(cpus, env),
         _versions(env),
         _variables(env),
-        _load(cpus.count, root),
+        *_quota(root),
+        _other_work(look()),
     ]
 
 
@@ -160,15 +167,34 @@ def _variables(env: Mapping[str, str]) -> Finding:
     return Finding("thread variables", pairs, advice)
 
 
-def _load(cpus: int, root: Path) -> Finding:
-    text = _text(root / "proc/loadavg").split()
-    if not text:
-        return Finding("load", "not to be found")
-    load = float(text[0])
+def _other_work(looked: tuple[Reading, str]) -> Finding:
+    """Who else takes CPUs just now; the load of the last minute would count what has ended."""
+    reading, names = looked
+    if math.isnan(reading.cpus):
+        return Finding("other work", "this system does not count it")
+    found = f"{reading.cpus:.2f} CPUs" + (f": {names}" if names else "")
     advice = ""
-    if load > BUSY * cpus:
-        advice = "Other work is running: it takes CPUs from the trials. Stop it, or tune later."
-    return Finding("load", f"{load:.2f} in the last minute, on {cpus} usable CPUs", advice)
+    if reading.disturbed:
+        advice = (
+            f"Other work takes {reading.cpus:.1f} CPUs: end it, or tune later. Trials wait for it "
+            "to end, and an answer found beside it says so. For such an answer: --shared."
+        )
+    return Finding("other work", found, advice)
+
+
+def _quota(root: Path) -> list[Finding]:
+    """How often a CPU quota has stopped this process and its neighbours in the container."""
+    quota = tightest_quota(root)
+    if quota is None:
+        return []
+    share = quota.throttling().share
+    return [
+        Finding(
+            "CPU quota",
+            f"{quota.cpus:g} CPUs, in periods of {1e3 * quota.period_s:g} ms, {share:.0%} of which "
+            "have used it up so far",
+        )
+    ]
 
 
 def _text(path: Path) -> str:

@@ -77,8 +77,16 @@ DECISIONS = {
     Decision.USE: "Use it",
     Decision.KEEP: "Keep the default",
     Decision.UNSURE: "Not compared to the end",
+    Decision.BUSY: "For a busy machine alone",
     Decision.NONE: "Nothing worked",
 }
+
+
+NOT_TO_USE = {Decision.KEEP, Decision.BUSY}
+"""Those after which nothing is to be set."""
+
+COMPARED = {Decision.USE, Decision.KEEP, Decision.BUSY}
+"""Those of a comparison that came to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +122,7 @@ class Part:
     def config(self) -> Config | None:
         """What is to be applied, all of it; None where that is nothing."""
         if self.verdict is not None:
-            return None if self.verdict.decision is Decision.KEEP else self.verdict.config
+            return self.verdict.config if self.verdict.decision not in NOT_TO_USE else None
         best = self.measured.best
         return None if best is None else dict(best.results[0]["config"])
 
@@ -422,7 +430,7 @@ class _Shown:
         self.ratios = found.ratios
         self.intervals = any(not math.isnan(row.low) for row in found.rows)
         self.applies = list(_applies(part))
-        self.compared = verdict is not None and verdict.decision in {Decision.USE, Decision.KEEP}
+        self.compared = verdict is not None and verdict.decision in COMPARED
         self.kept = verdict is not None and verdict.decision is Decision.KEEP
         self.finalists = _finalists(part, ["gain", "runs", _own_key(found)])
         costs = _finalists(part, list(COSTS))

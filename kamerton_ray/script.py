@@ -22,7 +22,7 @@ from kamerton_ray.environment import user_environment
 from kamerton_ray.errors import LoopError
 from kamerton_ray.isolation import Attempt, AttemptError, Outcome, Spawned, despite_a_lost_server
 from kamerton_ray.loop import ATTEMPT, DESCRIBE, FINAL, ORDER, outcome_of
-from kamerton_ray.neighbours import Gauges, Watch, patience, undisturbed
+from kamerton_ray.neighbours import Gauges, Watch, undisturbed
 from kamerton_ray.space import IntegerSpace
 
 DESCRIBE_TIMEOUT_S = 600.0
@@ -112,6 +112,7 @@ class ScriptRunner:
         names: The axes' names, in the order of the vertex.
         repeats: How often each vertex is run; the median counts.
         timeout_s: How many seconds an attempt may take.
+        patience_s: How many seconds to wait for other work on the machine to end.
         cwd: Where to execute it.
     """
 
@@ -122,12 +123,13 @@ class ScriptRunner:
         names: Sequence[str] = (),
         repeats: int = 1,
         timeout_s: float,
+        patience_s: float = 0.0,
         cwd: str | None = None,
     ) -> None:
         self._script, self._names, self._repeats = script, names, repeats
         self._timeout_s, self._cwd = timeout_s, cwd
         self._launcher: Spawned | None = None
-        self._watch = Watch(Gauges(), patience_s=patience())
+        self._watch = Watch(Gauges(), patience_s=patience_s)
 
     @despite_a_lost_server
     def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:

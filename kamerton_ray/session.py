@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.isolation import Outcome
-from kamerton_ray.numeric import number
+from kamerton_ray.numeric import number, standard_error
 from kamerton_ray.pace import in_pace
 from kamerton_ray.simplex import StopRule
 from kamerton_ray.space import key_of
@@ -314,6 +314,7 @@ def _tell(searcher: NelderMeadSearcher, goal: Goal, results: list[dict[str, Any]
         searcher.add_evaluated_point(
             {name: result["config"][name] for name in goal.space},
             number(result.get(goal.metric)) if _worked(result, goal) else None,
+            sem=standard_error(result, goal.metric),
         )
 
 

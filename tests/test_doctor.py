@@ -1,10 +1,12 @@
 """What the doctor sees on this machine, and on machines of files."""
 
+import math
 import os
 
 import pytest
 
 from kamerton_ray.doctor import examine
+from kamerton_ray.neighbours import Reading
 
 
 def found(findings):
@@ -23,7 +25,6 @@ def machine(tmp_path):
     for node in range(2):
         (tmp_path / f"sys/devices/system/node/node{node}").mkdir(parents=True)
     (tmp_path / "proc").mkdir()
-    (tmp_path / "proc/loadavg").write_text("0.01 0.02 0.03 1/100 1\n")
     return tmp_path
 
 
@@ -32,7 +33,7 @@ def test_this_machine_is_examined():
     assert "usable CPUs" in findings["usable CPUs"].found
     assert "tensorflow 2." in findings["versions"].found
     assert "ray 2." in findings["versions"].found
-    assert "in the last minute" in findings["load"].found
+    assert "CPUs" in findings["other work"].found
 
 
 def test_the_topology_is_counted(machine):
@@ -41,13 +42,27 @@ def test_the_topology_is_counted(machine):
     assert "numactl" in finding.advice
 
 
+def other_work(machine, cpus, names=""):
+    look = lambda: (Reading(cpus, 0.5), names)  # noqa: E731
+    return found(examine(root=machine, env={}, look=look))["other work"]
+
+
 def test_an_idle_machine_has_nothing_against_it(machine):
-    assert not found(examine(root=machine, env={}))["load"].advice
+    finding = other_work(machine, 0.02)
+    assert finding.found == "0.02 CPUs"
+    assert not finding.advice
 
 
-def test_a_busy_machine_is_named(machine):
-    (machine / "proc/loadavg").write_text("90.00 0.02 0.03 1/100 1\n")
-    assert "Other work" in found(examine(root=machine, env={}))["load"].advice
+def test_a_busy_machine_and_who_makes_it_so_are_named(machine):
+    finding = other_work(machine, 1.0, "stress (process 7) 1.0")
+    assert finding.found == "1.00 CPUs: stress (process 7) 1.0"
+    assert "Other work takes 1.0 CPUs" in finding.advice
+
+
+def test_a_machine_that_does_not_count_says_so(machine):
+    finding = other_work(machine, math.nan)
+    assert "does not count" in finding.found
+    assert not finding.advice
 
 
 def test_a_quota_below_the_affinity_is_named(machine):
@@ -57,6 +72,7 @@ def test_a_quota_below_the_affinity_is_named(machine):
     (machine / "sys/fs/cgroup/cpu.max").write_text("50000 100000\n")
     findings = found(examine(root=machine, env={}))
     assert "quota" in findings["TensorFlow's default"].advice
+    assert findings["CPU quota"].found.startswith("0.5 CPUs, in periods of 100 ms, 0% of which")
     assert findings["Ray believes in"].found == "1 CPUs on this machine"
 
 
