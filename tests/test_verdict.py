@@ -71,6 +71,9 @@ class Simulated:
             "outcome": "ok",
             "machine": self.machine,
             "stolen": self.odd.get("stolen", 0.0),
+            "others": self.odd.get("others", 0.0),
+            "beside": self.odd.get("beside", ""),
+            "throttled": self.odd.get("throttled", {}).get(broken, math.nan),
         }
 
     def _tail(self, name):
@@ -128,14 +131,14 @@ SECONDS = Objective(metric="seconds")
 LOSS = Objective(metric="loss")
 
 
-def judged(results, objective=SECONDS, by=Simulated, **machine):
+def judged(results, objective=SECONDS, by=Simulated, *, shared=False, **machine):
     """The verdict on these results without Ray."""
     (kind,) = kinds_of(results)
     chosen = screen(contestants(kind, objective), objective, most=12)
     contest = Contest(by(**machine), [one.config for one in chosen], objective)
     while not contest.step():
         continue
-    return decide(contest.course, objective, searched=kind)
+    return decide(contest.course, objective, searched=kind, shared=shared)
 
 
 def test_a_faster_configuration_is_used_and_the_sentence_says_by_how_much():
@@ -275,6 +278,42 @@ def test_a_machine_that_has_changed_since_the_search_is_said():
 def test_what_the_hypervisor_takes_is_said():
     found = judged(searched(1.0, 1.3), stolen=0.2)
     assert any("20%" in reason for reason in found.reasons)
+
+
+BUSY = {"others": 1.0, "beside": "stress (process 7) 1.0"}
+
+
+@pytest.mark.parametrize("speed", [1.41, 1.0])
+def test_beside_other_work_there_is_neither_a_win_nor_a_reason_to_keep_the_default(speed):
+    """One thread looked 1.41 times faster beside a busy process, and was not."""
+    found = judged(searched(1.0, speed), **BUSY)
+    assert found.decision is Decision.BUSY
+    assert found.sentence.startswith("The machine was busy. Beside other work that took 1.0 CPUs")
+    assert "stress (process 7) 1.0" in found.sentence
+    assert "end the other work" in found.sentence
+    assert found.low <= speed <= found.high
+
+
+def test_the_answer_of_a_shared_machine_is_given_to_who_asks_for_it_and_says_so():
+    found = judged(searched(1.0, 1.41), shared=True, **BUSY)
+    assert found.decision is Decision.USE
+    assert found.sentence.startswith("Beside other work that took 1.0 CPUs, last seen: stress")
+    kept = judged(searched(1.0, 1.0), shared=True, **BUSY)
+    assert kept.decision is Decision.KEEP
+
+
+def test_what_runs_on_every_machine_is_no_other_work():
+    assert judged(searched(1.0, 1.41), others=0.05).decision is Decision.USE
+    assert judged(searched(1.0, 1.41), others=math.nan).decision is Decision.USE
+
+
+def test_a_quota_that_stops_the_default_is_said():
+    found = judged(searched(1.0, 1.3), throttled={"default": 0.43, "1.3": 0.0})
+    said = [reason for reason in found.reasons if "quota" in reason]
+    assert said == [
+        "The CPU quota stopped TensorFlow's default in 43% and intra_op=2 inter_op=2 speed=1.3 in "
+        "0% of its periods until the next began."
+    ]
 
 
 def test_the_tied_are_named_and_the_fewest_threads_preferred():
