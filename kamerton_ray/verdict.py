@@ -169,7 +169,7 @@ def verdict(
         trainable: What the search ran, made by `benchmark` or `command`.
         objective: What the configurations are judged by; by default the step time's speed-up.
         budget_s: About how many seconds the comparison may take on each kind of machine; by
-            default as many as it needs. At the least it takes 4 rounds of the finalists and 16 of
+            default as many as it needs. At the least it takes 4 rounds of the finalists and 20 of
             the best, each with the default.
         finalists: At most so many configurations are compared; fewer where `budget_s` asks for it.
         shared: Whether the answer is wanted for a machine that does other work, too. Otherwise one
