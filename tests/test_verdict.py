@@ -312,8 +312,8 @@ def test_a_quota_that_stops_the_default_is_said():
     said = [reason for reason in found.reasons if "quota" in reason]
     assert said == [
         (
-            "The CPU quota stopped TensorFlow's default in 43% and intra_op=2 inter_op=2 speed=1.3 in "
-            "0% of its periods until the next began."
+            "The CPU quota stopped TensorFlow's default in 43% and intra_op=2 inter_op=2 speed=1.3 "
+            "in 0% of its periods until the next began."
         )
     ]
 
