@@ -146,8 +146,7 @@ class Runner:
         self._options = options
         self._cwd = cwd
         self._launcher: Spawned | None = None
-        self._gauges = Gauges()
-        self._watch = Watch(self._gauges, patience_s=options.patience_s)
+        self._watch = Watch(Gauges(), patience_s=options.patience_s)
 
     @despite_a_lost_server
     def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,18 +157,7 @@ class Runner:
             `outcome`, `error` and `machine`, and `others`, `beside`, `throttled` and `throttled_s`
             as `Timing` has them. Where it failed its numbers are NaN.
         """
-        return undisturbed(self._watch, lambda: self._throttled(config), worked)
-
-    def _throttled(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """A run that begins with a full quota, and how often that has stopped it."""
-        quota = self._gauges.quota
-        if quota is None:
-            return self._measured(config)
-        self._gauges.sleep(quota.period_s)
-        before = quota.throttling()
-        result = self._measured(config)
-        found = quota.throttling() - before
-        return {**result, "throttled": found.share, "throttled_s": found.seconds}
+        return undisturbed(self._watch, lambda: self._measured(config), worked)
 
     def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
         seconds, reading = math.nan, Reading()

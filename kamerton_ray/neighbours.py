@@ -205,24 +205,25 @@ class Watch:
             all of them back.
 
     Attributes:
+        gauges: What is read of the machine.
         beside: Who was in the way when that was last looked for.
     """
 
     def __init__(self, gauges: Gauges, *, patience_s: float) -> None:
+        self.gauges = gauges
         self.beside = ""
-        self._gauges = gauges
         self._patience_s = self._left_s = patience_s
 
     def start(self) -> Mark:
         """The moment at which a span begins."""
-        return Mark(self._gauges.clock(), self._gauges.others())
+        return Mark(self.gauges.clock(), self.gauges.others())
 
     def since(self, mark: Mark) -> Reading:
         """What others have taken since then."""
         now = self.start()
         seconds = now.clock - mark.clock
         taken = now.others - mark.others
-        cpus = taken / seconds - self._gauges.room if seconds > 0 else math.nan
+        cpus = taken / seconds - self.gauges.room if seconds > 0 else math.nan
         return Reading(cpus if math.isnan(cpus) else max(0.0, cpus), seconds)
 
     def again(self, reading: Reading) -> bool:
@@ -231,7 +232,7 @@ class Watch:
             self._left_s = self._patience_s
             return False
         if self._left_s <= 0:
-            self.beside = self.beside or self._gauges.names()
+            self.beside = self.beside or self.gauges.names()
             return False
         self._left_s -= reading.seconds
         self._wait()
@@ -239,7 +240,7 @@ class Watch:
 
     def _wait(self) -> None:
         """Wait for a quiet window, and say for whom."""
-        self.beside = self._gauges.names()
+        self.beside = self.gauges.names()
         logger.warning(
             "Other work takes CPUs: %s. The measuring waits for up to %.0f s.",
             self.beside or "unnamed",
@@ -247,7 +248,7 @@ class Watch:
         )
         while self._left_s > 0:
             mark = self.start()
-            self._gauges.sleep(WINDOW_S)
+            self.gauges.sleep(WINDOW_S)
             reading = self.since(mark)
             if not reading.disturbed:
                 return
@@ -265,15 +266,27 @@ def undisturbed(
         worked: Whether a result is one that is worth measuring again.
 
     Returns:
-        The result, with `others` and `beside` as `timing.Timing` has them.
+        The result, with `others` and `beside`, and under a quota `throttled` and `throttled_s`, as
+        `timing.Timing` has them.
     """
     while True:
         mark = watch.start()
-        result = measure()
+        result = _under_quota(watch.gauges, measure)
         reading = watch.since(mark)
         if not worked(result) or not watch.again(reading):
             beside = watch.beside if reading.disturbed else ""
             return {**result, "others": reading.cpus, "beside": beside}
+
+
+def _under_quota(gauges: Gauges, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measure with a full quota, where there is one, and say how often it was used up."""
+    if gauges.quota is None:
+        return measure()
+    gauges.sleep(gauges.quota.period_s)
+    before = gauges.quota.throttling()
+    result = measure()
+    found = gauges.quota.throttling() - before
+    return {**result, "throttled": found.share, "throttled_s": found.seconds}
 
 
 def look(seconds: float = WINDOW_S) -> tuple[Reading, str]:

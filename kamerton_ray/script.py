@@ -138,8 +138,8 @@ class ScriptRunner:
         Returns:
             A result for Ray Tune: `objective`, the number that the body printed last, `seconds`
             from the process's start to its end, `left` (whether the body left its loop),
-            `outcome` and `error`, and `others` and `beside` as `Timing` has them. Where it failed
-            its numbers are NaN.
+            `outcome` and `error`, and `others`, `beside`, `throttled` and `throttled_s` as
+            `Timing` has them. Where it failed its numbers are NaN.
         """
         return undisturbed(self._watch, lambda: self._measured(config), worked)
 
