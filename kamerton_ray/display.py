@@ -137,13 +137,13 @@ class Display:
             found += "" if math.isnan(low + high) else f" [{low:.2f}, {high:.2f}]"
         elif metric != "seconds":
             found = f"{metric} {found}{self._beside(result)}"
-        if beside := result.get("beside"):
-            found += f"; beside {beside}"
-        return found + "".join(
+        found += "".join(
             f"; over the limit: {key} {in_unit(key, value)}, at most {in_unit(key, most)}"
             for key, most in self._objective.at_most.items()
             if not (value := number(result.get(key))) <= most
         )
+        beside = result.get("beside")
+        return f"{found}; beside {beside}" if beside else found
 
     def _beside(self, result: dict[str, Any]) -> str:
         """What the default's own trial measured, for the others."""
