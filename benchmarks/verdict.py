@@ -70,8 +70,9 @@ ALIKE = (0.0, 0.6)
 GAIN = 1.10
 """The gain that finals of few rounds look for in much noise."""
 
-SPREAD = 0.05
-"""The configurations of a race are as much faster than one another, as a standard deviation."""
+SPREAD, BEHIND = 0.05, 0.025
+"""The configurations of a race are as much faster than one another, as a standard deviation; or, as
+is hardest, all but the best are by so much slower than it."""
 
 SURE_BEFORE = 0.99
 """The rule of before claimed a win that was so probable by the trimmed mean."""
@@ -234,23 +235,27 @@ def final(random: np.random.Generator, planned: int, *, noise: float, alike: flo
 
 def races(times: int) -> None:
     """Print how often the race chooses well, and what the finals after it say."""
-    print(f"\n{times} head-to-heads each; promised where decided: {GOOD_SELECTION:.0%}")
-    for noise, count, alike in itertools.product((0.02, 0.08), (2, 6, 16), ALIKE):
+    print(f"\n{times} head-to-heads each; promised: good, or undecided, {GOOD_SELECTION:.0%}")
+    for hard, noise, count, alike in itertools.product(
+        (False, True), (0.02, 0.08), (2, 6, 16), ALIKE
+    ):
         found = [
-            raced(count, noise=noise, alike=alike, seed=[seed, count]) for seed in range(times)
+            raced(count, hard=hard, noise=noise, alike=alike, seed=[seed, count])
+            for seed in range(times)
         ]
         good, decided, holds, processes, final = np.array(found).T
         print(
-            f"noise {noise:.0%}, {count:>2} configurations, correlation {alike}: good "
-            f"{good.mean():.1%}, where decided {good[decided > 0].mean():.1%} (in "
-            f"{decided.mean():.0%}), holds the truth {holds.mean():.1%}, rounds of the final "
-            f"{np.median(final):.0f}, processes {np.median(processes):.0f}",
+            f"{'hardest' if hard else 'random'}, noise {noise:.0%}, {count:>2} configurations, "
+            f"correlation {alike}: good {good.mean():.1%}, good or undecided "
+            f"{np.mean((good > 0) | (decided == 0)):.1%}, decided {decided.mean():.0%}, holds the "
+            f"truth {holds.mean():.1%}, rounds of the final {np.median(final):.0f}, processes "
+            f"{np.median(processes):.0f}",
             flush=True,
         )
 
 
 def raced(
-    count: int, *, noise: float, alike: float, seed: list[int]
+    count: int, *, hard: bool, noise: float, alike: float, seed: list[int]
 ) -> tuple[bool, bool, bool, int, int]:
     """A head-to-head of configurations of known gains.
 
@@ -260,6 +265,8 @@ def raced(
     """
     random = np.random.default_rng(seed)
     gains = random.normal(2 * SPREAD, SPREAD, count)
+    if hard:
+        gains = 2 * SPREAD - BEHIND * random.permutation(np.arange(count) > 0)
     head = HeadToHead(list(random.integers(1, 9, count)), within=WITHIN)
     levels = -noises_of(random, (200, count + 1), noise=noise, alike=alike)
     levels[:, :count] += gains

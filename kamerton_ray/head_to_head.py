@@ -55,12 +55,13 @@ TRIMMED = 0.15
 """The share of the rounds at each end that does not count: what is disturbed is mostly there."""
 
 GOOD_SELECTION = 0.95
-"""The promise: where the race was decided the chosen one is, in so many races, not slower than the
-best by more than the tolerance. Where it was not, that is said."""
+"""The promise: in so many races the chosen one is not slower than the best by more than the
+tolerance, or it is said that the race was not decided."""
 
 EACH_LOOK = 0.99
-"""A look decides when that is so probable. Looks share most of their rounds, so that all of them
-together err in less than 5 % (benchmarks/verdict.py)."""
+"""A look decides, and one with fewer threads takes the leader's place, when that is so probable.
+Looks share most of their rounds, so that all of them together err in less than 5 % of the races,
+even where all but the best are just beyond the tolerance (benchmarks/verdict.py)."""
 
 HARDLY = 0.002
 """One that is faster than the leader with less than this probability drops out."""
@@ -68,10 +69,7 @@ HARDLY = 0.002
 FUTILE = 0.01
 """Below this probability that any beats the default by the tolerance the race ends, too."""
 
-EQUAL = 0.97
-"""One that is so probably good may take the leader's place for its fewer threads."""
-
-SUPPOSED, SUPPOSED_ROUNDS = 0.6, 6
+SUPPOSED, SUPPOSED_ROUNDS = 0.6, 20
 """What rounds correlate by, as long as these say little of it: it counts like so many of them."""
 
 LEAST_FINAL, MOST_FINAL = 20, 60
@@ -289,7 +287,7 @@ class HeadToHead:
         equal = [
             arm
             for row, arm in enumerate(self.left)
-            if arm == lead or self._good(values, row, correlated) >= EQUAL
+            if arm == lead or self._good(values, row, correlated) >= EACH_LOOK
         ]
         self.chosen = min(equal, key=lambda arm: (self._threads[arm], arm != lead))
         self.preferred = self._threads[self.chosen] < self._threads[lead]
