@@ -58,7 +58,7 @@ GOOD_SELECTION = 0.95
 """The promise: in so many races the chosen one is not slower than the best by more than the
 tolerance, or it is said that the race was not decided."""
 
-EACH_LOOK = 0.99
+EACH_LOOK = 0.995
 """A look decides, and one with fewer threads takes the leader's place, when that is so probable.
 Looks share most of their rounds, so that all of them together err in less than 5 % of the races,
 even where all but the best are just beyond the tolerance (benchmarks/verdict.py)."""
