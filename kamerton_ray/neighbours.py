@@ -42,6 +42,9 @@ PATIENCE_VARIABLE = "KAMERTON_RAY_PATIENCE_S"
 NAMED = 3
 """So many processes are named at most."""
 
+NAMES_LAST_S = 30.0
+"""So long a look at who is in the way counts: it takes half a second."""
+
 LEAST_NAMED = 0.05
 """A process that takes fewer CPUs is not named."""
 
@@ -212,6 +215,7 @@ class Watch:
     def __init__(self, gauges: Gauges, *, patience_s: float) -> None:
         self.gauges = gauges
         self.beside = ""
+        self._named_s = -math.inf
         self._patience_s = self._left_s = patience_s
 
     def start(self) -> Mark:
@@ -232,15 +236,21 @@ class Watch:
             self._left_s = self._patience_s
             return False
         if self._left_s <= 0:
-            self.beside = self.beside or self.gauges.names()
+            self._name()
             return False
         self._left_s -= reading.seconds
         self._wait()
         return True
 
+    def _name(self) -> None:
+        """Look at who is in the way, unless that was just done."""
+        now = self.gauges.clock()
+        if now - self._named_s >= NAMES_LAST_S:
+            self.beside, self._named_s = self.gauges.names(), now
+
     def _wait(self) -> None:
         """Wait for a quiet window, and say for whom."""
-        self.beside = self.gauges.names()
+        self._name()
         logger.warning(
             "Other work takes CPUs: %s. The measuring waits for up to %.0f s.",
             self.beside or "unnamed",
