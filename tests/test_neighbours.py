@@ -156,8 +156,8 @@ def test_under_a_real_quota_the_speed_up_is_the_ratio_of_each_alone(machines):
         pytest.skip(str(error))
     found = json.loads(ran.stdout)
     assert found["quota"] == pytest.approx(0.3)
-    # Beside other tests; benchmarks/quota.py shows it within 10 %. By the median of short blocks the
-    # two would be two times apart.
+    # Beside other tests; benchmarks/quota.py shows it within 10 %. By medians of short blocks the
+    # two would lie two times apart.
     assert found["speedup"] == pytest.approx(found["ratio"], rel=0.4)
     assert found["default_throttled"] > 0.6
     assert found["throttled"] > 0.6
