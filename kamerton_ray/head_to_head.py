@@ -58,10 +58,11 @@ GOOD_SELECTION = 0.95
 """The promise: in so many races the chosen one is not slower than the best by more than the
 tolerance, or it is said that the race was not decided."""
 
-EACH_LOOK = 0.995
-"""A look decides, and one with fewer threads takes the leader's place, when that is so probable.
-Looks share most of their rounds, so that all of them together err in less than 5 % of the races,
-even where all but the best are just beyond the tolerance (benchmarks/verdict.py)."""
+EACH_LOOK, NEARLY = 0.995, 0.95
+"""A look decides, and one with fewer threads takes the leader's place, when the first is how
+probably it is good; one that is nearly so sure is waited for. Looks share most of their rounds, so
+that all together err in less than 5 % of the races, even where all but the best are just beyond the
+tolerance (benchmarks/verdict.py)."""
 
 HARDLY = 0.002
 """One that is faster than the leader with less than this probability drops out."""
@@ -258,7 +259,7 @@ class HeadToHead:
 
     def _judge(self) -> None:
         """Drop who has hardly a chance, and end the race when it is decided."""
-        if self._decided() or self.race_rounds >= MOST_RACE:
+        if (self._decided() and not self._waits()) or self.race_rounds >= MOST_RACE:
             self._begin_final()
             return
         values = self._values()
@@ -274,6 +275,16 @@ class HeadToHead:
         gains = [Trimmed.of(np.array(self._race[arm]), correlated) for arm in self.left]
         futile = max(one.exceeds(self._tolerance) for one in gains) < FUTILE
         return futile or self._good(values, _leader(values), correlated) >= EACH_LOOK
+
+    def _waits(self) -> bool:
+        """Whether one with fewer threads is nearly sure enough to take the leader's place."""
+        values = self._values()
+        lead, correlated = self.left[_leader(values)], _supposed(values)
+        return any(
+            NEARLY <= self._good(values, row, correlated) < EACH_LOOK
+            for row, arm in enumerate(self.left)
+            if self._threads[arm] < self._threads[lead]
+        )
 
     def _good(self, values: Floats, row: int, correlated: float) -> float:
         """How probably none is faster than this one by more than the tolerance."""
