@@ -252,7 +252,7 @@ class Watch:
         """Wait for a quiet window, and say for whom."""
         self._name()
         logger.warning(
-            "Other work takes CPUs: %s. The measuring waits for up to %.0f s.",
+            "Other work takes CPUs: %s. It is waited for up to %.0f s, and measured again.",
             self.beside or "unnamed",
             max(self._left_s, 0),
         )

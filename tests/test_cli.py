@@ -249,7 +249,7 @@ def test_what_is_judged_by_is_shown_with_its_unit(search, tmp_path):
 
 def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
-    args = ["exec", "--intra", "1:3", "--inter", "1:3", "--objective", "last"]
+    args = ["exec", "--intra", "1:3", "--inter", "1:2", "--objective", "last"]
     program = ["--", *PROGRAM]
     process = subprocess.Popen(
         [*COMMAND, *args, *program],
