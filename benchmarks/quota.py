@@ -7,8 +7,10 @@ cgroup, of version 1 or 2.
 """
 
 import argparse
-import json
+import contextlib
+import math
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -17,50 +19,69 @@ from pathlib import Path
 from machines import UnavailableError, cgroup
 from models import MODELS, mobilenet
 
-from kamerton_ray import benchmark as _  # noqa: F401 - the package must be importable here, too
 from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
-from kamerton_ray.cgroups import tightest_quota
 from kamerton_ray.threads import Threading
 from kamerton_ray.timing import TimingOptions
 
 ONE, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 0, "inter_op": 0}
 
 
-def alone(bench: Bench, config: dict, seconds: float) -> float:
-    """The mean step time of a process by itself, over so many seconds."""
+def alone(bench: Bench, seconds: float) -> float:
+    """The default's step time over one thread's, each by itself in stretches of so many seconds.
+
+    The stretches take turns, A B B A, since the machine is another one a minute later; each is so
+    much longer than a period that what the other has left of the quota does not count.
+    """
     server = bench._server(bench._environment(None))  # noqa: SLF001 - the same processes as a trial
-    with server.fork(Threading.of(config), config, timeout=120.0) as child:
-        child.build()
-        end, spent, steps = time.monotonic() + 2.0, 0.0, 0
-        while time.monotonic() < end:  # warm up
-            child.run(4)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            begin = time.perf_counter()
-            steps += len(child.run(16))
-            spent += time.perf_counter() - begin
-    return spent / steps
+    with contextlib.ExitStack() as stack:
+        children = []
+        for config in (ONE, DEFAULT):
+            child = server.fork(Threading.of(config), config, timeout=120.0)
+            children.append(stack.enter_context(child))
+            child.build()
+        spent = [[], []]
+        for number in (0, 1, 1, 0, 0, 1, 1, 0):
+            spent[number].append(stretch(children[number], seconds))
+    return statistics.mean(spent[1]) / statistics.mean(spent[0])
+
+
+def stretch(child, seconds: float) -> float:
+    """A process's mean step time over so many seconds, after a first one that does not count."""
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:
+        child.run(4)
+    begin, steps = time.perf_counter(), 0
+    while time.perf_counter() - begin < seconds:
+        steps += len(child.run(8))
+    return (time.perf_counter() - begin) / steps
 
 
 def inside(procs: Path, model: str, seconds: float, times: int) -> None:
-    """Join the cgroup, measure, and print each figure as a line of JSON."""
+    """Join the cgroup, measure, and print each pair of figures, and the medians."""
     procs.write_text(f"{os.getpid()}\n", encoding="ascii")
     build = next(one for one in MODELS if one.__name__ == model)
-    timing = TimingOptions(budget_s=seconds)
+    timing = TimingOptions(budget_s=2 * seconds)
     options = BenchOptions(
         timing=timing, timeout_s=120.0, pair=True, env={}, isolation=Isolation.FORK
     )
-    quota = tightest_quota()
     bench = Bench(build, options)
+    ratios, speedups = [], []
     try:
         for _ in range(times):
-            one, default = (alone(bench, config, seconds) for config in (ONE, DEFAULT))
+            ratios.append(alone(bench, seconds))
             found = bench.measure(ONE)
-            keys = ("speedup", "speedup_low", "speedup_high", "throttled", "default_throttled")
-            line = {"quota": quota and quota.cpus, "ratio": default / one}
-            print(json.dumps(line | {key: found.get(key) for key in keys}), flush=True)
+            speedups.append(found["speedup"])
+            print(
+                f"alone {ratios[-1]:.2f}x; in turn {found['speedup']:.2f}x "
+                f"[{found['speedup_low']:.2f}, {found['speedup_high']:.2f}], throttled: one thread "
+                f"in {found.get('throttled', math.nan):.0%}, the default in "
+                f"{found.get('default_throttled', math.nan):.0%} of the periods",
+                flush=True,
+            )
     finally:
         bench.close()
+    one, other = statistics.median(speedups), statistics.median(ratios)
+    print(f"medians: in turn {one:.2f}x, alone {other:.2f}x: {abs(one / other - 1):.0%} apart")
 
 
 def main() -> None:
@@ -68,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cpus", type=float, default=1.0, help="the quota (%(default)s)")
     parser.add_argument("--model", default=mobilenet.__name__)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each figure (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a stretch (%(default)s)")
     parser.add_argument("--times", type=int, default=5)
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
