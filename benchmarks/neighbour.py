@@ -3,7 +3,7 @@
 MobileNetV2, as in `make demo`: so many verdicts each with no, one and two busy processes on this
 machine, every one on the same searched configurations. No verdict beside other work may claim a win
 that the idle ones do not have within their intervals, unless it says that the machine was busy.
-With another checkout's path in PYTHONPATH it shows what that code says.
+Run from another checkout with its path in PYTHONPATH it shows what that code says.
 """
 
 import argparse
