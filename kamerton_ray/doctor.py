@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kamerton_ray.cgroups import tightest_quota
+from kamerton_ray.cgroups import read, tightest_quota
 from kamerton_ray.neighbours import Reading, look
 from kamerton_ray.threads import UsableCpus, usable_cpus
 
@@ -79,7 +79,7 @@ def _topology(root: Path) -> Finding:
     cores, sockets = set(), set()
     logical = sorted((system / "cpu").glob("cpu[0-9]*/topology"))
     for folder in logical:
-        socket, core = _text(folder / "physical_package_id"), _text(folder / "core_id")
+        socket, core = read(folder / "physical_package_id"), read(folder / "core_id")
         sockets.add(socket)
         cores.add((socket, core))
     nodes = len(list((system / "node").glob("node[0-9]*")))
@@ -195,10 +195,3 @@ def _quota(root: Path) -> list[Finding]:
             "have used it up so far",
         )
     ]
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except OSError:
-        return ""

@@ -433,12 +433,12 @@ def signed_rank_interval(values: Sequence[float], *, correlation: float = 0.0) -
     return Interval(middle, middle - wider * (middle - low), middle + wider * (high - middle))
 
 
-def hodges_lehmann(values: Sequence[float]) -> float:
+def hodges_lehmann(values: Sequence[float] | Floats) -> float:
     """The middle that the interval is around: the median of the means of any two values."""
     return float(np.median(walsh_means(values)))
 
 
-def walsh_means(values: Sequence[float]) -> Floats:
+def walsh_means(values: Sequence[float] | Floats) -> Floats:
     """The means of any two values and of each by itself, in order (Walsh 1949)."""
     found = np.asarray(values, float)
     one, other = np.triu_indices(len(found))

@@ -35,7 +35,9 @@ import numpy.typing as npt
 
 from kamerton_ray.cgroups import Quota, Throttling
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.head_to_head import hodges_lehmann
 from kamerton_ray.neighbours import WINDOW_S, Gauges, Watch, patience
+from kamerton_ray.numeric import NORMAL_95
 
 BLOCK_S = 0.01
 """A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
@@ -58,9 +60,6 @@ LEAST_PAIRS = 3
 
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
 """The 97.5 % quantile of Student's t for so many batches."""
-
-NORMAL_QUANTILE = 1.960
-"""That of the normal distribution."""
 
 USUAL_SPREAD, USUAL_WEIGHT = 0.03, 3
 """How much a speed-up differs between trials until the session shows it, as a standard deviation of
@@ -164,7 +163,7 @@ class Estimate:
 
     def interval(self) -> tuple[float, float]:
         """The 95 % interval of the speed-up."""
-        half = math.hypot(self.reach, NORMAL_QUANTILE * self.spread)
+        half = math.hypot(self.reach, NORMAL_95 * self.spread)
         return math.exp(self.log_speedup - half), math.exp(self.log_speedup + half)
 
 
@@ -443,17 +442,10 @@ def positive(name: str, value: float, *, zero: bool = False) -> float:
     Raises:
         InvalidInputError: It is not.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
-        raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
-    if value == 0 and not zero:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (value > 0 or (zero and value == 0)):
         raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
     return float(value)
-
-
-def hodges_lehmann(values: Floats) -> float:
-    """The median of the means of all pairs: nearly as sharp as the mean, and robust."""
-    i, j = np.triu_indices(len(values))
-    return float(np.median((values[i] + values[j]) / 2))
 
 
 def batch_reach(values: Floats) -> float:
