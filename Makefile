@@ -8,7 +8,7 @@ help:
 	@echo "make demo    tune MobileNetV2's thread counts on this machine, and write demo.html"
 	@echo "make test    run the tests"
 	@echo "make test-cluster  the tests that kill the nodes of a cluster"
-	@echo "make test-thorough  10,000 random searches instead of 2,000"
+	@echo "make test-thorough  10,000 random searches instead of 1,000"
 	@echo "make check   lint, formatting and types"
 	@echo "make format  let ruff rewrite the formatting"
 	@echo "make test-lowest  the tests with the lowest supported versions"

@@ -15,7 +15,7 @@ from kamerton_ray.numeric import mean
 # several times faster than drawing everything and shrinks just as well.
 SEEDS = st.integers(0, 2**32 - 1)
 EXAMPLES = int(
-    os.environ.get("EXAMPLES", "2000")
+    os.environ.get("EXAMPLES", "1000")
 )  # of whole searches; `make test-thorough`: 10,000
 MOST_POINTS = [12, 40, 150, 1200]  # of a lattice, so that an example takes milliseconds
 
