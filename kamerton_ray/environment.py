@@ -16,6 +16,10 @@ _OF_THE_WORKER = ("PATH", "PYTHONPATH", "VIRTUAL_ENV")
 
 _OF_TUNE = ("PL_DISABLE_FORK",)
 
+_OF_THE_RAYLET = ("LD_PRELOAD", "RAY_LD_PRELOAD_ON_WORKERS", "MALLOC_CONF")
+"""What Ray adds to a node's own process, where the user preloads nothing: jemalloc, an allocator
+with which other thread counts may be the best (ray/_private/services.py, `start_ray_process`)."""
+
 
 def user_environment() -> dict[str, str]:
     """The variables that Ray was started with on this node, and those of the `runtime_env`.
@@ -42,7 +46,16 @@ def _environment_of(pid: str) -> dict[str, str] | None:
     except OSError:
         return None
     pairs = (entry.partition("=") for entry in text.split("\0") if entry)
-    return {name: value for name, _, value in pairs if name}
+    found = {name: value for name, _, value in pairs if name}
+    return {name: found[name] for name in found if name not in _added_by_ray(found)}
+
+
+def _added_by_ray(env: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables of a node's own process that are not the user's."""
+    path = Path(env.get("LD_PRELOAD", ""))
+    chosen = env.get("RAY_JEMALLOC_LIB_PATH")
+    own = str(path) == chosen if chosen else path.parts[-3:] == ("ray", "core", "libjemalloc.so")
+    return _OF_THE_RAYLET if own else ()
 
 
 def _runtime_env() -> Mapping[str, str]:
