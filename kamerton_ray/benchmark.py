@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import math
@@ -63,6 +64,8 @@ class BenchOptions:
     env: Env
     isolation: Isolation
     objective: Objective | None = None
+    source: str = ""
+    """The file of `build`, for its tracebacks: what is pickled by value does not know it."""
 
 
 class Bench:
@@ -242,18 +245,27 @@ class Bench:
         return server
 
     def _start(self, env: dict[str, str]) -> Server:
-        preload = self._isolation is Isolation.FORK
-        server = Server(self._build, env=env, preload=preload, cwd=working_directory())
-        if not server.runtime_started:
+        server = self._started(env, preload=self._isolation is Isolation.FORK)
+        if not server.started:
             return server
         server.close()
         self._isolation = Isolation.SPAWN
         logger.warning(
-            "Importing the module of build starts TensorFlow's runtime, whose threads do not "
-            "survive a fork: each trial imports everything anew, which takes seconds. Create "
-            "tensors and models inside build to avoid that."
+            "Importing the module of build starts %s, which does not survive a fork: each trial "
+            "imports everything anew, which takes seconds. Create tensors and models, and start "
+            "threads, inside build to avoid that.",
+            server.started,
         )
-        return Server(self._build, env=env, preload=False, cwd=working_directory())
+        return self._started(env, preload=False)
+
+    def _started(self, env: dict[str, str], *, preload: bool) -> Server:
+        return Server(
+            self._build,
+            env=env,
+            preload=preload,
+            cwd=working_directory(),
+            source=self._options.source,
+        )
 
     def _fork(self, server: Server, threads: Threading, config: Config) -> Child:
         return server.fork(threads, config, timeout=self._options.timeout_s)
@@ -397,10 +409,17 @@ def benchmark(
         env={} if env is None else env,
         isolation=_isolation(isolation),
         objective=objective,
+        source=_source_of(build),
     )
     Bench(build, options)  # what is wrong with build is said here, not in every trial
 
     return one_step(getattr(build, "__name__", "Benchmark"), lambda: Bench(build, options))
+
+
+def _source_of(build: Callable[..., object]) -> str:
+    """The file that a function stands in; empty where it has none."""
+    code = getattr(inspect.unwrap(build), "__code__", None) if callable(build) else None
+    return str(getattr(code, "co_filename", ""))
 
 
 def check_keys(objective: Objective) -> None:

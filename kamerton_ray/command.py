@@ -74,7 +74,7 @@ class Direction(Enum):
         if self is not Direction.ASSUMED or found is None:
             return ""
         return (
-            f"{text!r} looks like a rate ({found[0].strip()!r}): say --maximize if a higher number "
+            f"'{text}' looks like a rate ('{found[0].strip()}'): say --maximize if a higher number "
             "is better, or --minimize if a lower one is"
         )
 
@@ -99,12 +99,12 @@ class CommandOptions:
             groups = re.compile(self.objective).groups
         except re.error as error:
             raise InvalidInputError(
-                f"objective must be 'time', 'last' or a regular expression, but {self.objective!r} "
+                f"objective must be 'time', 'last' or a regular expression, but '{self.objective}' "
                 f"is none: {error}"
             ) from None
         if groups > 1:
             raise InvalidInputError(
-                f"objective must have at most one group, the number, but got {self.objective!r}"
+                f"objective must have at most one group, the number, but got '{self.objective}'"
             )
 
 
@@ -196,7 +196,7 @@ class Runner:
             self._launcher = Spawned("kamerton_ray.launcher", b"", env=user_environment())
         forked = self._launcher.forked({"command": self._options.argv[0]})
         attempt = Attempt(self._launcher, forked, self._options.timeout_s, keep=KEPT)
-        order = {"argv": self._options.argv, "env": env, "cwd": self._cwd}
+        order = {"argv": self._options.argv, "env": env, "cwd": self._cwd, "reports": False}
         attempt.give(json.dumps(order).encode())
         return attempt
 
@@ -219,7 +219,7 @@ def _reading(objective: str, seconds: float, attempt: Attempt) -> Reading:
                     return Reading(value, match.group(group).strip(), line, others)
     shown = "\n".join(attempt.printed[-TAIL:].splitlines()[-LAST_LINES:])
     said = f"Its last lines of stdout:\n{shown}" if shown else "It printed nothing to stdout."
-    raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by {pattern!r}\n{said}")
+    raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by '{pattern}'\n{said}")
 
 
 def _place(text: str, begin: int, end: int) -> tuple[str, tuple[str, ...]]:

@@ -23,6 +23,10 @@ VARIABLES = (
 """What changes how many threads compute, or where."""
 
 
+NEEDED = {"tensorflow": "tensorflow", "ray": "'ray[tune]'"}
+"""What has to be installed, and how pip is asked for it."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing the doctor has looked at.
@@ -120,8 +124,6 @@ def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
     It counts the machine's CPUs and knows a quota, whose fraction it drops, but not the affinity
     (ray/_private/utils.py, `get_num_cpus`).
     """
-    if "RAY_ADDRESS" in env:
-        return Finding("Ray believes in", f"a cluster at {env['RAY_ADDRESS']} (RAY_ADDRESS)")
     quotas = [max(1, int(limit.cpus)) for limit in cpus.limits if "quota" in limit.source]
     count = min([os.cpu_count() or 1, *quotas])
     advice = ""
@@ -130,24 +132,29 @@ def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
             f"Ray counts {count} CPUs, of which {cpus.count} can be used: start it with "
             f"--num-cpus={cpus.count} on a cluster, or it places too much here."
         )
-    return Finding("Ray believes in", f"{count} CPUs on this machine", advice)
+    found = f"{count} CPUs on this machine"
+    if "RAY_ADDRESS" in env:
+        found += f"; the cluster at {env['RAY_ADDRESS']} is used with --address auto alone"
+    return Finding("Ray believes in", found, advice)
 
 
 def _versions(env: Mapping[str, str]) -> Finding:
-    versions = ", ".join(
-        f"{name} {_version(name)}" for name in ("tensorflow", "ray", "kamerton_ray")
-    )
+    found = {name: _version(name) for name in (*NEEDED, "kamerton_ray")}
+    versions = ", ".join(f"{name} {version or 'is missing'}" for name, version in found.items())
     onednn = {"0": "switched off", "1": "switched on"}.get(
         env.get("TF_ENABLE_ONEDNN_OPTS", ""), "by default (on for x86-64 CPUs)"
     )
-    return Finding("versions", f"{versions}; oneDNN {onednn}")
+    missing = [package for name, package in NEEDED.items() if not found[name]]
+    advice = f"Install what is missing: pip install {' '.join(missing)}" if missing else ""
+    return Finding("versions", f"{versions}; oneDNN {onednn}", advice)
 
 
 def _version(name: str) -> str:
+    """Of a package; empty where it is not installed."""
     for distribution in (name, f"{name}-cpu", f"intel-{name}"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(distribution)
-    return "is not installed"
+    return ""
 
 
 def _variables(env: Mapping[str, str]) -> Finding:

@@ -1,7 +1,8 @@
-"""The environment that a user's program would have outside Ray's worker process.
+"""What a user's program would find outside Ray's worker process: its environment, its niceness.
 
-Ray sets `OMP_NUM_THREADS` in a worker (ray/_private/utils.py, `set_omp_num_threads_if_unset`),
-Tune sets `PL_DISABLE_FORK` (ray/tune/execution/class_cache.py), and both change what is measured.
+Ray sets `OMP_NUM_THREADS` in a worker (ray/_private/utils.py, `set_omp_num_threads_if_unset`) and
+makes it nicer by 15 (`RAY_worker_niceness`), Tune sets `PL_DISABLE_FORK`
+(ray/tune/execution/class_cache.py), and all of them change what is measured.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import psutil
 
 _OF_THE_WORKER = ("PATH", "PYTHONPATH", "VIRTUAL_ENV")
 """What a runtime_env changes so that its packages are found; it is the worker's to say."""
@@ -26,12 +29,28 @@ def user_environment() -> dict[str, str]:
 
     Outside a Ray worker it is this process's own environment.
     """
-    started_with = _environment_of(os.environ.get("RAY_RAYLET_PID", ""))
+    raylet = _raylet()
+    started_with = None if raylet is None else _environment_of(raylet.pid)
     if started_with is None:
         return dict(os.environ)
-    asked = {name: value for name, value in _runtime_env().items() if name not in _OF_TUNE}
+    # Ray has put the values into the worker with their ${NAMES} replaced (ray/_private/utils.py,
+    # `update_envs`).
+    asked = {
+        name: os.environ.get(name, value)
+        for name, value in _runtime_env().items()
+        if name not in _OF_TUNE
+    }
     found = {name: os.environ[name] for name in _OF_THE_WORKER if name in os.environ}
     return {**started_with, **found, **asked}
+
+
+def user_niceness() -> int:
+    """The niceness that Ray was started with on this node, or this process's own outside Ray."""
+    raylet = _raylet()
+    try:
+        return os.getpriority(os.PRIO_PROCESS, 0 if raylet is None else raylet.pid)
+    except ProcessLookupError:
+        return os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def working_directory() -> str | None:
@@ -40,9 +59,18 @@ def working_directory() -> str | None:
     return original if original and Path(original).is_dir() else None
 
 
-def _environment_of(pid: str) -> dict[str, str] | None:
+def _raylet() -> psutil.Process | None:
+    """The process that has started this one, if that is a node's of Ray.
+
+    The number that Ray gives is another process's where this one is in a container of its own.
+    """
+    said = os.environ.get("RAY_RAYLET_PID", "")
+    return next((one for one in psutil.Process().parents() if str(one.pid) == said), None)
+
+
+def _environment_of(pid: int) -> dict[str, str] | None:
     try:
-        text = Path("/proc", pid or "none", "environ").read_bytes().decode(errors="surrogateescape")
+        text = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="surrogateescape")
     except OSError:
         return None
     pairs = (entry.partition("=") for entry in text.split("\0") if entry)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import select
@@ -41,10 +42,17 @@ class ForkedChild:
     fds: list[int]
 
     def enter(self) -> Connection:
-        """Make this process a group of its own, with its own outputs; returns its connection."""
+        """Make this process a group of its own, with its own outputs; returns its connection.
+
+        What it leaves behind goes to it as long as it lives, so that nobody takes it for what
+        another child has left.
+        """
         os.setsid()
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
         connection, stdout, stderr = self.fds
+        # Or a command would inherit it, as all that comes over a socket.
+        fcntl.fcntl(connection, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
         devnull = os.open(os.devnull, os.O_RDONLY)
@@ -63,24 +71,30 @@ class Forker:
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._waker, False)
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that a child's orphans are found
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, or the wake-up is not written
+        _prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that what a dead child has left is found
+        # A handler, or the wake-up is not written.
+        self._before = signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._waker)
 
     def serve(self) -> ForkedChild | None:
         """Go on until the other end of the control socket is closed.
 
+        A request is `{"kill": pid}`, or `{"fork": number, ...}`, which is answered with
+        `{"forked": pid, "fork": number}`.
+
         Returns:
             None at the end; and, like `os.fork`, it returns in each child, too.
         """
+        sources = select.poll()  # select.select knows no descriptor above 1,023
+        sources.register(self._control, select.POLLIN)
+        sources.register(self._woken, select.POLLIN)
         while True:
-            sources: list[Any] = [self._control, self._woken]
-            ready, _, _ = select.select(sources, [], [])
+            ready = {fd for fd, _ in sources.poll()}
             if self._woken in ready:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._woken, PACKET)
                 self._reap()
-            if self._control in ready:
+            if self._control.fileno() in ready:
                 packet, fds, _, _ = socket.recv_fds(self._control, PACKET, 3)
                 if not packet:
                     break
@@ -107,14 +121,14 @@ class Forker:
         if pid == 0:
             self._control.close()
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGCHLD, self._before or signal.SIG_DFL)
             os.close(self._woken)
             os.close(self._waker)
             return ForkedChild(request, fds)
         self._children.add(pid)
         for fd in fds:
             os.close(fd)
-        send(self._control, {"forked": pid})
+        send(self._control, {"forked": pid, "fork": request["fork"]})
         return None
 
     def _reap(self) -> None:
@@ -135,20 +149,24 @@ class Forker:
 
     def _kill_strays(self) -> int:
         """Kill what a dead child left behind in another group; it has become a child of ours."""
-        count = 0
-        while strays := _child_pids() - self._children:
+        killed: set[int] = set()
+        spared: set[int] = set()
+        while strays := _child_pids() - self._children - spared:
             for pid in strays:
-                with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
-                with contextlib.suppress(OSError):
-                    os.waitpid(pid, 0)
-                count += 1
-        return count
+                (killed if _killed(pid) else spared).add(pid)
+        return len(killed)
 
 
 def send(control: socket.socket, message: dict[str, Any]) -> None:
     """Send a request or a notice."""
     control.send(json.dumps(message).encode())
+
+
+def end_of(text: str, size: int = PACKET // 2) -> str:
+    """As much of a text's end as fits: JSON takes up to twelve bytes for a character."""
+    while len(json.dumps(text)) > size:
+        text = text[len(text) // 8 + 1 :]
+    return text
 
 
 def _child_pids() -> set[int]:
@@ -157,6 +175,18 @@ def _child_pids() -> set[int]:
         with contextlib.suppress(OSError):
             pids.update(int(pid) for pid in listing.read_text(encoding="ascii").split())
     return pids
+
+
+def _killed(pid: int) -> bool:
+    """Kill a child; whether that was allowed, which it is not where it has become another user."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except PermissionError:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        return False
+    os.waitpid(pid, 0)
+    return True
 
 
 def _kill_group(pid: int) -> None:

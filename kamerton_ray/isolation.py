@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import cloudpickle
 
+from kamerton_ray.environment import user_niceness
 from kamerton_ray.errors import KamertonError
 from kamerton_ray.forker import PACKET
 from kamerton_ray.threads import Threading
@@ -43,11 +45,23 @@ START_TIMEOUT_S = 300.0
 KILL_TIMEOUT_S = 30.0
 """How long a killed process may take to be gone."""
 
-# The child's modules must be found as they are here, whatever its working directory holds.
+HEAD, CHUNK = 4, 1 << 16
+"""So many bytes before a message say how long it is; so many are read of it at once."""
+
+LONGEST_MESSAGE = 1 << 24
+"""No child has more to say at once, in bytes: what claims to be longer is no message."""
+
+# The child's modules must be found as they are here, whatever its working directory holds. Ray has
+# its processes block SIGINT (ray/_private/services.py, `start_ray_process`), which they inherit.
 _BOOT = (
     "import sys; sys.path.pop(0); import json; sys.path[:] = json.loads(sys.argv[2]); "
+    "import signal; signal.pthread_sigmask(signal.SIG_SETMASK, ()); "
     "import importlib; importlib.import_module(sys.argv[3]).main(int(sys.argv[1]))"
 )
+
+
+TRACEBACK = "Traceback (most recent call last):"
+"""With this Python begins to tell of an exception."""
 
 
 class Outcome(Enum):
@@ -89,7 +103,9 @@ class AttemptError(KamertonError):
     def __init__(self, outcome: Outcome, detail: str = "", stderr: str = "") -> None:
         self.outcome, self.detail, self.stderr = outcome, detail.strip(), stderr.strip()
         said = f"Its last lines of stderr:\n{self.stderr}" if self.stderr else ""
-        super().__init__("\n".join(part for part in (outcome.value, self.detail, said) if part))
+        # The last line is the one that is read: an exception's, where there is one.
+        parts = (said, self.detail) if TRACEBACK in self.detail else (self.detail, said)
+        super().__init__("\n".join(part for part in (outcome.value, *parts) if part))
 
 
 Arguments = ParamSpec("Arguments")
@@ -145,26 +161,30 @@ class Keeper:
         self.control = control
         self._process = process
         self._ended: dict[int, dict[str, Any]] = {}
+        self._asked = 0
+        self._unwanted: set[int] = set()
 
     @property
     def pid(self) -> int:
         """The process's id."""
         return self._process.pid
 
-    def forked(self, request: Mapping[str, Any]) -> Forked:
+    def forked(self, request: Mapping[str, Any], timeout: float = START_TIMEOUT_S) -> Forked:
         """Have a child forked, which gets to know `request`.
 
         Raises:
-            AttemptError: The process was lost.
+            AttemptError: The process was lost, or did not answer within `timeout` seconds. A child
+                that it forks later is ended.
         """
+        self._asked += 1
         ours, theirs = socket.socketpair()
         out, their_out = os.pipe()
         err, their_err = os.pipe()
         try:
-            packet = json.dumps(request).encode()
+            packet = json.dumps({**request, "fork": self._asked}).encode()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self.control, [packet], [theirs.fileno(), their_out, their_err])
-            while "forked" not in (notice := self.notice(START_TIMEOUT_S)):
+            while (notice := self.notice(timeout)).get("fork") != self._asked:
                 self._note(notice)
         except BaseException:
             ours.close()
@@ -231,7 +251,13 @@ class Keeper:
             self._process.wait(KILL_TIMEOUT_S)
 
     def _note(self, notice: dict[str, Any]) -> None:
-        self._ended[notice["exited"]] = notice
+        if "fork" in notice:  # for a request that was given up
+            self._unwanted.add(notice["forked"])
+            self.kill(notice["forked"])
+        elif notice["exited"] in self._unwanted:
+            self._unwanted.remove(notice["exited"])
+        else:
+            self._ended[notice["exited"]] = notice
 
     def _how_ended(self) -> str:
         try:
@@ -268,6 +294,9 @@ class Spawned(Keeper):
                 start_new_session=True,  # Ctrl-C is for whoever started us
             )
         super().__init__(process, ours)
+        # Ray's workers are nicer than the user's program; only root may take that back.
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, user_niceness())
         with contextlib.suppress(BrokenPipeError), process.stdin or io.BytesIO() as stdin:
             stdin.write(setup)
 
@@ -294,10 +323,13 @@ class Server(Spawned):
             does, which costs seconds, but works where that starts TensorFlow's runtime.
         tensorflow: Whether to import TensorFlow and to set thread counts.
         cwd: The working directory.
+        source: The file of `build`, for tracebacks.
+
+    Its temporary folder, in Python, is one of its own, which goes with it.
 
     Attributes:
-        runtime_started: Whether the imports started TensorFlow's runtime: its threads do not
-            survive a fork, so the attempts need a server that does not preload.
+        started: What the imports started, in words, whose threads do not survive a fork, so that
+            the attempts need a server that does not preload; empty where that is nothing.
 
     Raises:
         AttemptError: The imports failed.
@@ -311,16 +343,29 @@ class Server(Spawned):
         preload: bool = True,
         tensorflow: bool = True,
         cwd: str | None = None,
+        source: str = "",
     ) -> None:
         self.preload = preload
-        setup = {"build": build, "preload": preload, "tensorflow": tensorflow}
+        self._folder = tempfile.mkdtemp(prefix="kamerton_ray-")
+        setup = {
+            "build": build,
+            "preload": preload,
+            "tensorflow": tensorflow,
+            "folder": self._folder,
+            "source": source,
+        }
         super().__init__("kamerton_ray.worker", pickle.dumps(setup), env=env, cwd=cwd)
         try:
             first = self._first_notice()
         except BaseException:
             self.close()
             raise
-        self.runtime_started: bool = first["runtime_started"]
+        self.started: str = first["started"]
+
+    def close(self) -> None:
+        """End the process and all its children, and wait until they are gone."""
+        super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)  # where it could not do so itself
 
     def fork(self, threads: Threading, config: object = None, *, timeout: float) -> Child:
         """Start an attempt.
@@ -342,6 +387,56 @@ class Server(Spawned):
         if "error" in notice:
             raise AttemptError(Outcome.BUILD_RAISED, "on import:\n" + notice["error"])
         return notice
+
+
+class _Inbox:
+    """What a child has sent. To wait for the rest of a message might be for ever; nothing does.
+
+    Four bytes before each say how long it is (multiprocessing/connection.py, `_send_bytes`).
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._come = bytearray()
+
+    def fill(self) -> bool:
+        """Take what has come of the next message; whether more can come."""
+        while not self.whole and self._connection.poll():
+            try:
+                chunk = os.read(self._connection.fileno(), CHUNK)
+            except ConnectionResetError:
+                chunk = b""
+            if not chunk:
+                return False
+            self._come += chunk
+        return True
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is a message to take, or what has come can never be one."""
+        begun = len(self._come) >= HEAD
+        return begun and (not self._possible or len(self._come) >= HEAD + self._size)
+
+    def take(self) -> bytes:
+        """The next message.
+
+        Raises:
+            ValueError: What has come is none.
+        """
+        end = HEAD + self._size
+        if not self._possible:
+            raise ValueError(f"it said that its message has {self._size} bytes")
+        message = bytes(self._come[HEAD:end])
+        del self._come[:end]
+        return message
+
+    @property
+    def _size(self) -> int:
+        return int.from_bytes(self._come[:HEAD], "big", signed=True)
+
+    @property
+    def _possible(self) -> bool:
+        return 0 <= self._size <= LONGEST_MESSAGE
 
 
 AnAttempt = TypeVar("AnAttempt", bound="Attempt")
@@ -368,6 +463,7 @@ class Attempt:
         self._timeout = timeout
         self._keep = keep
         self._oom_kills = _oom_kills()
+        self._inbox = _Inbox(self._connection)
 
     def __enter__(self: AnAttempt) -> AnAttempt:  # noqa: PYI019 - Self is of Python 3.11
         return self
@@ -409,18 +505,20 @@ class Attempt:
             AttemptError: It sent none in time, or one that says that it failed.
         """
         deadline = time.monotonic() + timeout
-        while True:
+        while not self._inbox.whole:
             left = max(deadline - time.monotonic(), 0)
             ready = wait([self._connection, self._keeper.control, *self._open], left)
             self._drain()
-            if self._connection in ready:
-                return self._received()
-            if self._keeper.control in ready and self._keeper.ended(self.pid, 0):
-                # Its last message may have come between the two looks.
-                if self._connection.poll():
-                    return self._received()
+            ended = self._keeper.control in ready and self._keeper.ended(self.pid, 0)
+            # What was sent last may have come between the two looks.
+            if self._connection in ready or (ended and self._connection.poll()):
+                if not self._inbox.fill():
+                    raise self._end()
+            elif ended:
                 raise self._end()
-            self._check(ready, left, timeout)
+            if not self._inbox.whole:
+                self._check(ready, left, timeout)
+        return self._understood()
 
     def finish(self, timeout: float) -> None:
         """Wait until it has exited with code 0, while its outputs are read.
@@ -444,18 +542,18 @@ class Attempt:
         if not ready or left == 0:
             raise self.failed(Outcome.TIMEOUT, f"of {timeout:g} s")
 
-    def _received(self) -> dict[str, Any]:
+    def _understood(self) -> dict[str, Any]:
+        """What its next message says, unless that is a failure."""
         try:
-            message = json.loads(self._connection.recv_bytes())
-        except (EOFError, ConnectionResetError):
-            raise self._end() from None
-        except (OSError, ValueError) as error:
+            message = json.loads(self._inbox.take())
+        except (ValueError, RecursionError) as error:
             raise self.failed(Outcome.MALFORMED, repr(error)) from None
         if not isinstance(message, dict):
             raise self.failed(Outcome.MALFORMED, repr(message)[:TAIL])
         if "raised" in message:
-            outcome = Outcome.OUT_OF_MEMORY if message["memory"] else _RAISED[message["raised"]]
-            raise self.failed(outcome, message["traceback"])
+            raised = _RAISED.get(str(message["raised"]), Outcome.MALFORMED)
+            outcome = Outcome.OUT_OF_MEMORY if message.get("memory") else raised
+            raise self.failed(outcome, str(message.get("traceback")))
         if "wrong_return" in message:
             raise self.failed(Outcome.WRONG_RETURN, f"but it returned {message['wrong_return']}")
         return message

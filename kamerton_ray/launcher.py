@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import socket
 
 from kamerton_ray.forker import Forker
@@ -19,6 +20,10 @@ REPORT_FD = "KAMERTON_RAY_REPORT_FD"
 """The variable that tells a command where Kamerton's loop in it is to report."""
 
 
+IGNORED = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores these signals (Python/pylifecycle.c, `init_signals`); a program inherits that."""
+
+
 def main(control_fd: int) -> None:
     """Start commands on request until the other end closes."""
     child = Forker(socket.socket(fileno=control_fd)).serve()
@@ -26,8 +31,12 @@ def main(control_fd: int) -> None:
         return
     connection = child.enter()
     order = json.loads(connection.recv_bytes())
-    fcntl.fcntl(connection.fileno(), fcntl.F_SETFD, 0)  # the command is to inherit it
-    env = {**order["env"], REPORT_FD: str(connection.fileno())}
+    env = order["env"]
+    if order["reports"]:
+        fcntl.fcntl(connection.fileno(), fcntl.F_SETFD, 0)  # the command is to inherit it
+        env[REPORT_FD] = str(connection.fileno())
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_DFL)
     try:
         if order["cwd"] is not None:
             os.chdir(order["cwd"])

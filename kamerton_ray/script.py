@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import statistics
 import subprocess
 import sys
@@ -94,14 +93,19 @@ def describe(script: Script, cwd: str | None = None) -> Described:
     )
 
 
-def conclude(script: Script, vertex: list[int]) -> int:
+def conclude(script: Script, vertex: list[int], env: Mapping[str, str]) -> int:
     """Execute a script as the last iteration of its loop would be, and go on after it.
+
+    Args:
+        script: The script.
+        vertex: The best one.
+        env: The user's environment, without what Ray has added meanwhile.
 
     Returns:
         Its exit code.
     """
     order = json.dumps({"kind": FINAL, "vertex": vertex})
-    return subprocess.run(script.argv(), env={**os.environ, ORDER: order}, check=False).returncode
+    return subprocess.run(script.argv(), env={**env, ORDER: order}, check=False).returncode
 
 
 class ScriptRunner:
@@ -171,7 +175,7 @@ class ScriptRunner:
         if self._launcher is None:
             self._launcher = Spawned("kamerton_ray.launcher", b"", env=user_environment())
         env = {**user_environment(), ORDER: json.dumps(order)}
-        command = {"argv": self._script.argv(), "env": env, "cwd": self._cwd}
+        command = {"argv": self._script.argv(), "env": env, "cwd": self._cwd, "reports": True}
         attempt = Attempt(
             self._launcher, self._launcher.forked({"script": self._script.path}), self._timeout_s
         )

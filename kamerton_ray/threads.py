@@ -119,7 +119,17 @@ def runtime_started() -> bool:
     context = sys.modules.get("tensorflow.python.eager.context")
     # Asking for the context itself would create it.
     current = getattr(context, "_context", None)
-    return getattr(current, "_context_handle", None) is not None
+    return getattr(current, "_context_handle", None) is not None or _session_made()
+
+
+def _session_made() -> bool:
+    """Whether a session of TensorFlow 1 was made, whose threads are others.
+
+    TensorFlow counts them (tensorflow/python/client/session.py, `BaseSession.__init__`).
+    """
+    session = sys.modules.get("tensorflow.python.client.session")
+    counter = getattr(session, "_python_session_create_counter", None)
+    return counter is not None and counter.get_cell().value() > 0
 
 
 @dataclass(frozen=True)

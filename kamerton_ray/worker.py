@@ -16,17 +16,23 @@ import itertools
 import json
 import os
 import pickle
+import shutil
 import socket
 import sys
+import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from kamerton_ray.forker import PACKET, ForkedChild, Forker, send
+from kamerton_ray.forker import ForkedChild, Forker, end_of, send
 from kamerton_ray.machine import hardware
 from kamerton_ray.threads import Threading, runtime_started, set_threading
+
+BY_VALUE = "<dynamic-code>"
+"""The file's name in a function that was pickled by value (cloudpickle, `_code_reduce`)."""
 
 Step = Callable[[], object]
 
@@ -38,16 +44,33 @@ def main(control_fd: int) -> None:
     """Load what `build` needs, then fork children on request until the other end closes."""
     control = socket.socket(fileno=control_fd)
     setup = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the process that started us
-    loader = _Loader(setup)
+    # AutoGraph leaves a file for each function in there, as a forked child runs no exit handlers.
+    tempfile.tempdir = setup["folder"]
     try:
-        if setup["preload"]:
-            loader.load()
+        _serve(control, _Loader(setup), preload=setup["preload"])
+    finally:
+        shutil.rmtree(setup["folder"], ignore_errors=True)
+
+
+def _serve(control: socket.socket, loader: _Loader, *, preload: bool) -> None:
+    threads: list[threading.Thread] = []
+    try:
+        if preload:
+            loader.load(lambda: threads.extend(threading.enumerate()))
     except BaseException:  # noqa: BLE001 - whatever the user's module raises on import
-        send(control, {"error": traceback.format_exc()[-PACKET // 4 :]})
+        send(control, {"error": end_of(traceback.format_exc())})
         return
-    send(control, {"runtime_started": runtime_started()})
+    send(control, {"started": _started(threads) if preload else ""})
     if (child := Forker(control).serve()) is not None:
         _run_child(child, loader)
+
+
+def _started(before: list[threading.Thread]) -> str:
+    """What the user's modules have started that does not survive a fork; empty for nothing."""
+    if runtime_started():
+        return "TensorFlow's runtime"
+    names = [thread.name for thread in threading.enumerate() if thread not in before]
+    return f"threads ({', '.join(names)})" if names else ""
 
 
 class _Loader:
@@ -56,6 +79,7 @@ class _Loader:
     def __init__(self, setup: dict[str, Any]) -> None:
         self._pickled: bytes = setup["build"]
         self.tensorflow: bool = setup["tensorflow"]
+        self.source: str = setup["source"]
         self._build: Callable[..., Step] | None = None
 
     def load(self, before: Callable[[], object] = lambda: None) -> Callable[..., Step]:
@@ -99,7 +123,7 @@ def _answer(connection: Connection, loader: _Loader, threads: Threading) -> None
     try:
         step = _built(loader, threads, config)
     except Exception as error:  # noqa: BLE001 - it is the answer
-        reply(_raised("build", error))
+        reply(_raised("build", error, loader.source))
         return
     if not callable(step):
         reply({"wrong_return": f"{step!r} of type {type(step).__name__}"})
@@ -111,14 +135,16 @@ def _answer(connection: Connection, loader: _Loader, threads: Threading) -> None
         try:
             seconds = _block(step, count)
         except Exception as error:  # noqa: BLE001 - it is the answer
-            reply(_raised("step", error))
+            reply(_raised("step", error, loader.source))
             return
         reply({"seconds": seconds, "cpu_s": time.process_time() - cpu_s})
 
 
-def _raised(where: str, error: Exception) -> dict[str, Any]:
+def _raised(where: str, error: Exception, source: str) -> dict[str, Any]:
     memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
     text = "".join(traceback.format_exception(error))
+    if source:
+        text = text.replace(f'File "{BY_VALUE}"', f'File "{source}"')
     return {"raised": where, "traceback": text, "memory": memory}
 
 

@@ -6,6 +6,7 @@ import math
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -22,6 +23,11 @@ from kamerton_ray.timing import TimingOptions
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 QUICK = {"warmup_s": 0.3, "budget_s": 0.2}
+STARTS_A_THREAD = """
+from threading import Thread
+from time import sleep
+Thread(target=sleep, args=[99], name="mine", daemon=True).start()
+"""
 LIMITS = {"timeout_s": 60.0, "pair": True, "env": {}, "isolation": Isolation.FORK}
 
 
@@ -153,6 +159,40 @@ def test_a_module_that_starts_the_runtime_on_import_is_spawned(tmp_path, monkeyp
         result = made.measure({"intra_op": 3, "inter_op": 1})
     assert (result["outcome"], result["error"], result["isolation"]) == ("ok", "", "spawn")
     assert "starts TensorFlow's runtime" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("SESSION = tf.compat.v1.Session(graph=tf.Graph())\n", "starts TensorFlow's runtime"),
+        (STARTS_A_THREAD, "starts threads (mine)"),
+    ],
+)
+def test_whatever_a_module_starts_on_import_is_spawned(code, said, tmp_path, monkeypatch, caplog):
+    name = f"module_that_{len(said)}"
+    text = f"import tensorflow as tf\n{code}def build():\n    return lambda: sum(range(20000))\n"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with bench(_by_name(name), pair=False) as made, caplog.at_level(logging.WARNING):
+        result = made.measure({"intra_op": 1, "inter_op": 1})
+    assert (result["outcome"], result["error"], result["isolation"]) == ("ok", "", "spawn")
+    assert said in caplog.text
+
+
+def test_no_file_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
+    def build():
+        import tensorflow as tf
+
+        model = tf.keras.Sequential([tf.keras.Input((4,)), tf.keras.layers.Dense(2)])
+        step = tf.function(model)  # AutoGraph writes a file for it
+        return lambda: step(tf.ones((1, 4)))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with bench(build, pair=False) as made:
+        result = made.measure({"intra_op": 1, "inter_op": 1})
+        assert list(tmp_path.glob("*/*.py"))
+    assert result["outcome"] == "ok", result["error"]
+    assert list(tmp_path.iterdir()) == []
 
 
 class _Named:

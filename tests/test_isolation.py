@@ -3,8 +3,10 @@
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -333,3 +335,137 @@ def test_200_attempts_leave_no_process_no_descriptor_and_no_zombie():
     server.close()
     assert server.pid not in descendants()
     assert not _sleepers()
+
+
+# --- a trial is the user's program ---------------------------------------------------------------
+
+
+def test_no_signal_is_blocked_that_the_caller_blocks():
+    def build():
+        if blocked := signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+            raise AssertionError(blocked)
+        return lambda: None
+
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as in Ray's workers
+    try:
+        with attempt(build) as child:
+            child.build()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def test_the_helper_of_a_living_child_outlives_other_children(tmp_path):
+    def build(config):
+        if config is not None and os.fork() == 0:  # a helper, which its parent does not wait for
+            if os.fork() == 0:
+                os.setsid()
+                Path(config).write_text(str(os.getpid()))
+                time.sleep(1000)
+            os._exit(0)
+        return lambda: None
+
+    written = tmp_path / "helper"
+    server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    with server.fork(Threading(1, 1), str(written), timeout=30.0) as child:
+        child.build()
+        assert wait_until(lambda: written.exists() and written.read_text())
+        helper = int(written.read_text())
+        with server.fork(Threading(1, 1), timeout=30.0) as other:
+            other.build()
+        assert other.strays == 0
+        assert not gone(helper)
+    assert wait_until(lambda: gone(helper))
+    server.close()
+
+
+def test_after_a_timeout_while_forking_the_next_child_is_its_own():
+    server = Server(cloudpickle.dumps(lambda: os.getpid), env=dict(os.environ), tensorflow=False)
+    os.kill(server.pid, signal.SIGSTOP)
+    with pytest.raises(AttemptError) as caught:
+        server.forked({"threads": [1, 1]}, timeout=0.2)
+    assert caught.value.outcome is Outcome.TIMEOUT
+    os.kill(server.pid, signal.SIGCONT)
+    for _ in range(3):
+        with server.fork(Threading(1, 1), timeout=30.0) as child:
+            child.build()
+            assert len(child.run(1)) == 1
+    listing = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+    assert wait_until(lambda: not listing.read_text().split())
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("sent", "outcome"),
+    [
+        (b"\x00\x00\x01\x00", Outcome.TIMEOUT),  # the rest never comes
+        (b"\x7f\xff\xff\xff", Outcome.MALFORMED),
+        (b"\xff\xff\xff\xff", Outcome.MALFORMED),
+        (b"\x00\x00\x20\x00" + b"[" * 0x2000, Outcome.MALFORMED),
+        (b"\x00\x00\x00\x0e" + b'{"raised": []}', Outcome.MALFORMED),
+    ],
+)
+def test_what_is_no_message_neither_hangs_nor_harms(sent, outcome):
+    def build():
+        def step():
+            for fd in range(3, 64):
+                with contextlib.suppress(OSError):
+                    if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                        os.write(fd, sent)
+            time.sleep(1000)
+
+        return step
+
+    assert failure(build, timeout=2.0).outcome is outcome
+
+
+def test_a_long_error_in_any_letters_fits_into_its_message(tmp_path, monkeypatch):
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    works, fails = "def build():\n    return None\n", "raise OSError('ж' * 99999)"
+    for folder, code in ((good, works), (bad, fails)):
+        folder.mkdir()
+        (folder / "wordy_module.py").write_text(code, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(good))
+    import wordy_module
+
+    pickled = cloudpickle.dumps(wordy_module.build)
+    monkeypatch.syspath_prepend(str(bad))
+    with pytest.raises(AttemptError) as caught:
+        Server(pickled, env=dict(os.environ), tensorflow=False)
+    assert caught.value.outcome is Outcome.BUILD_RAISED
+    assert caught.value.detail.endswith("ж")
+
+
+def test_a_servers_temporary_folder_goes_with_it(tmp_path, monkeypatch):
+    def build():
+        tempfile.mkstemp()
+        return lambda: None
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with attempt(build) as child:
+        child.build()
+        assert len(list(tmp_path.glob("*/*"))) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# A process of another user, whose helper has stayed root.
+UNKILLABLE = """
+import encodings.ascii, os, signal, socket, time  # what another user may not read is read now
+from kamerton_ray.forker import Forker
+forker = Forker(socket.socketpair()[0])
+if (helper := os.fork()) == 0:
+    os.close(1)
+    time.sleep(1000)
+os.setgid(65534)
+os.setuid(65534)
+print(helper, forker._kill_strays(), flush=True)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_what_may_not_be_killed_is_not_waited_for():
+    done = subprocess.run(
+        [sys.executable, "-c", UNKILLABLE], stdout=subprocess.PIPE, timeout=30, check=True
+    )
+    helper, killed = map(int, done.stdout.split())
+    os.kill(helper, signal.SIGKILL)
+    assert killed == 0
