@@ -34,11 +34,17 @@ from kamerton_ray.isolation import Attempt, AttemptError, Keeper, Outcome
 from kamerton_ray.launcher import REPORT_FD
 from kamerton_ray.simplex import NelderMead, Suggestion
 from kamerton_ray.space import IntegerSpace
-from kamerton_ray.threads import runtime_started, usable_cpus
+from kamerton_ray.threads import (
+    THREADS,
+    runtime_started,
+    set_threading,
+    thread_bounds,
+    usable_cpus,
+)
 
 LEAST_UPPER = 64
-"""Without bounds an axis goes from 1 to this, or to four times the vertex's value if that is more:
-Kamerton's own examples begin at [22, 2] and end below 64."""
+"""Without bounds an axis that is no thread count goes from 1 to this, or to four times the vertex's
+value if that is more."""
 
 ORDER = "KAMERTON_RAY_ORDER"
 """The variable by which `kamerton-ray run` tells the loop in a script what to do."""
@@ -102,8 +108,10 @@ def kamerton(
             Without it, TensorFlow's default: as many threads as usable CPUs for both.
         step_sizes: How far along each axis the points that are tried next lie, one for each axis;
             without it the search chooses them.
-        bounds: The lowest and the highest value of each axis; 1 and the larger of 64 and four times
-            the vertex's value by default.
+        bounds: The lowest and the highest value of each axis. By default those of thread counts on
+            this machine, and at least the vertex's, where `cb` is `set_threading` or the vertex's
+            fields begin with `intra` and `inter`; otherwise 1 and the larger of 64 and four times
+            the vertex's value.
         iterations: At most so many attempts; without it the search ends by itself.
         repeats: How often each attempt is run; the median counts.
         timeout: How many seconds an attempt may take; then it is killed, and has failed.
@@ -129,6 +137,8 @@ def kamerton(
         if count is not None and (not isinstance(count, int) or count < 1):
             raise InvalidInputError(f"{name} must be an integer from 1 up, but got {count!r}")
     start: Sequence[int] = [usable_cpus().count] * 2 if vertex is None else vertex
+    if bounds is None:
+        bounds = _usual_bounds(start, counts=vertex is None or cb is set_threading)
     space, points = _space(start, bounds), [start, *_steps(start, step_sizes)]
     search = NelderMead(
         space, start=[_config(space, p) for p in points], budget=iterations, seed=seed
@@ -271,7 +281,10 @@ class _ForkedProcess:
     def wait(self, timeout: float | None = None) -> int:
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while self._code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:  # the script ignores SIGCHLD, so the kernel kept nothing
+                pid, status = self.pid, 0
             if pid:
                 self._code = os.waitstatus_to_exitcode(status)
             elif time.monotonic() > deadline:
@@ -297,8 +310,9 @@ def _fork_keeper() -> Keeper | ForkedChild:
     try:
         ours.close()
         os.setsid()  # Ctrl-C is for the script alone
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
         child = Forker(theirs).serve()
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
     finally:
         if child is None:
             os._exit(0)
@@ -328,12 +342,29 @@ def _check_place() -> None:
         )
 
 
-def _space(start: Sequence[int], bounds: Sequence[tuple[int, int]] | None) -> IntegerSpace:
+def _usual_bounds(start: Sequence[int], *, counts: bool) -> list[tuple[int, int]]:
+    """The lowest and the highest value of each axis, where nobody has said them.
+
+    Args:
+        start: The vertex. Fields of a named tuple tell which of its values are thread counts.
+        counts: Whether it is `[intra, inter]` anyway.
+    """
+    values = _integers("vertex", start)
+    of_counts = thread_bounds(usable_cpus().count)
+    fields = THREADS if counts else getattr(start, "_fields", ())
+    bounds = []
+    for place, value in enumerate(values):
+        field = fields[place] if place < len(fields) else ""
+        name = next((name for name in THREADS if field.startswith(name[:5])), None)
+        low, high = of_counts[name] if name else (1, max(LEAST_UPPER, 4 * value))
+        bounds.append((low, max(high, value)))
+    return bounds
+
+
+def _space(start: Sequence[int], bounds: Sequence[tuple[int, int]]) -> IntegerSpace:
     values = _integers("vertex", start)
     if not values:
         raise InvalidInputError("vertex must hold at least one integer, but got none")
-    if bounds is None:
-        bounds = [(1, max(LEAST_UPPER, 4 * value)) for value in values]
     if len(bounds) != len(values) or any(len(pair) != 2 for pair in bounds):  # noqa: PLR2004
         raise InvalidInputError(
             f"bounds must be a pair (low, high) for each of {len(values)} axes, but got {bounds!r}"

@@ -10,7 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
-from kamerton_ray import InvalidInputError, LoopError, Vertex, kamerton
+from kamerton_ray import (
+    IntegerSpace,
+    InvalidInputError,
+    LoopError,
+    Vertex,
+    kamerton,
+    set_threading,
+)
 
 # Where a line that only the script itself may run writes down who ran it.
 PRELUDE = """
@@ -111,7 +118,7 @@ from typing import NamedTuple
 class Pair(NamedTuple):
     intra: int
     inter: int
-for attempt in kamerton(vertex=Pair(22, 2)):
+for attempt in kamerton(vertex=Pair(22, 2), bounds=[(1, 64), (1, 64)]):
     print(value([attempt.intra, attempt.inter]))
 print(attempt)
 """)
@@ -485,6 +492,59 @@ def test_a_notebook_is_told_what_to_use(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", object())
     with pytest.raises(LoopError, match="notebook"):
         next(iter(kamerton(vertex=[1, 1])))
+
+
+# --- the script is the user's --------------------------------------------------------------------
+
+
+def test_more_open_files_than_select_can_count_do_no_harm(run):
+    code, out, err = run("""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+kept = [open(os.devnull) for _ in range(1100)]
+for attempt in kamerton(vertex=[5, 7], bounds=[(1, 8), (1, 8)], iterations=3):
+    print(value(attempt))
+""")
+    assert (code, out) == (0, "0\n"), err
+
+
+def test_a_script_that_ignores_the_end_of_children_keeps_its_search(run):
+    code, out, err = run("""
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+signal.signal(signal.SIGTERM, lambda *_: print("its own"))
+for attempt in kamerton(vertex=[5, 7], bounds=[(1, 8), (1, 8)], iterations=3):
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN
+    assert callable(signal.getsignal(signal.SIGTERM))
+    print(value(attempt))
+""")
+    assert (code, out) == (0, "0\n"), err
+    assert "failed" not in err
+
+
+class Named(NamedTuple):
+    batch: int
+    inter_op: int
+    intra_op: int
+
+
+@pytest.mark.parametrize(
+    ("options", "highest"),
+    [
+        ({"cb": set_threading, "vertex": [2, 1]}, [4, 4]),
+        ({"cb": set_threading, "vertex": [22, 2]}, [22, 4]),
+        ({}, [4, 4]),
+        ({"vertex": Named(8, 3, 2)}, [64, 4, 4]),
+        ({"vertex": [2, 1]}, [64, 64]),
+        ({"vertex": [22, 2]}, [88, 64]),
+    ],
+)
+def test_thread_counts_reach_as_far_as_the_machine_and_others_farther(
+    options, highest, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
+    found = IntegerSpace.from_json(kamerton(**options).search["space"])
+    assert [axis.values[-1] for axis in found.axes] == highest
+    assert [axis.values[0] for axis in found.axes] == [1] * len(highest)
 
 
 # --- bad input -----------------------------------------------------------------------------------
