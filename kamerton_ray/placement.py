@@ -10,14 +10,14 @@ it. So a trial asks for all CPUs of a node of its kind, and by the label that Ra
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.locks import locked, own_folder
 from kamerton_ray.machine import hardware
 
 logger = logging.getLogger(__name__)
@@ -155,6 +155,19 @@ def shun(ips: Iterable[str]) -> None:
     _KNOWN.shunned = frozenset(ips)
 
 
+def how_lost(error: str) -> str:
+    """Why an actor did not end by itself, from what Ray says of it."""
+    text = error.strip()
+    place = re.search(r"\bip: (\S+)", text)
+    if place is not None and "its node has died" in text:
+        return f"its node {place[1]} was lost"
+    if place is not None:
+        return f"its actor, a process on {place[1]}, was lost"
+    # Before Ray knows whether an actor has died it is said to be unavailable.
+    unavailable = re.search(r"\bThe actor \S+ is unavailable", text)
+    return "its actor was lost" if unavailable or not text else text.rpartition("\n")[2]
+
+
 @contextlib.contextmanager
 def node_to_itself() -> Iterator[None]:
     """Keep every other trial of this package on this node waiting meanwhile.
@@ -164,19 +177,20 @@ def node_to_itself() -> Iterator[None]:
     """
     import ray  # noqa: PLC0415 - importing this package must not import Ray
 
-    context = ray.get_runtime_context()
-    # The kernel frees the lock of a process that ends, however it ends.
-    path = Path(context.get_temp_dir(), f"kamerton_ray-{context.get_node_id()}.lock")
-    with path.open("a", encoding="utf-8") as file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.warning(
-                "This trial waits, since another one is measuring on its node. Leave the trials' "
-                "resources to one_per_node(), and nodes without such a neighbour are used instead."
-            )
-            fcntl.flock(file, fcntl.LOCK_EX)
+            path = own_folder() / f"{ray.get_runtime_context().get_node_id()}.lock"
+            stack.enter_context(locked(path, wait=_say_waiting))
+        except OSError as error:
+            logger.warning("Nothing keeps two trials on this node apart: %s", error)
         yield
+
+
+def _say_waiting() -> None:
+    logger.warning(
+        "This trial waits, since another one is measuring on its node. Leave the trials' resources "
+        "to one_per_node(), and nodes without such a neighbour are used instead."
+    )
 
 
 class _Known:
