@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import numbers
+import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +22,12 @@ def environment(config: Mapping[str, Any]) -> dict[str, str]:
     a variable already; anything else only the program itself can apply.
     """
     found = Threading.of(config).environment() if _has_threads(config) else {}
-    return {**found, **{name: str(value) for name, value in config.items() if name.isupper()}}
+    return {**found, **_variables(config)}
+
+
+def is_variable(name: str) -> bool:
+    """Whether a parameter is an environment variable: its name is one, in capitals."""
+    return re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) is not None
 
 
 def export(config: Mapping[str, Any], form: str) -> str:
@@ -89,7 +95,7 @@ def _tf_serving(config: Mapping[str, Any]) -> list[str]:
 
 def _python(config: Mapping[str, Any]) -> list[str]:
     # What binds when TensorFlow is imported comes before the import.
-    own = {name: str(value) for name, value in config.items() if name.isupper()}
+    own = _variables(config)
     lines = ["import os", ""] if own else []
     lines += [f"os.environ[{name!r}] = {value!r}" for name, value in own.items()]
     if _has_threads(config):
@@ -105,6 +111,10 @@ def _python(config: Mapping[str, Any]) -> list[str]:
 
 def _json(config: Mapping[str, Any]) -> list[str]:
     return [json.dumps(dict(config), default=plain)]
+
+
+def _variables(config: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in config.items() if is_variable(name)}
 
 
 def _has_threads(config: Mapping[str, Any]) -> bool:

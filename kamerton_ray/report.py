@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from kamerton_ray import plot
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
 from kamerton_ray.exports import FORMS, export, plain
+from kamerton_ray.folders import write
 from kamerton_ray.isolation import Outcome
 from kamerton_ray.measured import Measured, flat
 from kamerton_ray.numeric import number
@@ -359,7 +360,8 @@ def _about(session: Session | None) -> dict[str, Any]:
 
 def _searched_for(about: Mapping[str, Any]) -> Objective | None:
     if about["kind"] == "tune":
-        return Objective(metric=about["objective"], at_most=dict(about.get("limits", [])))
+        judged = about.get("objective", "speedup")
+        return Objective(metric=judged, at_most=dict(about.get("limits", [])))
     if about.get("objective") == "time":  # of a command: the same numbers, with their unit
         return Objective(metric="seconds")
     return Objective(metric="objective", mode="max" if about.get("maximize") else "min")
@@ -744,10 +746,9 @@ def _brief(part: Part) -> list[str]:
 
 
 def _write(path: Path, content: str | bytes) -> bool:
-    data = content.encode("utf-8") if isinstance(content, str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        write(path, content)
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be written: {error.strerror}") from error
     return True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kamerton_ray import tune_folder
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import Objective, Result
@@ -52,15 +53,15 @@ def _found(results: object) -> Iterable[dict[str, Any]]:
 
 
 def _of_folder(folder: Path) -> Iterable[dict[str, Any]]:
+    if not folder.is_dir():
+        raise InvalidInputError(f"a folder of results must be a folder, but {folder} is none")
     if Session.is_one(folder):
         return Session.open(folder).results()
-    if not any(folder.glob("experiment_state-*.json")):
+    if not tune_folder.is_one(folder):
         raise InvalidInputError(
             f"a folder of results is one of kamerton-ray or of Ray Tune, but {folder} is neither"
         )
-    from ray.tune import ExperimentAnalysis  # noqa: PLC0415 - it takes seconds
-
-    return _found(ExperimentAnalysis(str(folder.resolve())))
+    return tune_folder.results_in(folder)
 
 
 @dataclass(frozen=True)

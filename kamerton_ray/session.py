@@ -12,22 +12,34 @@ import datetime as dt
 import json
 import logging
 import math
-import os
-import re
 import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.folders import (
+    ANSWER,
+    ANSWER_SHAPE,
+    DESCRIPTION,
+    RESULT_SHAPE,
+    RESULTS,
+    SESSION_SHAPE,
+    add_line,
+    read_lines,
+    read_object,
+    write,
+)
 from kamerton_ray.isolation import Outcome
+from kamerton_ray.locks import LockedError, locked
 from kamerton_ray.numeric import number, standard_error
 from kamerton_ray.pace import in_pace
+from kamerton_ray.placement import how_lost
 from kamerton_ray.simplex import StopRule
 from kamerton_ray.space import key_of
 
@@ -36,8 +48,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-RESULTS, DESCRIPTION, ANSWER = "results.jsonl", "session.json", "answer.json"
-"""A line per finished trial; what was searched for, and how; and what came of it."""
+LOCK = ".lock"
+"""The file that is there as long as a process searches."""
 
 INTERRUPTED = "it was interrupted"
 LEFT = "the loop's body left its loop"
@@ -154,9 +166,12 @@ class Session:
         return (folder / DESCRIPTION).is_file()
 
     def description(self) -> dict[str, Any]:
-        """What it searches for, and how."""
-        found: dict[str, Any] = json.loads((self.folder / DESCRIPTION).read_text(encoding="utf-8"))
-        return found
+        """What it searches for, and how.
+
+        Raises:
+            InvalidInputError: The file that says it holds something else.
+        """
+        return read_object(self.folder / DESCRIPTION, SESSION_SHAPE)
 
     def describe(self, more: Mapping[str, Any]) -> None:
         """Write down more of what it searches for.
@@ -167,31 +182,53 @@ class Session:
         known = self.description() if self.is_one(self.folder) else {}
         text = json.dumps({**known, **more}, indent=1)
         try:
-            (self.folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+            write(self.folder / DESCRIPTION, text + "\n")
         except OSError as error:
             raise _unwritable(error) from error
 
     def results(self) -> list[dict[str, Any]]:
-        """What was measured so far; a last line that was cut off is left out."""
+        """What was measured so far; a last line that was cut off is left out.
+
+        Raises:
+            InvalidInputError: A line is no result.
+        """
         path = self.folder / RESULTS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        found = []
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                found.append(json.loads(line))
-        return found
+        return read_lines(path, RESULT_SHAPE) if path.exists() else []
 
     def conclude(self, answer: Mapping[str, Any]) -> None:
-        """Write down what came of it."""
-        (self.folder / ANSWER).write_text(json.dumps(answer, default=repr) + "\n", encoding="utf-8")
+        """Write down what came of it.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        write(self.folder / ANSWER, json.dumps(answer, default=repr) + "\n")
 
     def answer(self) -> dict[str, Any] | None:
-        """What came of it; None before the end."""
+        """What came of it; None before the end.
+
+        Raises:
+            InvalidInputError: The file that says it holds something else.
+        """
         path = self.folder / ANSWER
-        if not path.exists():
-            return None
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found
+        return read_object(path, ANSWER_SHAPE) if path.exists() else None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from going on with it meanwhile.
+
+        Raises:
+            InvalidInputError: Another one does already, or nothing can be written there.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(locked(self.folder / LOCK))
+            except LockedError:
+                raise InvalidInputError(
+                    f"a session must not be in use by another search, but {self.folder} is"
+                ) from None
+            except OSError as error:
+                raise _unwritable(error) from error
+            yield
 
     def add(self, result: Mapping[str, Any]) -> None:
         """Write a result down, so that not even a loss of power loses it.
@@ -199,13 +236,7 @@ class Session:
         Raises:
             OSError: It could not be written.
         """
-        line = json.dumps(result, default=str) + "\n"
-        with (self.folder / RESULTS).open("ab+") as file:
-            if file.tell() and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
-                line = "\n" + line  # after one that was cut off
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        add_line(self.folder / RESULTS, json.dumps(result, default=str))
 
 
 def _unwritable(error: OSError) -> InvalidInputError:
@@ -311,8 +342,13 @@ def search(
 def _tell(searcher: NelderMeadSearcher, goal: Goal, results: list[dict[str, Any]]) -> None:
     """Tell a searcher what was measured before."""
     for result in in_pace(results):
+        config = result["config"]
+        if not goal.space.keys() <= config.keys():
+            raise InvalidInputError(
+                f"{RESULTS}: each config must say {' and '.join(goal.space)}, but one is {config!r}"
+            )
         searcher.add_evaluated_point(
-            {name: result["config"][name] for name in goal.space},
+            {name: config[name] for name in goal.space},
             number(result.get(goal.metric)) if _worked(result, goal) else None,
             sem=standard_error(result, goal.metric),
         )
@@ -393,7 +429,7 @@ def _same_everywhere(results: Sequence[dict[str, Any]], goal: Goal) -> str:
         return f"{rule} {values.pop():g}; of a loop it is the last line that the body prints"
     others = "".join(f"\n  {line}" for line in last["other_lines"])
     return (
-        f"{rule} {last['read']}, read from {last['line']!r}. --objective takes a regular "
+        f"{rule} {last['read']}, read from '{last['line']}'. --objective takes a regular "
         "expression whose group is another number. "
         + (f"The other lines with numbers:{others}" if others else "No other line has a number.")
     )
@@ -499,13 +535,7 @@ class _Nodes:
 
 def why_lost(error_file: Path) -> str:
     """Why a trial did not end by itself, from what Ray says in the trial's file."""
-    text = error_file.read_text(encoding="utf-8").strip() if error_file.is_file() else ""
-    place = re.search(r"\bip: (\S+)", text)
-    if place is None:
-        return text.rpartition("\n")[2] or "its actor was lost"
-    if "its node has died" in text:
-        return f"its node {place[1]} was lost"
-    return f"its actor, a process on {place[1]}, was lost"
+    return how_lost(error_file.read_text(encoding="utf-8") if error_file.is_file() else "")
 
 
 def _stopper(stops: list[Stop]) -> Any:  # noqa: ANN401 - Ray's

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.exports import plain
+from kamerton_ray.exports import is_variable, plain
 from kamerton_ray.head_to_head import LEAST_RACE, Interval, Stage
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import DIFFERENCE, RATIO, Comparison, Objective
@@ -244,7 +244,7 @@ def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
     return (
         bool(counts)
         and all(value in {0, usual[name]} for name, value in counts.items())
-        and not any(name.isupper() or name not in fixed for name in others)
+        and not any(is_variable(name) or name not in fixed for name in others)
     )
 
 

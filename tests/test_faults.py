@@ -254,12 +254,19 @@ def test_the_command_line_says_what_ended_it_and_resumes(fault, said, code, star
 
 def test_a_line_that_was_cut_off_costs_no_other(tmp_path):
     session = Session(tmp_path)
-    session.add({"number": 1})
+    session.add({"config": {"number": 1}})
     with (tmp_path / RESULTS).open("a") as file:
-        file.write('{"number": 2')
-    session.add({"number": 3})
-    session.add({"number": 4})
-    assert [result["number"] for result in session.results()] == [1, 3, 4]
+        file.write('{"config": {"number": 2')
+    session.add({"config": {"number": 3}})
+    session.add({"config": {"number": 4}})
+    assert [result["config"]["number"] for result in session.results()] == [1, 3, 4]
+
+
+def test_a_line_that_lacks_its_end_alone_is_kept(tmp_path):
+    (tmp_path / RESULTS).write_text('{"config": {"number": 1}}')
+    session = Session(tmp_path)
+    session.add({"config": {"number": 2}})
+    assert [result["config"]["number"] for result in session.results()] == [1, 2]
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
@@ -277,6 +284,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
             "its node 10.0.0.3 was lost",
         ),
         ("\tip: 10.0.0.3\nThe actor is dead", "its actor, a process on 10.0.0.3, was lost"),
+        ("The actor 1ab is unavailable: Socket closed. Maybe restarting.", "its actor was lost"),
         ("Traceback ...\nValueError: no", "ValueError: no"),
     ],
 )
