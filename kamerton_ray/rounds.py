@@ -1,18 +1,19 @@
-"""The rounds of a head-to-head, run as one trial of Ray Tune on a node."""
+"""The rounds of a head-to-head, run by an actor that has a node for itself."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kamerton_ray.head_to_head import DEFAULT, HeadToHead, Interval, Stage
 from kamerton_ray.objective import RATIO, Comparison, Objective
-from kamerton_ray.placement import node_to_itself, one_of_these, one_per_node
+from kamerton_ray.placement import how_lost, node_to_itself, one_of_these, one_per_node
 from kamerton_ray.threads import THREADS
 from kamerton_ray.trainable import Config, RoundMeasurer
 
@@ -25,6 +26,9 @@ meanwhile, and what lies far apart in time cannot be compared."""
 
 RACE_SHARE = 0.6
 """How much of the time budget the race may take."""
+
+HEARS_S = 0.1
+"""How long Ctrl-C may have to wait, in seconds."""
 
 ATTEMPTS = 2
 """A node may be lost: the comparison is then begun once more."""
@@ -217,7 +221,7 @@ def run_on_a_node(
     budget_s: float | None = None,
     watch: Callable[[Course], object] = lambda _: None,
 ) -> Course:
-    """Run a head-to-head to its end, as a trial that has a node for itself.
+    """Run a head-to-head to its end, on a node that it has for itself.
 
     Args:
         trainable: What the search ran, of `benchmark` or `command`.
@@ -233,11 +237,30 @@ def run_on_a_node(
     """
     course = Course(finalists=list(finalists))
     begin = time.monotonic()
-    for _ in range(ATTEMPTS):
-        left = None if budget_s is None else budget_s - (time.monotonic() - begin)
-        if not _lost(trainable, course, objective, node_ips=node_ips, budget_s=left, watch=watch):
-            break
+    with _interruptible():
+        for _ in range(ATTEMPTS):
+            left = None if budget_s is None else budget_s - (time.monotonic() - begin)
+            if not _lost(
+                trainable, course, objective, node_ips=node_ips, budget_s=left, watch=watch
+            ):
+                break
     return course
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have Ctrl-C interrupt: after a run of Tune its handler is left, which swallows the first.
+
+    (ray/tune/tune.py, `_setup_signal_catching`)
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are for the main thread
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _lost(
@@ -249,58 +272,70 @@ def _lost(
     budget_s: float | None,
     watch: Callable[[Course], object],
 ) -> bool:
-    """Run a head-to-head as a trial, noting its course; whether the trial was lost under way."""
-    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+    """Run a head-to-head, noting its course; whether it was lost under way."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: PLC0415
 
-    finalists, lost = list(course.finalists), []
-
-    class HeadToHeadTrial(tune.Trainable):  # type: ignore[misc]
-        """A trial whose every step is a round."""
-
-        def setup(self, config: Config) -> None:  # noqa: ARG002 - there is nothing to configure
-            self._measurer = trainable.measurer()
-            self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
-
-        def step(self) -> dict[str, Any]:
-            course = self._contest.course
-            before = len(course.rounds)
-            with node_to_itself():
-                done = self._contest.step()
-            # Only what is new travels.
-            return {"course": replace(course, rounds=course.rounds[before:]), "done": done}
-
-        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
-            """A comparison that was interrupted begins anew."""
-            return {}
-
-        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-            """Nothing was kept."""
-
-        def cleanup(self) -> None:
-            self._measurer.close()
-
-        @classmethod
-        def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
-            return one_of_these(node_ips) if node_ips else one_per_node()
-
-    class Listener(tune.Callback):  # type: ignore[misc]
-        # Ray passes all by name.
-        def on_trial_result(self, *, result: dict[str, Any], **_: object) -> None:
-            before = course.rounds if result["training_iteration"] > 1 else []
-            new = result.pop("course")
-            vars(course).update({**vars(new), "rounds": before + new.rounds})
-            watch(course)
-
-        def on_trial_error(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
-            course.error = str(trial.get_error() or "its actor was lost").strip()
-            lost.append(trial)
-
-    with tempfile.TemporaryDirectory() as storage, contextlib.suppress(KeyboardInterrupt):
-        tune.run(
-            HeadToHeadTrial,
-            raise_on_failed_trial=False,
-            callbacks=[Listener()],
-            storage_path=storage,
-            verbose=0,
+    resources = one_of_these(node_ips) if node_ips else one_per_node()
+    group = resources.to_placement_group()
+    rounds: list[Round] = []
+    try:
+        head_to_head = (
+            ray.remote(_OnItsNode)
+            .options(
+                num_cpus=resources.bundles[0]["CPU"],
+                scheduling_strategy=PlacementGroupSchedulingStrategy(group),
+            )
+            .remote(trainable, course.finalists, objective, budget_s=budget_s)
         )
-    return bool(lost)
+        done = False
+        while not done:
+            new, done = _awaited(head_to_head.step.remote())
+            rounds += new.rounds
+            vars(course).update({**vars(new), "rounds": rounds})
+            watch(course)
+        _awaited(head_to_head.close.remote())
+    except KeyboardInterrupt:
+        return False
+    except ray.exceptions.RayError as error:
+        course.error = how_lost(str(error))
+        return True
+    finally:
+        ray.util.remove_placement_group(group)  # with the actor in it
+    return False
+
+
+class _OnItsNode:
+    """The head-to-head in its own process, round by round."""
+
+    def __init__(
+        self,
+        trainable: type[Any],
+        finalists: Sequence[Config],
+        objective: Objective,
+        *,
+        budget_s: float | None,
+    ) -> None:
+        self._measurer: RoundMeasurer = trainable.measurer()
+        self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
+
+    def step(self) -> tuple[Course, bool]:
+        """Run a round: how it went so far, with the new rounds alone, and whether that is all."""
+        course = self._contest.course
+        before = len(course.rounds)
+        with node_to_itself():
+            done = self._contest.step()
+        return replace(course, rounds=course.rounds[before:]), done
+
+    def close(self) -> None:
+        """End every process."""
+        self._measurer.close()
+
+
+def _awaited(reference: Any) -> Any:  # noqa: ANN401 - Ray is untyped
+    """What comes of a task; Ctrl-C is heard meanwhile, which `ray.get` does once a second."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    while not ray.wait([reference], timeout=HEARS_S)[0]:
+        continue
+    return ray.get(reference)
