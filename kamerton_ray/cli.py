@@ -11,7 +11,10 @@ import importlib
 import json
 import logging
 import os
+import re
+import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
@@ -23,15 +26,15 @@ import cloudpickle
 
 from kamerton_ray.benchmark import benchmark, check_keys
 from kamerton_ray.command import TIME, CommandOptions, Direction, command, read_as
-from kamerton_ray.display import Display
+from kamerton_ray.display import Display, printable
 from kamerton_ray.doctor import examine
 from kamerton_ray.environment import working_directory
 from kamerton_ray.errors import InvalidInputError, KamertonError
-from kamerton_ray.exports import FORMS, export
+from kamerton_ray.exports import FORMS, export, is_variable
 from kamerton_ray.neighbours import look, patience
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import Objective
-from kamerton_ray.report import check_extra, report
+from kamerton_ray.report import check_extra, report, verdict_of
 from kamerton_ray.results import in_words, nothing_worked
 from kamerton_ray.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.session import INTERRUPTED, Ending, Goal, Limits, Session, search
@@ -44,8 +47,19 @@ FAILED, INTERRUPTED_CODE = 1, 130
 LEAST_COMPARISON_S = 60.0
 """The comparison may take as long as the search took, and at least so many seconds."""
 
+IMPORTS = str(Path(importlib.__file__).parent)
+"""Where the files of Python's own import lie."""
+
+# A trial is as nice as the program would be, which its worker's own niceness decides where no root
+# can take it back.
+LOCAL: dict[str, Any] = {"include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+"""What a Ray on this machine alone is started with."""
+
 TRAITS = ("cpu_model", "usable_cpus", "slots")
 """What nodes can be chosen by."""
+
+BEFORE_THE_PROGRAM = {"allow_interspersed_args": False}
+"""Our options end where the program begins: what follows is its own."""
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -59,7 +73,9 @@ def bounds(text: str) -> tuple[int, int]:
         low, high = (int(part) for part in text.split(":"))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not of the form 1:16") from None
-    if not 0 <= low <= high:
+    if low < 0:
+        raise click.BadParameter(f"{text!r}: the first number must be 0 or more")
+    if low > high:
         raise click.BadParameter(f"{text!r}: the first number must not be above the second")
     return low, high
 
@@ -67,7 +83,7 @@ def bounds(text: str) -> tuple[int, int]:
 def knob(text: str) -> tuple[str, tuple[int, int]]:
     """`NAME=1:16`."""
     name, _, ends = text.partition("=")
-    if not (name.isupper() and name.replace("_", "").isalnum()):
+    if not is_variable(name):
         raise click.BadParameter(f"{name!r} is not the name of a variable, in capitals")
     return name, bounds(ends)
 
@@ -91,16 +107,24 @@ def limit(text: str) -> tuple[str, float]:
 
 SEARCH_OPTIONS = [
     click.option(
-        "--intra", type=bounds, metavar="LOW:HIGH", help="Intra-op threads; 1 to the usable CPUs."
+        "--intra",
+        type=bounds,
+        metavar="LOW:HIGH",
+        help="The range of intra-op threads, both ends included; by default 1 to the usable CPUs.",
     ),
     click.option(
         "--inter",
         type=bounds,
         metavar="LOW:HIGH",
-        help="Inter-op threads; 1 to the usable CPUs or 16.",
+        help="The range of inter-op threads; by default 1 to the usable CPUs, at most 16.",
     ),
     click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
-    click.option("--time-budget", type=click.FloatRange(0, min_open=True), help="In seconds."),
+    click.option(
+        "--time-budget",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="The search may take so long; the comparison after it takes its own time.",
+    ),
     click.option(
         "--address",
         help="A Ray cluster's, to which this folder travels; without it Ray starts here.",
@@ -130,11 +154,29 @@ SEARCH_OPTIONS = [
         type=click.Path(exists=True, file_okay=False, path_type=Path),
         help="Go on with the search in this folder.",
     ),
-    click.option("--report", "page", type=FILE, help="Write a page on what was found, too."),
-    click.option("--export", "form", type=click.Choice(sorted(FORMS)), help="Print the answer so."),
+    click.option(
+        "--report",
+        "page",
+        type=FILE,
+        metavar="FILE",
+        help="Write a page on what was found into this file, too.",
+    ),
+    click.option(
+        "--export",
+        "form",
+        type=click.Choice(sorted(FORMS)),
+        help="Print the setting alone, in the form in which it is put to use: for a shell (env), a "
+        ".env file (dotenv), docker run, Kubernetes (k8s), TensorFlow Serving, Python, or as JSON.",
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
     click.option("--quiet", is_flag=True, help="Show nothing on the way."),
-    click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Settles what the search leaves to chance: another one takes another way.",
+    ),
 ]
 
 
@@ -184,7 +226,7 @@ def main() -> None:
     """  # noqa: D301 - click wants the \b
 
 
-@main.command("exec", context_settings={"ignore_unknown_options": True})
+@main.command("exec", context_settings=BEFORE_THE_PROGRAM)
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, required=True)
 @search_options
 @compare_options
@@ -210,7 +252,12 @@ def main() -> None:
     help="Tune this variable, too.",
 )
 @click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), default=3600.0, help="Of a run, in s."
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A run that takes longer is ended, and has failed.",
 )
 def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """Tune any program: ARGV is run with the thread counts in its environment.
@@ -277,7 +324,14 @@ def _direction(options: Options) -> Direction:
     show_default=True,
     help="Measured in each trial, the default's share included.",
 )
-@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, help="In s.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="A build, or a block of steps, that takes longer is ended, and its trial has failed.",
+)
 @compare_options
 @click.option(
     "--objective",
@@ -297,6 +351,16 @@ def _direction(options: Options) -> Direction:
 )
 def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
     """Tune a function that builds a model and returns a step of it to time.
+
+    It runs in each trial's process, its threads already set. Create the model inside of it: one
+    that the module creates on import has the threads of whoever imports it.
+
+    \b
+    def build():
+        import tensorflow as tf
+        model = tf.keras.models.load_model("my_model.keras")
+        images = tf.random.uniform((8, 224, 224, 3))
+        return lambda: model(images)
 
     \b
     kamerton-ray tune my_model.py:build
@@ -334,7 +398,7 @@ def tune(target: str, **options: Any) -> None:  # noqa: ANN401 - click's
     _run(plan, _session("tune", options, {"target": target, **described}), options)
 
 
-@main.command("run", context_settings={"ignore_unknown_options": True})
+@main.command("run", context_settings=BEFORE_THE_PROGRAM)
 @click.argument("path", metavar="SCRIPT", type=click.Path(exists=True, dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @search_options
@@ -349,7 +413,7 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
     kamerton-ray run --address auto script.py --model resnet
     """  # noqa: D301 - click wants the \b
     # On a cluster the script's folder travels, and its name is found in there.
-    folder, name = Path(path).resolve().parent, Path(path).name
+    folder, name, env = Path(path).resolve().parent, Path(path).name, dict(os.environ)
     here = Script(path=str(folder / name), args=args)
     there = Script(path=name, args=args) if options["address"] else here
     with _mistakes():
@@ -379,7 +443,7 @@ def run_script(path: str, args: tuple[str, ...], **options: Any) -> None:  # noq
     options = {**options, "trials": options["trials"] or loop.iterations}
     ending = _run(plan, session, options, folder=folder)
     if ending.best is not None:
-        sys.exit(conclude(here, list(ending.best.values())))
+        sys.exit(conclude(here, list(ending.best.values()), env))
 
 
 @main.command("report")
@@ -408,10 +472,10 @@ def tell(results: Path, metric: str | None, mode: str | None, **files: Path | No
     """  # noqa: D301 - click wants the \b
     if mode is not None and metric is None:
         raise click.UsageError("--mode says how a --metric is meant, so it needs one")
-    with _mistakes():
+    with _mistakes(about=str(results)):
         asked = None if metric is None else Objective(metric=metric, mode=mode or "")
         told = report(results, objective=asked)
-        click.echo(told.text())
+        click.echo(printable(told.text()))
         if not any(files.values()):
             files["html"] = results / "report.html"
         for path in told.save(**files):
@@ -432,6 +496,7 @@ def doctor(*, as_json: bool) -> None:
     click.echo("\nNothing to mend." if not advice else "\nBefore tuning:")
     for text in advice:
         click.echo(f"- {text}")
+    click.echo("\nNext: kamerton-ray exec -- python my_program.py")
 
 
 @dataclass(frozen=True)
@@ -464,13 +529,24 @@ def load_function(target: str) -> Callable[..., Any]:
         raise InvalidInputError(f"a target is module:function or path.py:function, got {target!r}")
     sys.path.insert(0, str(Path(place).resolve().parent if place.endswith(".py") else Path.cwd()))
     try:
-        module = importlib.import_module(Path(place).stem if place.endswith(".py") else place)
-    except ImportError as error:
-        raise InvalidInputError(f"{place!r} cannot be imported: {error}") from error
+        with redirect_stdout(sys.stderr):  # standard output is for the answer
+            module = importlib.import_module(Path(place).stem if place.endswith(".py") else place)
+    except (Exception, SystemExit) as error:
+        raise InvalidInputError(f"{place!r} cannot be imported: {_own_lines(error)}") from error
     function = getattr(module, name, None)
     if not callable(function):
         raise InvalidInputError(f"{place!r} has no function {name!r}")
     return cast("Callable[..., Any]", function)
+
+
+def _own_lines(error: BaseException) -> str:
+    """What an exception says, with the lines of the user's own files."""
+    ours, frame = (__file__, "<frozen "), error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename.startswith((*ours, IMPORTS)):
+        frame = frame.tb_next
+    if frame is None and not isinstance(error, SyntaxError):
+        return str(error)
+    return "\n" + "".join(traceback.format_exception(type(error), error, frame)).rstrip()
 
 
 def _run(
@@ -484,20 +560,40 @@ def _run(
     if options["address"] is None:
         _say_who_else(options)
     with _mistakes(), _ray(options["address"], folder or Path.cwd()):
-        if options["page"] is not None:
-            check_extra()  # now, not when the search is over
+        ending, answer = _answered(plan, session, options)
+        _conclude(ending, answer, session, options)  # now: Ray's end takes seconds
+    return ending
+
+
+def _answered(
+    plan: Callable[[], Plan], session: Session, options: Options
+) -> tuple[Ending, Verdict]:
+    """Search, and compare."""
+    # Ray tells of lost nodes on the standard output, which is for the answer.
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         planned = plan()
+        _check_ranges(session, planned.goal)
         session.describe({"goal": asdict(planned.goal)})
+        kept = len(session.results())
         ending = _searched(planned, session, options)
         trials = "1 trial" if len(ending.results) == 1 else f"{len(ending.results)} trials"
         _say(options, f"The search ended after {trials}: {ending.reason}.")
         stopped = ending.reason == INTERRUPTED or ending.broken
-        if ending.best is None or stopped or not planned.compare:
+        earlier = _settled(session) if len(ending.results) == kept else None
+        if earlier is not None:
+            answer = earlier
+        elif ending.best is None or stopped or not planned.compare:
             answer = _without_comparison(ending)
         else:
             answer = _compared(planned, ending, options)
-    _conclude(ending, answer, session, options)
-    return ending
+    return ending, answer
+
+
+def _settled(session: Session) -> Verdict | None:
+    """The answer of an earlier comparison that came to its end."""
+    answer = session.answer()
+    settled = answer is not None and answer["decision"] in {"use", "keep"}
+    return verdict_of(answer) if answer is not None and settled else None
 
 
 def _patience(options: Options) -> float:
@@ -542,23 +638,54 @@ def _without_comparison(ending: Ending) -> Verdict:
     return Verdict(decision=Decision.UNSURE, sentence=sentence, config=ending.best)
 
 
+def _check_folder_of(page: Path) -> None:
+    if not page.absolute().parent.is_dir():
+        raise InvalidInputError(
+            f"--report must be a file in a folder that exists, but {page.parent} does not"
+        )
+
+
 def _session(kind: str, options: Options, description: Mapping[str, Any]) -> Session:
     with _mistakes():
-        if options["resume"] is None:
-            return Session.create(options["storage"], kind, description)
-        return _resumed(options["resume"], kind, description)
+        if options["page"] is not None:  # now, not when the search is over
+            check_extra()
+            _check_folder_of(options["page"])
+        resumed: Path | None = options["resume"]
+        if resumed is None:
+            session = Session.create(options["storage"], kind, description)
+        else:
+            session = Session.open(resumed)
+        click.get_current_context().with_resource(session.held())
+        if resumed is not None:
+            _check_same(session, {"kind": kind, **description})
+            _say(options, f"Trials of before that are kept: {len(session.results())}.")
+    return session
 
 
-def _resumed(folder: Path, kind: str, description: Mapping[str, Any]) -> Session:
-    session = Session.open(folder)
+def _check_same(session: Session, description: Mapping[str, Any]) -> None:
+    """See to it that a resumed search is for what it was for before."""
     earlier = session.description()
-    for name, value in {"kind": kind, **json.loads(json.dumps(description))}.items():
+    for name, value in json.loads(json.dumps(description)).items():
         if earlier.get(name) != value:
             raise InvalidInputError(
                 f"a resumed search must be for the same {name} as before, {earlier.get(name)!r}, "
                 f"but got {value!r}"
             )
-    return session
+
+
+def _check_ranges(session: Session, goal: Goal) -> None:
+    """See to it that a resumed search has the ranges of before, of which each has its option."""
+    earlier = session.description().get("goal", asdict(goal))["space"]
+    for name in earlier.keys() | goal.space.keys():
+        before, now = (
+            "none" if space.get(name) is None else f"{space[name][0]}:{space[name][1]}"
+            for space in (earlier, goal.space)
+        )
+        if before != now:
+            option = f"--{name[:5]} " if name in THREADS else f"--knob {name}="
+            raise InvalidInputError(
+                f"a resumed search must have the ranges of before, {option}{before}, but got {now}"
+            )
 
 
 def _goal(
@@ -583,12 +710,20 @@ def _inside(
 
 
 @contextmanager
-def _mistakes() -> Iterator[None]:
-    """A user's mistake is said in a sentence, without a traceback."""
+def _mistakes(about: str = "") -> Iterator[None]:
+    """A user's mistake is said in a sentence, without a traceback.
+
+    Args:
+        about: What it is about, where the sentence does not say that itself.
+    """
     try:
         yield
     except KamertonError as error:
-        raise click.UsageError(str(error)) from error
+        said = printable(str(error))
+        said = said if about in said else f"{about}: {said}"
+        # A sentence begins with a capital, but not the name of an argument.
+        said = said[0].upper() + said[1:] if re.match(r"[a-z]+[ ,:]", said) else said
+        raise click.UsageError(said) from error
 
 
 @contextmanager
@@ -600,24 +735,23 @@ def _ray(address: str | None, folder: Path) -> Iterator[None]:
             f"would take the search elsewhere, but got {address!r}. From outside: ray job submit "
             "--address http://HEAD:8265 --working-dir . -- kamerton-ray ... --address auto"
         )
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own display instead of Ray's
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     import ray  # noqa: PLC0415 - the command line must start without it
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # what fails, we say ourselves
     try:
         ray.init(
             address or "local",
-            **(_travelling(folder) if address else {"include_dashboard": False}),
+            **(_travelling(folder) if address else LOCAL),
             log_to_driver=False,
             logging_level="ERROR",
         )
     except ConnectionError as error:
         raise InvalidInputError(f"no Ray cluster answers at {address!r}: {error}") from error
+    # Now: what stands in the environment before Ray's start is in that of every trial, too.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # our own display instead of Ray's
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     try:
-        # Ray tells of lost nodes on the standard output, which is for the answer.
-        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-            yield
+        yield
     finally:
         ray.shutdown()
 
@@ -638,8 +772,15 @@ def _searched(plan: Plan, session: Session, options: Options) -> Ending:
     def note(result: dict[str, Any]) -> str:
         return read_as(result, plan.direction)
 
-    quiet = options["quiet"]
-    with Display(plan.goal, limits, plan.objective, quiet=quiet, note=note) as display:
+    display = Display(
+        plan.goal,
+        limits,
+        plan.objective,
+        quiet=options["quiet"],
+        before=len(session.results()),
+        note=note,
+    )
+    with display:
         return search(
             plan.trainable,
             plan.goal,
@@ -654,7 +795,13 @@ def _searched(plan: Plan, session: Session, options: Options) -> Ending:
 
 def _say(options: Options, text: str) -> None:
     if not options["quiet"]:
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
+
+
+def _resuming(session: Session) -> str:
+    """The command that goes on with a search."""
+    command, *rest = sys.argv[1:]
+    return shlex.join(["kamerton-ray", command, "--resume", str(session.folder), *rest])
 
 
 def _conclude(ending: Ending, answer: Verdict, session: Session, options: Options) -> None:
@@ -666,8 +813,10 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
     }
     try:
         session.conclude({**answer.to_json(rounds=True), **about})
+        written = True
     except OSError as error:
         _say(options, f"The answer cannot be written down: {error}")
+        written = False
     if options["as_json"]:
         click.echo(json.dumps({**answer.to_json(), **about}))
     else:
@@ -677,9 +826,9 @@ def _conclude(ending: Ending, answer: Verdict, session: Session, options: Option
             report(session.folder).save(html=options["page"])
     _say(options, f"A page on the results: kamerton-ray report {session.folder}")
     if ending.broken or ending.reason == INTERRUPTED or answer.interrupted:
-        _say(options, f"Go on with the same command and --resume {session.folder}")
+        _say(options, f"Go on with: {_resuming(session)}")
         sys.exit(FAILED if ending.broken else INTERRUPTED_CODE)
-    if answer.decision is Decision.NONE:
+    if answer.decision is Decision.NONE or not written:
         sys.exit(FAILED)
 
 
@@ -689,17 +838,22 @@ def _answer(answer: Verdict, options: Options) -> None:
     if form is None or not options["quiet"]:
         for one in (answer, *answer.elsewhere):
             where = f"On {one.machine}: " if answer.elsewhere else ""
-            click.echo(f"{where}{one.sentence}", err=form is not None)
+            click.echo(printable(f"{where}{one.sentence}"), err=form is not None)
             for reason in one.reasons:
                 _say(options, f"  {reason}")
     if form is None:
         return
     if answer.decision is Decision.USE:
         click.echo(export(answer.config or {}, form), nl=False)
+    elif answer.decision is Decision.UNSURE and options.get("no_compare"):
+        _say(options, "Not compared with the default: what is exported is the search's best.")
+        click.echo(export(answer.config or {}, form), nl=False)
     elif answer.decision is Decision.BUSY:
         _say(options, "Nothing is exported: the machine was busy. With --shared it would be.")
     else:
-        _say(options, "Nothing is exported: the default needs no setting.")
+        kept = answer.decision is Decision.KEEP
+        why = "the default needs no setting" if kept else "there is no answer"
+        _say(options, f"Nothing is exported: {why}.")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from kamerton_ray.head_to_head import Stage
+from kamerton_ray.isolation import TRACEBACK
 from kamerton_ray.numeric import number
 from kamerton_ray.objective import Objective
 from kamerton_ray.results import in_words
@@ -40,6 +41,7 @@ class Display:
         limits: When it ends.
         objective: What is judged by: its values are shown, whatever the search goes by.
         quiet: Whether to show nothing.
+        before: How many trials a resumed search has kept: the next one's number follows.
         note: Says how the first result that worked was come by; empty for nothing.
     """
 
@@ -50,11 +52,13 @@ class Display:
         objective: Objective,
         *,
         quiet: bool,
+        before: int = 0,
         note: Callable[[dict[str, Any]], str] = lambda _: "",
     ) -> None:
         self._goal, self._limits, self._objective, self._note = goal, limits, objective, note
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._begin = time.monotonic()
+        self._before = before
         self._results: list[dict[str, Any]] = []
         self._best: dict[str, Any] | None = None
         self._first: dict[str, Any] | None = None
@@ -82,7 +86,8 @@ class Display:
             if self._best is None or self._is_better(value, self._value(self._best)):
                 self._best = result
         spent = time.monotonic() - self._begin
-        lines = [f"{spent:5.0f} s  trial {len(self._results):>3}  {self._config(result)}  {found}"]
+        place = self._before + len(self._results)
+        lines = [f"{spent:5.0f} s  trial {place:>3}  {self._config(result)}  {found}"]
         if not math.isnan(value) and self._first is None:
             self._first = result
             lines += [f"{MARGIN}{self._note(result)}"] if self._note(result) else []
@@ -98,7 +103,8 @@ class Display:
         self._say(f"{time.monotonic() - self._begin:5.0f} s  {self._standing()}")
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(text), soft_wrap=True)  # a file has no width to be broken at
+        # A file has no width to be broken at.
+        self._console.print(Text(printable(text)), soft_wrap=True)
 
     def _standing(self) -> str:
         course = self._course
@@ -159,6 +165,11 @@ class Display:
         return in_words({name: result["config"][name] for name in self._goal.space})
 
 
+def printable(text: str) -> str:
+    """A text without what would steer a terminal, which a program's output or a folder may hold."""
+    return "".join(one if one in "\n\t" or one.isprintable() else "?" for one in text)
+
+
 def is_default(result: Mapping[str, Any]) -> bool:
     """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
     cpus = (result.get("machine") or {}).get("usable_cpus")
@@ -179,6 +190,9 @@ def in_unit(metric: str, value: float) -> str:
 
 def headline(error: str) -> str:
     """Why a trial failed, in a line: what happened, and the last line of each that tells of it."""
+    before, raised, traced = error.strip().rpartition(TRACEBACK)
+    if raised:
+        return ", ".join([before.splitlines()[0], traced.splitlines()[-1]])[:LONGEST_ERROR]
     told, *outputs = OUTPUT.split(error.strip())
     first, *more = told.strip().splitlines() or [""]
     last = outputs[-1].strip().splitlines() if outputs else []

@@ -10,6 +10,8 @@ HANG_S = 400  # no test takes half of it
 # Tests look at results, not at CSV files and TensorBoard.
 os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
 os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+# A test's driver needs a worker or two, not one for each CPU at once.
+os.environ.update(RAY_prestart_worker_first_driver="0", RAY_enable_worker_prestart="0")
 # Tests run beside each other: waiting for a quiet machine would be waiting for the other tests.
 os.environ["KAMERTON_RAY_PATIENCE_S"] = "0"
 

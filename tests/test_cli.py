@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from kamerton_ray.cli import main
 from kamerton_ray.exports import export
+from kamerton_ray.session import Session
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kamerton_ray.cli"]
@@ -208,7 +209,8 @@ def test_a_failure_after_a_success_ends_nothing(search, tmp_path):
 def test_a_build_that_raises_ends_the_search_at_its_first_trial(search, tmp_path):
     (tmp_path / "model.py").write_text("def build():\n    raise ValueError('no model')\n")
     out, err = search("tune", "model.py:build", code=1)
-    assert "ValueError: no model" in out
+    assert out.endswith("ValueError: no model\n")
+    assert "model.py" in out
     assert "failed: build raised an exception, ValueError: no model\n" in err
     assert results_in(tmp_path) == 1
 
@@ -253,7 +255,7 @@ def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, t
     process = subprocess.Popen(
         [*COMMAND, *args, *program],
         cwd=tmp_path,
-        env={**os.environ, "SLEEP": "0.5"},
+        env={**os.environ, "SLEEP": "0.3"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -268,8 +270,11 @@ def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, t
     assert "Traceback" not in err
     kept = results_in(tmp_path)
     folder = folder_of(tmp_path)
-    assert f"--resume {folder.relative_to(tmp_path)}" in err
-    out, _ = search(*args, "--no-compare", "--resume", str(folder), *program)
+    again = f"kamerton-ray exec --resume {folder.relative_to(tmp_path)} --intra 1:3 --inter 1:2"
+    assert f"Go on with: {again} --objective last -- {sys.executable} " in err
+    out, err = search(*args, "--no-compare", "--resume", str(folder), *program)
+    assert f"Trials of before that are kept: {kept}." in err
+    assert re.search(rf"trial +{kept + 1}  intra_op", err)
     assert "intra_op=2 inter_op=1 is the best of the search" in out
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
     configs = [(r["config"]["intra_op"], r["config"]["inter_op"]) for r in lines]
@@ -284,7 +289,7 @@ def test_ctrl_c_during_the_comparison_keeps_the_search(search, tmp_path):
     process = subprocess.Popen(
         [*COMMAND, *args, *program],
         cwd=tmp_path,
-        env={**os.environ, "SLEEP": "0.5"},
+        env={**os.environ, "SLEEP": "0.3"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -309,7 +314,7 @@ def results_in(tmp_path):
 
 def test_tune_runs_a_function_of_a_file(search, tmp_path):
     (tmp_path / "model.py").write_text(MODEL)
-    options = ("--trials", "2", "--seconds", "0.3", "--within", "0.3", "--json")
+    options = ("--trials", "2", "--seconds", "0.1", "--within", "0.3", "--json")
     out, err = search("tune", "model.py:build", *options)
     assert len(re.findall(r"trial +\d .*  \d+\.\d\dx \[\d+\.\d\d, \d+\.\d\d\]", err)) == 2
     answer = json.loads(out)
@@ -319,15 +324,9 @@ def test_tune_runs_a_function_of_a_file(search, tmp_path):
     assert {row["config"] is None for row in answer["table"]} == {False, True}
 
 
-def test_a_trial_that_ray_loses_is_named(search, tmp_path):
-    (tmp_path / "model.py").write_text(
-        "import os, signal\n"
-        "from pathlib import Path\n"
-        "def build():\n"
-        "    server = Path(f'/proc/{os.getppid()}/stat').read_text().split()\n"
-        "    os.kill(int(server[3]), signal.SIGKILL)  # Ray's worker\n"
-    )
-    out, _ = search("tune", "model.py:build", "--trials", "1", code=1)
+def test_a_trial_that_ray_loses_is_named(search):
+    code = "kill -9 $(ps -o ppid= $PPID)"  # Ray's worker, which has started what starts this
+    out, _ = search("exec", "--trials", "1", "sh", "-c", code, code=1)
     assert "No trial worked." in out
     assert "actor" in out
 
@@ -353,31 +352,6 @@ def test_a_body_that_leaves_its_loop_ends_the_search(search, tmp_path):
     assert best[0] >= 5
 
 
-# The README of Kamerton, but for the import, a smaller model and a smaller input.
-KAMERTON = """
-import timeit
-import numpy as np
-import tensorflow as tf
-from kamerton_ray import kamerton, set_threading
-
-for attempt in kamerton(cb=set_threading, vertex=[22, 2], iterations=2):
-    model = tf.keras.Sequential([tf.keras.Input((32, 32, 3)), tf.keras.layers.Conv2D(8, 3)])
-    print(attempt)
-    print(timeit.timeit(lambda: model.predict(np.random.rand(2, 32, 32, 3), 32), number=1))
-"""
-
-
-def test_kamertons_own_script_runs_in_the_loop_and_as_trials(search, tmp_path):
-    (tmp_path / "script.py").write_text(KAMERTON)
-    alone = subprocess.run(
-        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=True
-    ).stdout
-    trials, _ = search("run", "script.py")
-    for out in (alone, trials):
-        assert re.search(r"^\[\d+, \d+\]$", out, re.MULTILINE)
-        assert float(out.splitlines()[-1]) > 0
-
-
 def test_a_script_without_a_loop_is_named(run, tmp_path):
     (tmp_path / "script.py").write_text("print(1)")
     _, err = run("run", "script.py", code=2)
@@ -390,6 +364,8 @@ def test_a_script_without_a_loop_is_named(run, tmp_path):
         (["exec"], "Missing argument"),
         (["exec", "--intra", "4", "true"], "'4' is not of the form 1:16"),
         (["exec", "--intra", "4:1", "true"], "the first number must not be above"),
+        (["exec", "--intra", "-2:1", "true"], "the first number must be 0 or more"),
+        (["exec", "--report", "no/such/folder/page.html", "true"], "in a folder that exists"),
         (["exec", "--knob", "omp=1:2", "true"], "is not the name of a variable"),
         (["exec", "--objective", "(", "true"], "regular expression"),
         (["exec", "--kind", "cores=4", "true"], "is not of the form usable_cpus=64"),
@@ -414,9 +390,100 @@ def test_a_mistake_is_said_in_a_sentence(args, said):
     assert said in done.output
 
 
-def test_a_resumed_search_must_be_the_same(run, tmp_path):
-    folder = tmp_path / "kamerton-ray" / "exec-1"
-    folder.mkdir(parents=True)
-    (folder / "session.json").write_text('{"kind": "exec", "argv": ["false"]}')
-    _, err = run("exec", "--resume", str(folder), "true", code=2)
-    assert "same argv" in err
+@pytest.fixture
+def session(tmp_path):
+    """A session of `exec` with a result, as `kamerton-ray exec true` leaves it."""
+    described = {"objective": "time", "maximize": False, "knobs": [], "timeout": 3600.0}
+    session = Session.create(tmp_path, "exec", {"argv": ["true"], **described})
+    ranges = {"intra_op": [1, 3], "inter_op": [1, 2]}
+    goal = {"space": ranges, "starts": [{"intra_op": 2, "inter_op": 2}]}
+    session.describe({"goal": {**goal, "metric": "objective", "mode": "min"}})
+    session.add({"config": {"intra_op": 2, "inter_op": 2}, "objective": 1.0, "outcome": "ok"})
+    return session
+
+
+def test_a_resumed_search_must_be_the_same(session):
+    done = CliRunner().invoke(main, ["exec", "--resume", str(session.folder), "false"])
+    assert done.exit_code == 2
+    assert "same argv" in done.output
+
+
+def test_a_session_that_another_search_goes_on_with_is_refused(session):
+    with session.held():
+        done = CliRunner().invoke(main, ["exec", "--resume", str(session.folder), "true"])
+    assert done.exit_code == 2
+    assert "must not be in use by another search" in done.output
+    assert set(os.listdir(session.folder)) == {"session.json", "results.jsonl"}
+
+
+def test_a_changed_range_is_named_by_its_option_and_written_nowhere(search, session):
+    before = session.description()
+    options = ("--intra", "1:4", "--inter", "1:2", "--resume", str(session.folder))
+    _, err = search("exec", *options, "true", code=2)
+    assert "ranges of before, --intra 1:3, but got 1:4" in err
+    assert session.description() == before
+
+
+def test_what_was_settled_is_not_compared_again(search, session):
+    answer = {"decision": "keep", "sentence": "It was settled.", "config": {"intra_op": 2}}
+    session.conclude(answer)
+    options = ("--intra", "1:3", "--inter", "1:2", "--trials", "1")
+    out, err = search("exec", *options, "--resume", str(session.folder), "true")
+    assert out == "It was settled.\n"
+    assert "Trials of before that are kept: 1." in err
+    assert session.answer()["sentence"] == "It was settled."
+
+
+def test_our_options_end_where_the_program_begins(search, tmp_path):
+    code = f'echo "$@" > {tmp_path}/seen; date +%s.%N'
+    options = ("--trials", "1", "--no-compare", "--objective", "last")
+    search("exec", *options, "sh", "-c", code, "sh", "--trials", "7", "--json", "--nonsense")
+    assert (tmp_path / "seen").read_text() == "--trials 7 --json --nonsense\n"
+    assert results_in(tmp_path) == 1
+
+
+def test_an_option_that_there_is_not_is_refused():
+    done = CliRunner().invoke(main, ["exec", "--nonsense", "true"])
+    assert done.exit_code == 2
+    assert "No such option" in done.output
+
+
+def test_without_a_comparison_the_searchs_best_is_exported_and_labelled(search):
+    code = "echo $((10 - TF_NUM_INTRAOP_THREADS))"
+    options = ("--trials", "1", "--intra", "3:3", "--inter", "1:1", "--no-compare")
+    export = ("--objective", "last", "--export", "env")
+    out, err = search("exec", *options, *export, "sh", "-c", code)
+    assert out == "export TF_NUM_INTRAOP_THREADS=3\nexport TF_NUM_INTEROP_THREADS=1\n"
+    assert "Not compared with the default: what is exported is the search's best." in err
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("def build(:\n", ["model_0.py", "line 1", "def build(:", "SyntaxError: "]),
+        ("import os\nraise OSError(r'no \\d')\n", ["model_1.py", "line 2", "OSError: no \\d"]),
+        ("import no_such_module\n", ["model_2.py", "line 1", "No module named 'no_such_module'"]),
+        ("import sys\nsys.exit('tired')\n", ["model_3.py", "line 2", "SystemExit: tired"]),
+    ],
+)
+def test_a_module_that_cannot_be_imported_shows_the_users_own_lines(tmp_path, code, said):
+    (tmp_path / said[0]).write_text(code)
+    target = f"{said[0]}:build"
+    done = subprocess.run(
+        [*COMMAND, "tune", target], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    err = done.stderr
+    for part in said:
+        assert part in err
+    assert "click" not in err
+    assert "importlib" not in err
+    assert len(err.splitlines()) < 14
+
+
+def test_what_a_module_prints_on_import_does_not_reach_the_answer(search, tmp_path):
+    (tmp_path / "model.py").write_text(f"print('loading')\n{MODEL}")
+    options = ("--trials", "1", "--seconds", "0.2", "--no-compare", "--export", "env")
+    out, err = search("tune", "model.py:build", *options)
+    assert out.startswith("export TF_NUM_INTRAOP_THREADS=")
+    assert "loading" in err

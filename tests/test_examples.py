@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,27 +39,10 @@ def quadratic(folder):
     assert all(int(points) <= 35 for points in ends)
 
 
-def mobilenet(folder):
-    target = f"{EXAMPLES / 'mobilenet.py'}:build"
-    few = ("--trials", "3", "--seconds", "0.2", "--no-compare", "--storage", str(folder / "made"))
-    output = run("-m", "kamerton_ray.cli", "tune", target, *few, cwd=folder)
-    assert re.match(r"intra_op=\d inter_op=\d is the best of the search", output)
-    shutil.rmtree(folder / "made")
-
-
 def train_lstm(folder):
-    few = ("--trials", "2", "--no-compare")
+    few = ("--trials", "1", "--no-compare")
     output = run(str(EXAMPLES / "train_lstm.py"), *few, cwd=folder)
-    assert len(re.findall(r"trial +\d+  intra_op=\d+ inter_op=\d+ +[\d.]+ ms", output)) == 2
-
-
-def loop(folder):
-    output = run(str(EXAMPLES / "loop.py"), "--attempts", "2", cwd=folder)
-    assert re.fullmatch(r"\[\d+, \d+\]\n[\d.]+\n", output)
-
-
-def plain_keras(folder):
-    assert float(run(str(EXAMPLES / "plain_keras.py"), cwd=folder)) > 0
+    assert re.search(r"trial +1  intra_op=\d+ inter_op=\d+ +[\d.]+ ms", output)
 
 
 def notebook(folder):
@@ -74,7 +56,7 @@ def notebook(folder):
     assert re.search(r"^\d+ +\d+ +\d+ +0\.\d+", table, re.MULTILINE)
 
 
-CHECKED = (quadratic, mobilenet, train_lstm, loop, plain_keras, notebook)
+CHECKED = (quadratic, train_lstm, notebook)
 CHECKS = {check.__name__: check for check in CHECKED}
 SMALL = "tf.keras.Sequential([tf.keras.Input((96, 96, 3)), tf.keras.layers.Conv2D(4, 3)])"
 SMALLER = 'lambda images: tf.nn.conv2d(images, tf.ones((3, 3, 3, 4)), 1, "SAME")'
@@ -92,7 +74,8 @@ def test_the_example_runs_and_leaves_no_file(name, tmp_path):
 
 def test_no_example_is_left_out():
     scripts = {path.stem for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
-    assert scripts == set(CHECKS) | HELPERS
+    run_by_the_readmes_commands = set(re.findall(r"examples/(\w+)\.py", "\n".join(commands())))
+    assert scripts == set(CHECKS) | HELPERS | run_by_the_readmes_commands
 
 
 def snippets():
@@ -108,7 +91,7 @@ def test_the_readme_snippet_runs(number, tmp_path):
     model = SMALL if "predict" in code else SMALLER
     code = code.replace("tf.keras.applications.MobileNetV2((96, 96, 3), weights=None)", model)
     code = code.replace("verdict(analysis, trainable)", "verdict(analysis, trainable, budget_s=1)")
-    code = code.replace("benchmark(build)\n", "benchmark(build, warmup_s=0.2, budget_s=0.4)\n")
+    code = code.replace("benchmark(build)\n", "benchmark(build, warmup_s=0.1, budget_s=0.2)\n")
     (tmp_path / "snippet.py").write_text(code)
     output = run("snippet.py", cwd=tmp_path)
     if "verdict(" in code:
@@ -144,9 +127,9 @@ def commands():
 
 @pytest.mark.parametrize("line", commands())
 def test_the_readmes_command_runs(line, tmp_path):
-    # Some search for minutes; two trials show as well that they run.
+    # Some search for minutes; a trial shows as well that they run.
     program, name, *rest = shlex.split(line)
-    few = ["--trials", "2", "--storage", str(tmp_path)] if name != "doctor" else []
+    few = ["--trials", "1", "--storage", str(tmp_path)] if name != "doctor" else []
     few += ["--no-compare"] if name in {"exec", "tune"} else []
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
