@@ -213,6 +213,18 @@ def compare_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
+def timeout_option(default: float, text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says how long something may take, in seconds."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kamerton_ray")
 def main() -> None:
@@ -251,14 +263,7 @@ def main() -> None:
     metavar="NAME=LOW:HIGH",
     help="Tune this variable, too.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=3600.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="A run that takes longer is ended, and has failed.",
-)
+@timeout_option(3600.0, "A run that takes longer is ended, and has failed.")
 def execute(argv: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """Tune any program: ARGV is run with the thread counts in its environment.
 
@@ -324,13 +329,8 @@ def _direction(options: Options) -> Direction:
     show_default=True,
     help="Measured in each trial, the default's share included.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0, min_open=True),
-    default=60.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="A build, or a block of steps, that takes longer is ended, and its trial has failed.",
+@timeout_option(
+    60.0, "A build, or a block of steps, that takes longer is ended, and its trial has failed."
 )
 @compare_options
 @click.option(
@@ -575,7 +575,7 @@ def _answered(
         _check_ranges(session, planned.goal)
         session.describe({"goal": asdict(planned.goal)})
         kept = len(session.results())
-        ending = _searched(planned, session, options)
+        ending = _searched(planned, session, options, before=kept)
         trials = "1 trial" if len(ending.results) == 1 else f"{len(ending.results)} trials"
         _say(options, f"The search ended after {trials}: {ending.reason}.")
         stopped = ending.reason == INTERRUPTED or ending.broken
@@ -592,8 +592,9 @@ def _answered(
 def _settled(session: Session) -> Verdict | None:
     """The answer of an earlier comparison that came to its end."""
     answer = session.answer()
-    settled = answer is not None and answer["decision"] in {"use", "keep"}
-    return verdict_of(answer) if answer is not None and settled else None
+    if answer is None or answer["decision"] not in {"use", "keep"}:
+        return None
+    return verdict_of(answer)
 
 
 def _patience(options: Options) -> float:
@@ -766,7 +767,7 @@ def _travelling(folder: Path) -> Options:
     return {} if brought else {"runtime_env": {"working_dir": str(folder)}}
 
 
-def _searched(plan: Plan, session: Session, options: Options) -> Ending:
+def _searched(plan: Plan, session: Session, options: Options, *, before: int) -> Ending:
     limits = Limits(trials=options["trials"], time_budget_s=options["time_budget"])
 
     def note(result: dict[str, Any]) -> str:
@@ -777,7 +778,7 @@ def _searched(plan: Plan, session: Session, options: Options) -> Ending:
         limits,
         plan.objective,
         quiet=options["quiet"],
-        before=len(session.results()),
+        before=before,
         note=note,
     )
     with display:

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -166,12 +166,14 @@ def add_line(path: Path, line: str) -> None:
     """
     with path.open("ab+") as file:
         size = os.fstat(file.fileno()).st_size
-        file.seek(0)
-        rest = file.read(size).rpartition(b"\n")[2]
-        if _is_json(rest):
-            line = f"\n{line}"
-        elif rest:
-            file.truncate(size - len(rest))
+        file.seek(max(0, size - 1))
+        if size and file.read(1) != b"\n":
+            file.seek(0)
+            rest = file.read(size).rpartition(b"\n")[2]
+            if _is_json(rest):
+                line = f"\n{line}"
+            else:
+                file.truncate(size - len(rest))
         file.write(f"{line}\n".encode())
         file.flush()
         os.fsync(file.fileno())
@@ -184,16 +186,16 @@ def write(path: Path, content: str | bytes) -> None:
         OSError: It could not be written.
     """
     data = content.encode() if isinstance(content, str) else content
-    number, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    # Not of the tempfile module: its files have other permissions than new ones.
+    new = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
-        with os.fdopen(number, "wb") as file:
+        with new.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
+        new.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
         raise
 
 
@@ -202,13 +204,6 @@ def _is_json(data: bytes) -> bool:
         json.loads(data)
         return True
     return False
-
-
-def _umask() -> int:
-    """Which permissions new files lack; it can only be read by setting it."""
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
 
 
 def _text(path: Path) -> str:

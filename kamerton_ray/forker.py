@@ -182,10 +182,13 @@ def _killed(pid: int) -> bool:
     try:
         os.kill(pid, signal.SIGKILL)
     except PermissionError:
-        with contextlib.suppress(ChildProcessError):
+        with contextlib.suppress(OSError):
             os.waitpid(pid, os.WNOHANG)
         return False
-    os.waitpid(pid, 0)
+    except ProcessLookupError:  # it has gone by itself
+        return True
+    with contextlib.suppress(OSError):
+        os.waitpid(pid, 0)
     return True
 
 
