@@ -4,12 +4,16 @@ Ray has no request that says so. A placement group's STRICT_SPREAD acts inside t
 trial of Tune is a group of its own; what every node has one of by itself, as Ray Serve uses it
 (ray/_raylet.pyx, `IMPLICIT_RESOURCE_PREFIX`), ends the raylets of Ray 2.60 when a group asks for
 it. So a trial asks for all CPUs of a node of its kind, and by the label that Ray gives every node,
-`ray.io/node-id`, for none of the nodes of other kinds.
+`ray.io/node-id`, for none of the nodes of other kinds. A Ray that cannot be asked so (before
+`bundle_label_selector`, in 2.47) knows each node's address as a resource: where there are nodes to
+be shunned, one node runs all trials then.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,33 +93,46 @@ def one_per_node(kind: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 
     Raises:
         InvalidInputError: The cluster has no such node.
     """
-    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
-
     chosen, others = _choose(kind)
-    # Only those that are large enough could run such a trial at all.
-    shun = sorted(node.id for one in others if one.slots >= chosen.slots for node in one.nodes)
-    selector = {"ray.io/node-id": f"!in({','.join(shun)})"} if shun else {}
-    return tune.PlacementGroupFactory(
-        [{"CPU": chosen.slots}], bundle_label_selector=[selector] if selector else None
-    )
+    shun = _fitting(others, chosen.slots)
+    if not shun:
+        return _request(chosen.slots)
+    if not _selects_nodes():
+        return _request(chosen.slots, ip=chosen.nodes[0].ip if chosen.nodes else "none")
+    return _request(chosen.slots, ids=f"!in({','.join(sorted(node.id for node in shun))})")
 
 
 def one_of_these(ips: Sequence[str]) -> Any:  # noqa: ANN401 - Ray is untyped
     """The resources of a trial that has one of some live nodes for itself."""
     import ray  # noqa: PLC0415 - importing this package must not import Ray
-    from ray import tune  # noqa: PLC0415
 
-    slots = {
-        node["NodeID"]: node["Resources"].get("CPU", 0)
-        for node in ray.nodes()
-        if node["Alive"] and node["NodeManagerAddress"] in ips
-    }
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeManagerAddress"] in ips]
+    slots = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in alive}
     most = max(slots.values(), default=0)
     # On those with fewer CPUs it would not fit, and on others not be alone.
-    ids = sorted(number for number, count in slots.items() if count == most)
-    return tune.PlacementGroupFactory(
-        [{"CPU": most}], bundle_label_selector=[{"ray.io/node-id": f"in({','.join(ids)})"}]
-    )
+    fitting = [node for node in alive if slots[node["NodeID"]] == most]
+    if not _selects_nodes():
+        return _request(most, ip=next((node["NodeManagerAddress"] for node in fitting), "none"))
+    return _request(most, ids=f"in({','.join(sorted(node['NodeID'] for node in fitting))})")
+
+
+def _request(slots: float, *, ids: str = "", ip: str = "") -> Any:  # noqa: ANN401 - Ray is untyped
+    """A `PlacementGroupFactory` of so many CPUs of one node, which may be named."""
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    if ids:
+        selector = [{"ray.io/node-id": ids}]
+        return tune.PlacementGroupFactory([{"CPU": slots}], bundle_label_selector=selector)
+    # Ray gives every node one of the resource with its address.
+    return tune.PlacementGroupFactory([{"CPU": slots, **({f"node:{ip}": 0.001} if ip else {})}])
+
+
+@functools.cache
+def _selects_nodes() -> bool:
+    """Whether this Ray can be asked for nodes by their labels."""
+    from ray.util import placement_group  # noqa: PLC0415 - importing this must not import Ray
+
+    return "bundle_label_selector" in inspect.signature(placement_group).parameters
 
 
 def trial_nodes(kind: Mapping[str, Any] | None = None) -> int:
@@ -201,6 +218,7 @@ class _Known:
         machines: What it is; None where it could not say.
         chosen: What was chosen, by the cluster and what was asked for.
         shunned: The addresses of nodes that are to run no trials.
+        alone: The address of the only node that runs trials, where Ray cannot be asked for more.
     """
 
     def __init__(self) -> None:
@@ -208,6 +226,7 @@ class _Known:
         self.machines: dict[str, Mapping[str, Any] | None] = {}
         self.chosen: dict[str, Mapping[str, Any]] = {}
         self.shunned: frozenset[str] = frozenset()
+        self.alone = ""
 
 
 _KNOWN = _Known()
@@ -239,7 +258,28 @@ def _choose(asked: Mapping[str, Any] | None) -> tuple[NodeKind, list[NodeKind]]:
         _KNOWN.chosen[key] = chosen.machine
         _announce(chosen, others, lost=settled)
     kept, shunned = _kept(chosen)
-    return kept, [*others, *shunned]
+    others = [*others, *shunned]
+    if _selects_nodes() or not kept.nodes[1:] or not _fitting(others, kept.slots):
+        return kept, others
+    return _alone(kept), others
+
+
+def _fitting(kinds: Iterable[NodeKind], slots: float) -> list[Node]:
+    """The nodes that are large enough to run a trial that asks for so many CPUs."""
+    return [node for kind in kinds if kind.slots >= slots for node in kind.nodes]
+
+
+def _alone(kind: NodeKind) -> NodeKind:
+    """The first of its nodes, which is said when it changes."""
+    first = kind.nodes[0]
+    if first.ip != _KNOWN.alone:
+        _KNOWN.alone = first.ip
+        logger.warning(
+            "This Ray cannot keep trials off single nodes, as Ray 2.47 and later can: all of them "
+            "run on %s.",
+            first.ip,
+        )
+    return NodeKind(kind.machine, (first,))
 
 
 def _kept(kind: NodeKind) -> tuple[NodeKind, list[NodeKind]]:

@@ -34,6 +34,22 @@ IDLE_POLLS = 5
 """After so many such polls in a row the open trials are given up."""
 
 
+class _Finished(str):
+    """Ray's `Searcher.FINISHED`, which says what to do where it is not understood.
+
+    A `Repeater` takes it from Ray 2.60 on. Older ones refuse all but dicts, and show what they got
+    (ray/tune/search/repeater.py, `_TrialGroup`).
+    """
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self!r}: the search has ended, which this Ray's Repeater cannot pass on. Give the "
+            "run a num_samples that ends it before, or use Ray 2.60 or later."
+        )
+
+
 class NelderMeadSearcher(Searcher):  # type: ignore[misc]
     """Nelder-Mead over integers for Ray Tune.
 
@@ -220,7 +236,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         suggestion = search.ask()
         if suggestion is Signal.DONE:
             self._log_end(search)
-            return str(Searcher.FINISHED)
+            return _Finished(Searcher.FINISHED)
         if isinstance(suggestion, Signal):
             return None
         return self._given(trial_id, suggestion.id, suggestion.config)

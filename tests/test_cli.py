@@ -137,29 +137,34 @@ def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
 
 def test_the_exported_file_gives_a_plain_program_its_threads(tmp_path):
     program = (ROOT / "examples" / "plain_keras.py").read_text().replace("1500", "10")
-    threads = "import os; print(*(open(f'/proc/self/task/{t}/comm').read().strip()"
-    threads += " for t in os.listdir('/proc/self/task')))"
-    (tmp_path / "program.py").write_text(f"{program}\n{threads}\n")
-    (tmp_path / ".env").write_text(export({"intra_op": 1, "inter_op": 7}, "dotenv"))
-    done = subprocess.run(
-        ["sh", "-c", f"set -a; . ./.env; exec {sys.executable} program.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
+    (tmp_path / "program.py").write_text(
+        f"{program}\nimport os; print(len(os.listdir('/proc/self/task')))\n"
     )
-    assert done.stdout.split().count("tf_Compute") == 7
+
+    def threads(inter_op):
+        (tmp_path / ".env").write_text(export({"intra_op": 1, "inter_op": inter_op}, "dotenv"))
+        done = subprocess.run(
+            ["sh", "-c", f"set -a; . ./.env; exec {sys.executable} program.py"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout.split()[-1])
+
+    assert threads(9) - threads(2) == 7
 
 
-def test_exec_prints_json_alone(search, tmp_path):
-    (tmp_path / "program.py").write_text(SIMULATED)
-    options = ("--inter", "1:1", "--intra", "1:3", "--objective", "last", "--json", "--quiet")
+def test_exec_prints_json_alone_and_says_faster_of_times(search, tmp_path):
+    code = 'test -n "$TF_NUM_INTRAOP_THREADS" || sleep 0.1'
     page = tmp_path / "page.html"
-    out, err = search("exec", *options, "--report", str(page), *PROGRAM)
+    options = ("--intra", "1:1", "--inter", "1:1", "--within", "0.1", "--json", "--quiet")
+    out, err = search("exec", *options, "--report", str(page), "sh", "-c", code)
     answer = json.loads(out)
     assert answer["sentence"] in page.read_text().replace("&#39;", "'")
+    assert re.search(r"x \[.*\] faster than TensorFlow's default", answer["sentence"])
     assert answer["decision"] == "use"
-    assert answer["config"] == {"intra_op": 2, "inter_op": 1}
+    assert answer["config"] == {"intra_op": 1, "inter_op": 1}
     assert answer["low"] < answer["speedup"] < answer["high"]
     assert err == ""
 
@@ -169,13 +174,6 @@ def test_the_default_is_kept_where_nothing_beats_it(search):
     code = "import time; print(5 + 0.01 * (time.time() % 1))"
     out, _ = search("exec", *options, "--", sys.executable, "-c", code)
     assert out == ""
-
-
-def test_only_of_times_it_is_said_that_they_are_faster(search):
-    code = 'test -n "$TF_NUM_INTRAOP_THREADS" || sleep 0.1'
-    options = ("--intra", "1:1", "--inter", "1:1", "--within", "0.1", "--quiet")
-    out, _ = search("exec", *options, "sh", "-c", code)
-    assert re.search(r"x \[.*\] faster than TensorFlow's default", out)
 
 
 def test_where_the_first_trial_fails_by_itself_the_search_ends_there(search, tmp_path):
@@ -238,16 +236,6 @@ def test_a_loop_whose_number_never_changes_ends_the_search(search, tmp_path):
     assert results_in(tmp_path) == 3
 
 
-def test_what_is_judged_by_is_shown_with_its_unit(search, tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-    options = ("--trials", "1", "--seconds", "0.3", "--no-compare")
-    limits = ("--objective", "seconds_p99", "--at-most", "cpu_seconds=1e-9")
-    _, err = search("tune", "model.py:build", *options, *limits)
-    shown = r"  seconds_p99 [\d.]+ [mu]?s"
-    over = r"; over the limit: cpu_seconds [\d.]+ [mu]?s, at most 0\.001 us"
-    assert re.search(rf"trial   1 .*{shown}{over}", err)
-
-
 def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     args = ["exec", "--intra", "1:3", "--inter", "1:2", "--objective", "last"]
@@ -282,12 +270,13 @@ def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, t
     assert not set(configs[:kept]) & set(configs[kept : kept + 2])
 
 
-def test_ctrl_c_during_the_comparison_keeps_the_search(search, tmp_path):
+def test_ctrl_c_during_the_comparison_keeps_the_search(search, ray_cluster, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     args = ["exec", "--trials", "2", "--intra", "2:3", "--inter", "1:1", "--objective", "last"]
+    address = ["--address", ray_cluster.get_runtime_context().gcs_address]
     program = ["--", *PROGRAM]
     process = subprocess.Popen(
-        [*COMMAND, *args, *program],
+        [*COMMAND, *args, *address, *program],
         cwd=tmp_path,
         env={**os.environ, "SLEEP": "0.3"},
         stdout=subprocess.PIPE,
@@ -303,8 +292,8 @@ def test_ctrl_c_during_the_comparison_keeps_the_search(search, tmp_path):
     assert "Traceback" not in err
     folder = folder_of(tmp_path)
     assert f"--resume {folder.relative_to(tmp_path)}" in err
-    out, _ = search(*args, "--resume", str(folder), *program)
-    assert "intra_op=2 inter_op=1 is " in out
+    out, _ = search(*args, "--no-compare", "--resume", str(folder), *program)
+    assert "intra_op=2 inter_op=1 is the best of the search" in out
     assert results_in(tmp_path) == 2
 
 
@@ -312,16 +301,19 @@ def results_in(tmp_path):
     return len((folder_of(tmp_path) / "results.jsonl").read_text().splitlines())
 
 
-def test_tune_runs_a_function_of_a_file(search, tmp_path):
-    (tmp_path / "model.py").write_text(MODEL)
-    options = ("--trials", "2", "--seconds", "0.1", "--within", "0.3", "--json")
-    out, err = search("tune", "model.py:build", *options)
-    assert len(re.findall(r"trial +\d .*  \d+\.\d\dx \[\d+\.\d\d, \d+\.\d\d\]", err)) == 2
-    answer = json.loads(out)
+def test_tune_runs_a_function_of_a_file_and_shows_what_it_is_judged_by(search, tmp_path):
+    (tmp_path / "model.py").write_text(f"print('loading')\n{MODEL}")
+    options = ("--trials", "2", "--seconds", "0.1", "--no-compare", "--json")
+    limits = ("--objective", "seconds_p99", "--at-most", "cpu_seconds=1e-9")
+    out, err = search("tune", "model.py:build", *options, *limits)
+    shown = r"  seconds_p99 [\d.]+ [mu]?s"
+    over = r"; over the limit: cpu_seconds [\d.]+ [mu]?s, at most 0\.001 us"
+    assert re.search(rf"trial   1 .*{shown}{over}", err)
+    assert re.search(r"trial   2 .*  seconds_p99 [\d.]+ [mu]?s", err)
+    answer = json.loads(out)  # what the module prints on import is not in it
+    assert "loading" in err
     assert answer["trials"] == 2
     assert set(answer["config"]) == {"intra_op", "inter_op"}
-    assert answer["low"] <= answer["speedup"] <= answer["high"]
-    assert {row["config"] is None for row in answer["table"]} == {False, True}
 
 
 def test_a_trial_that_ray_loses_is_named(search):
@@ -479,11 +471,3 @@ def test_a_module_that_cannot_be_imported_shows_the_users_own_lines(tmp_path, co
     assert "click" not in err
     assert "importlib" not in err
     assert len(err.splitlines()) < 14
-
-
-def test_what_a_module_prints_on_import_does_not_reach_the_answer(search, tmp_path):
-    (tmp_path / "model.py").write_text(f"print('loading')\n{MODEL}")
-    options = ("--trials", "1", "--seconds", "0.2", "--no-compare", "--export", "env")
-    out, err = search("tune", "model.py:build", *options)
-    assert out.startswith("export TF_NUM_INTRAOP_THREADS=")
-    assert "loading" in err

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,9 +17,15 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path_factory, monkeypatch):
-    """Ray writes its results below the home directory."""
+def home(tmp_path_factory, monkeypatch, ray_cluster):
+    """Ray writes its results below the home directory, and uses the cluster that a user says.
+
+    Of these a user has one or none; where none is said, a snippet would take any that it finds.
+    """
+    if (token := Path.home() / ".ray" / "auth_token").exists():  # newer ones of Ray want it
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster.get_runtime_context().gcs_address)
     monkeypatch.delenv("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS")  # a user has them
 
 
@@ -86,7 +93,7 @@ def snippets():
 def test_the_readme_snippet_runs(number, tmp_path):
     # Some search to their end, which takes minutes; two short trials of a small model show as well
     # that they run.
-    code = snippets()[number].replace("num_samples=-1", "num_samples=2")
+    code = re.sub(r"num_samples=(-1|2|4)\b", "num_samples=2", snippets()[number])
     code = code.replace("vertex=[4, 4]", "vertex=[4, 4], iterations=2")
     model = SMALL if "predict" in code else SMALLER
     code = code.replace("tf.keras.applications.MobileNetV2((96, 96, 3), weights=None)", model)
@@ -129,11 +136,20 @@ def commands():
 def test_the_readmes_command_runs(line, tmp_path):
     # Some search for minutes; a trial shows as well that they run.
     program, name, *rest = shlex.split(line)
-    few = ["--trials", "1", "--storage", str(tmp_path)] if name != "doctor" else []
+    few = ["--trials", "1"] if name != "doctor" else []
     few += ["--no-compare"] if name in {"exec", "tune"} else []
+    # `python` is another one on the cluster's node.
+    few += ["--address", os.environ["RAY_ADDRESS"]] if name in {"run", "tune"} else []
+    few += ["--seconds", "0.3"] if name == "tune" else []
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
     done = subprocess.run(
-        [program, name, *few, *rest], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        [program, name, *few, *rest],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout

@@ -196,8 +196,10 @@ def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path, ray_cluster)
 # --- failed trials -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("capped", [None, 1])
-@pytest.mark.parametrize("again", ["resume_errored", "restart_errored"])
+@pytest.mark.parametrize(
+    ("again", "capped"),
+    [("resume_errored", None), ("resume_errored", 1), ("restart_errored", 1)],
+)
 def test_failed_trials_run_again_and_count(again, capped, ray_cluster, tmp_path):  # noqa: ARG001
     broken = tmp_path / "broken"
     broken.touch()

@@ -6,10 +6,12 @@ for test_tune.py.
 """
 
 import copy
+import inspect
 import json
 import os
 import pickle
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -1001,7 +1003,10 @@ def test_a_repeater_that_loses_the_metric_ends_in_a_clear_failure():  # T13
     searcher = NelderMeadSearcher()
     repeater = Repeater(ConcurrencyLimiter(searcher, 4), repeat=2)
     repeater.set_search_properties("loss", "min", SPACE)
-    drive(repeater)
+    # Before 2.60 a Repeater does not learn that a search ends, and shows what it was given.
+    old = "FINISHED" not in inspect.getsource(Repeater.suggest)
+    with pytest.raises(AssertionError, match="num_samples") if old else nullcontext():
+        drive(repeater)
     assert searcher.stopped_by is StopRule.FAILED
 
 

@@ -1,5 +1,6 @@
 """Runs of Ray Tune on a real local cluster."""
 
+import inspect
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ from kamerton_ray import InvalidInputError, NelderMeadSearcher, StopRule
 
 # Ray's workers cannot import a test file: they get what is in it by value.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+LEARNS_THE_END = "FINISHED" in inspect.getsource(Repeater.suggest)
+"""Whether a repeater goes by the end of the search that it repeats, as from Ray 2.60 on."""
 
 SPACE = {"x": tune.randint(1, 9), "y": tune.randint(1, 9)}
 LOWEST = {"x": 3, "y": 4}
@@ -211,9 +215,7 @@ def test_every_trial_ends_once_to_the_searcher_and_waiting_stops_no_run(run):
     searcher = ListeningSearcher(points_to_evaluate=[ODD])
     analysis, _ = run(raise_error, searcher, max_concurrent_trials=2, raise_on_failed_trial=False)
     answers = [answer for _, answer in searcher.asked]
-    assert answers.index("FINISHED") == len(answers) - 1
-    waited = answers.index(None)
-    assert any(isinstance(answer, dict) for answer in answers[waited:])
+    assert answers.index(None) < answers.index("FINISHED") == len(answers) - 1
     given = {trial for trial, answer in searcher.asked if isinstance(answer, dict)}
     ends = [trial for kind, trial in searcher.told if kind != "result"]
     assert sorted(ends) == sorted(given) == sorted(trial.trial_id for trial in analysis.trials)
@@ -280,6 +282,7 @@ def test_it_works_in_a_repeater(run, wrap):
         max_concurrent_trials=None,
         metric=None,
         mode=None,
+        num_samples=-1 if LEARNS_THE_END else 6,
     )
     assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.5)
     assert len(analysis.trials) % 2 == 0
