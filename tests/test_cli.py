@@ -152,7 +152,8 @@ def test_the_exported_file_gives_a_plain_program_its_threads(tmp_path):
         )
         return int(done.stdout.split()[-1])
 
-    assert threads(9) - threads(2) == 7
+    # There are others, and some may have ended by then.
+    assert threads(60) - threads(10) == pytest.approx(50, abs=5)
 
 
 def test_exec_prints_json_alone_and_says_faster_of_times(search, tmp_path):
