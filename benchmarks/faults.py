@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from cluster import Cluster
 
 from kamerton_ray.command import command
-from kamerton_ray.session import ANSWER, RESULTS, Goal, Limits, Session, search
+from kamerton_ray.folders import write
+from kamerton_ray.session import RESULTS, Goal, Limits, Session, search
 
 NODES = 2
 SIDE = 8
@@ -37,6 +38,9 @@ DEADLOCK_S = 240.0
 """A search that has not ended after so many seconds never does."""
 
 STANDS_STILL_S = 2.0
+
+ENDING = "ending.json"
+"""In the session's folder: how its search has ended."""
 
 LAST_WORDS = 20
 """So many lines of what the driver said are shown where a search never ends."""
@@ -108,7 +112,8 @@ def drive():
         goal = Goal(space=ends, starts=[dict.fromkeys(ends, 2)], metric="objective", mode="min")
         session = Session(Path(order["session"]))
         ending = search(program, goal, session, limits=Limits(), seed=order["seed"])
-        session.conclude({"best": ending.best, "broken": ending.broken})
+        said = {"best": ending.best, "broken": ending.broken}
+        write(session.folder / ENDING, json.dumps(said))
 
 
 class Search:
@@ -130,18 +135,18 @@ class Search:
         self._log.touch()
         self._session = Session.create(folder, "search", {})
         self.file = self._session.folder / RESULTS
+        self._ending = self._session.folder / ENDING
         code = PROGRAM.format(**lowest, seconds=seconds, log=self._log)
         self._order = {"code": code, "session": str(self._session.folder), "seed": seed}
 
     def begin(self):
         """Begin it, or go on with it."""
-        (self._session.folder / ANSWER).unlink(missing_ok=True)
+        self._ending.unlink(missing_ok=True)
         self.driver.begin(self._order)
 
     def ended(self):
         """How it has ended: its configuration, and whether it broke off; None before."""
-        with suppress(ValueError):  # which is being written
-            return self._session.answer()
+        return json.loads(self._ending.read_text()) if self._ending.exists() else None
 
     def ending(self):
         """How it ends; None if it never does."""

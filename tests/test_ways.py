@@ -1,4 +1,4 @@
-"""Clusters as their users have them: jobs, Ray Client, shared storage, packages, other Pythons."""
+"""Clusters as users have them: jobs, Ray Client, shared storage, packages, or simply in the way."""
 
 import importlib.util
 import json
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import textwrap
 import time
 import venv
@@ -221,3 +222,41 @@ def test_another_machine_goes_on_from_shared_storage(cluster, storage):
     ran = [tuple(int(part) for part in line.split()) for line in log.read_text().splitlines()]
     assert {(one["intra_op"], one["inter_op"]) for one, _ in results} == set(ran)
     assert len(ran) <= 12 + 2  # those that ran when the driver died
+
+
+# --- a Ray that runs here, or did, is not ours ----------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+
+ON_THEIR_OWN = {
+    "the command line": "-m kamerton_ray.cli exec --trials 1 --no-compare --quiet -- true",
+    "an example": f"{ROOT / 'examples' / 'quadratic.py'}",
+    "a test": f"-m pytest -q -p no:cacheprovider {ROOT / 'tests' / 'test_examples.py'} -k runs[1]",
+}
+
+
+@pytest.fixture(scope="module", params=["running", "gone"])
+def another(request):
+    """What Ray finds of a cluster that was started here: its address, in Ray's folder."""
+    with tempfile.TemporaryDirectory(prefix="kr-", dir="/tmp") as folder:
+        (Path(folder) / "ray").mkdir()
+        with Cluster() as cluster:
+            (Path(folder) / "ray" / "ray_current_cluster").write_text(cluster.address)
+            if request.param == "gone":
+                cluster.close()
+            yield {**cluster.env, "RAY_TMPDIR": folder, "RAY_ADDRESS": ""}
+
+
+@pytest.mark.parametrize("arguments", ON_THEIR_OWN.values(), ids=ON_THEIR_OWN)
+def test_a_ray_that_was_started_before_is_left_alone(arguments, another, tmp_path):
+    # It has no CPUs, so whoever took it would wait for ever.
+    done = subprocess.run(
+        [sys.executable, *arguments.split()],
+        cwd=tmp_path,
+        env=another,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
