@@ -243,7 +243,7 @@ def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
     others = config.keys() - usual.keys()
     return (
         bool(counts)
-        and all(value in {0, usual[name]} for name, value in counts.items())
+        and all(value in (0, usual[name]) for name, value in counts.items())
         and not any(is_variable(name) or name not in fixed for name in others)
     )
 

@@ -1,6 +1,8 @@
 """Folders from anyone: damaged, cut off, hostile, foreign. They are only data."""
 
+import contextlib
 import copy
+import importlib
 import json
 import os
 import pickle
@@ -13,7 +15,7 @@ from findings import results, verdict
 from json_tree import places
 from ray import cloudpickle as rays
 
-from kamerton_ray import InvalidInputError, NelderMeadSearcher, report
+from kamerton_ray import InvalidInputError, NelderMeadSearcher, cli, report
 from kamerton_ray.cli import main
 from kamerton_ray.folders import (
     ANSWER,
@@ -25,9 +27,14 @@ from kamerton_ray.folders import (
     write,
 )
 from kamerton_ray.results import trial_results
+from kamerton_ray.rounds import Course
 from kamerton_ray.session import Goal, Session, _tell
+from kamerton_ray.trainable import one_step
+
+verdicts = importlib.import_module("kamerton_ray.verdict")
 
 CASES = 500
+RESUMED = 20  # of them by the command line itself
 GOAL = {
     "space": {"intra_op": [1, 8], "inter_op": [1, 8]},
     "starts": [{"intra_op": 4, "inter_op": 4}],
@@ -35,6 +42,8 @@ GOAL = {
     "mode": "max",
 }
 TUNED = {"target": "model.py:build", "objective": "speedup", "limits": [], "goal": GOAL}
+RAN = {"argv": ["true"], "objective": "time", "maximize": False, "knobs": [], "timeout": 3600.0}
+RAN["goal"] = {**GOAL, "metric": "objective", "mode": "min"}
 
 HOSTILE = [
     None,
@@ -66,7 +75,10 @@ class Payload:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_unpickled(monkeypatch):
+def nothing_is_unpickled(monkeypatch, request):
+    if "search_here" in request.fixturenames:
+        return  # Ray itself needs it
+
     def refuse(*_, **__):
         raise AssertionError("a folder was unpickled")
 
@@ -75,11 +87,20 @@ def nothing_is_unpickled(monkeypatch):
             monkeypatch.setattr(module, name, refuse, raising=False)
 
 
-def session_in(folder):
-    """A session that came to its end."""
-    session = Session.create(folder, "tune", TUNED)
+@pytest.fixture
+def search_here(ray_cluster, monkeypatch):  # noqa: ARG001 - the cluster has to be there
+    """Run a command that searches in this process, on the tests' Ray."""
+    monkeypatch.setattr(cli, "_ray", lambda *_: contextlib.nullcontext())
+    ranges = ["--intra", "1:8", "--inter", "1:8", "--shared"]
+    return lambda command, *args: CliRunner().invoke(main, [command, *ranges, *args])
+
+
+def session_in(folder, *, program=False):
+    """A session that came to its end, of a model or of a program."""
+    kind, description = ("exec", RAN) if program else ("tune", TUNED)
+    session = Session.create(folder, kind, description)
     for one in results():
-        session.add(one)
+        session.add({**one, "objective": one.get("seconds")} if program else one)
     answer = verdict()
     session.conclude({**answer.to_json(rounds=True), "stopped_by": "it was told to"})
     return session.folder
@@ -133,6 +154,8 @@ def replaced(file, rng):
     except (ValueError, RecursionError):  # damaged before
         return
     for _ in range(rng.randint(1, 3)):
+        if not isinstance(tree, dict | list) or not tree:
+            break
         *path, last = rng.choice(list(places(tree)))
         branch = tree
         for step in path:
@@ -141,8 +164,6 @@ def replaced(file, rng):
             del branch[last]
         else:
             branch[last] = copy.deepcopy(rng.choice(HOSTILE))
-        if not tree:
-            break
     lines[place] = json.dumps(tree)
     file.write_text("\n".join(lines) + "\n")
 
@@ -189,19 +210,28 @@ def shown(folder):
     return done.exit_code, done.output
 
 
+def damaged(folder, seed):
+    """A folder with one or two damages."""
+    rng = random.Random(seed)  # noqa: S311 - not for secrets
+    files = sorted(one for one in folder.rglob("*.json*") if one.is_file())
+    for _ in range(rng.choice([1, 1, 2])):
+        file = rng.choice(files)
+        if file.is_file() and file.stat().st_size:
+            rng.choice(DAMAGES)(file, rng)
+    return folder
+
+
+@pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("kind", ["session", "run"])
-def test_any_folder_gets_an_answer_or_a_line_that_names_the_place(kind, tmp_path):
+def test_any_folder_gets_an_answer_or_a_line_that_names_the_place(kind, tmp_path, monkeypatch):
+    # A verdict reads the folder, and stops where it would measure.
+    unmeasured = lambda _, finalists, *__, **___: Course(finalists=list(finalists))  # noqa: E731
+    monkeypatch.setattr(verdicts, "run_on_a_node", unmeasured)
     ended = {0: 0, 2: 0}
     for seed in range(CASES // 2):
-        rng = random.Random(seed)  # noqa: S311 - not for secrets
         folder = tmp_path / str(seed)
         folder.mkdir()
-        folder = session_in(folder) if kind == "session" else run_in(folder)
-        files = sorted(one for one in folder.rglob("*.json*") if one.is_file())
-        for _ in range(rng.choice([1, 1, 2])):
-            file = rng.choice(files)
-            if file.is_file() and file.stat().st_size:
-                rng.choice(DAMAGES)(file, rng)
+        folder = damaged(session_in(folder) if kind == "session" else run_in(folder), seed)
         code, output = shown(folder)
         assert code in ended, (seed, output)
         ended[code] += 1
@@ -209,12 +239,22 @@ def test_any_folder_gets_an_answer_or_a_line_that_names_the_place(kind, tmp_path
         if code:
             assert "Error: " in output, seed
             assert str(folder) in output, (seed, output)
+        compared(folder)
         if kind == "session":
-            resumed(folder)
+            taken_up(folder)
     assert min(ended.values()) > CASES // 20, ended
 
 
-def resumed(folder):
+def compared(folder):
+    """Have a verdict read a folder."""
+    try:
+        said = verdicts.verdict(folder, one_step("Nothing", object))
+        assert said.sentence
+    except InvalidInputError as error:
+        assert str(folder) in str(error) or "must report" in str(error)  # noqa: PT017 - either
+
+
+def taken_up(folder):
     """Take a session up as `--resume` does, up to the first trial."""
     try:
         session = Session.open(folder)
@@ -230,6 +270,21 @@ def resumed(folder):
             _tell(searcher, Goal(**goal), found)
     except InvalidInputError as error:
         assert str(error)  # noqa: PT017 - any sentence will do
+
+
+def test_any_session_is_resumed_or_refused_in_a_sentence(search_here, tmp_path):
+    """As a user does it, once for each of some damaged sessions."""
+    ended = {0: 0, 2: 0}
+    for seed in range(RESUMED):
+        (tmp_path / str(seed)).mkdir()
+        folder = damaged(session_in(tmp_path / str(seed), program=True), seed)
+        done = search_here("exec", "--resume", str(folder), "--trials", "1", "--no-compare", "true")
+        assert done.exit_code in ended, (seed, done.output, done.exception)
+        ended[done.exit_code] += 1
+        assert "\x1b" not in done.output, seed
+        if done.exit_code:
+            assert "Error: " in done.output, seed
+    assert min(ended.values()) > RESUMED // 10, ended
 
 
 @pytest.mark.parametrize("give", [shown, trial_results, lambda folder: report(folder).text()])
