@@ -141,9 +141,10 @@ class Session:
         name = f"{kind}-{dt.datetime.now().astimezone():%Y%m%d-%H%M%S}"
         try:
             storage.mkdir(parents=True, exist_ok=True)
-            session = cls(Path(tempfile.mkdtemp(prefix=f"{name}-", dir=storage)))
+            made = tempfile.mkdtemp(prefix=f"{name}-", dir=storage)
         except OSError as error:
             raise _unwritable(error) from error
+        session = cls(storage / Path(made).name)  # from Python 3.12 on `made` is absolute
         session.describe({"kind": kind, **description})
         return session
 

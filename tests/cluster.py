@@ -174,7 +174,6 @@ class Cluster:
         self,
         cpus=2,
         *options,
-        labels=None,
         resources=None,
         env=None,
         wait=True,
@@ -185,7 +184,6 @@ class Cluster:
         Args:
             cpus: How many CPUs it says it has.
             options: Further ones for `ray start`.
-            labels: Its labels.
             resources: Its custom resources.
             env: Variables of its own.
             wait: Whether to wait; otherwise `node.started()` does later.
@@ -195,7 +193,6 @@ class Cluster:
             [
                 f"--address={self.address}",
                 f"--num-cpus={cpus}",
-                f"--labels={','.join(f'{k}={v}' for k, v in (labels or {}).items())}",
                 f"--resources={json.dumps(resources or {})}",
                 *options,
             ],
