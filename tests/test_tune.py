@@ -216,6 +216,8 @@ def test_every_trial_ends_once_to_the_searcher_and_waiting_stops_no_run(run):
     analysis, _ = run(raise_error, searcher, max_concurrent_trials=2, raise_on_failed_trial=False)
     answers = [answer for _, answer in searcher.asked]
     assert answers.index(None) < answers.index("FINISHED") == len(answers) - 1
+    if LEARNS_THE_END:  # Ray 2.44 asks so late that the search has to wait at its end alone
+        assert any(isinstance(answer, dict) for answer in answers[answers.index(None) :])
     given = {trial for trial, answer in searcher.asked if isinstance(answer, dict)}
     ends = [trial for kind, trial in searcher.told if kind != "result"]
     assert sorted(ends) == sorted(given) == sorted(trial.trial_id for trial in analysis.trials)
