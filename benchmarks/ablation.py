@@ -11,9 +11,9 @@ from unittest import mock
 
 from search import Run, search, surfaces, table
 
-from kamerton_ray import simplex
-from kamerton_ray.lattice import Lattice
-from kamerton_ray.simplex import NelderMead
+from kamerton_ray.search import nelder_mead as simplex
+from kamerton_ray.search.lattice import Lattice
+from kamerton_ray.search.nelder_mead import NelderMead
 
 WHOLE = "the whole search"
 

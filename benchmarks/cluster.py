@@ -27,7 +27,7 @@ from cluster import Cluster
 from ray import tune
 
 from kamerton_ray import NelderMeadSearcher, every_node
-from kamerton_ray.trainable import one_step
+from kamerton_ray.tune.trainable import one_step
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

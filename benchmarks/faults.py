@@ -27,9 +27,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from cluster import Cluster
 
-from kamerton_ray.command import command
-from kamerton_ray.folders import write
-from kamerton_ray.session import RESULTS, Goal, Limits, Session, search
+from kamerton_ray.tune.folders import write
+from kamerton_ray.tune.run import Goal, Limits, search
+from kamerton_ray.tune.session import RESULTS, Session
+from kamerton_ray.tune.trainable import command
 
 NODES = 2
 SIDE = 8
@@ -195,7 +196,7 @@ def kill_actor(search, rng):
 
 def kill_launcher(search, rng):
     """The process that starts the commands of an actor is killed."""
-    kill_one(search, rng, "kamerton_ray.launcher")
+    kill_one(search, rng, "kamerton_ray.process.launcher")
 
 
 def kill_one(search, rng, part):

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from models import MODELS, mobilenet
 
 from kamerton_ray import usable_cpus
-from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
-from kamerton_ray.timing import TimingOptions
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.timing import TimingOptions
 
 
 def repeat(build, threads: tuple[int, int], times: int, options: BenchOptions) -> list[dict]:

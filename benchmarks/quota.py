@@ -19,9 +19,9 @@ from pathlib import Path
 from machines import UnavailableError, cgroup
 from models import MODELS, mobilenet
 
-from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
-from kamerton_ray.threads import Threading
-from kamerton_ray.timing import TimingOptions
+from kamerton_ray.machine.threads import Threading
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.timing import TimingOptions
 
 ONE, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 0, "inter_op": 0}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from models import RECORDED
 
-from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
-from kamerton_ray.timing import TimingOptions
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.timing import TimingOptions
 
 FOLDER = Path(__file__).parent / "surfaces"
 

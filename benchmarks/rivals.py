@@ -20,7 +20,7 @@ import numpy as np
 from surfaces import Config, Surface
 
 from kamerton_ray import NelderMead
-from kamerton_ray.simplex import Suggestion
+from kamerton_ray.search.nelder_mead import Suggestion
 
 OUTLIERS = 0.015
 """The share of measurements that something disturbs."""

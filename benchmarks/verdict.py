@@ -36,7 +36,8 @@ from kamerton_ray import (
     usable_cpus,
     verdict,
 )
-from kamerton_ray.head_to_head import (
+from kamerton_ray.answer.candidates import kinds_of
+from kamerton_ray.answer.head_to_head import (
     DEFAULT,
     GOOD_SELECTION,
     MOST_FINAL,
@@ -45,10 +46,9 @@ from kamerton_ray.head_to_head import (
     Trimmed,
     two_groups,
 )
-from kamerton_ray.results import kinds_of
-from kamerton_ray.rounds import Contest
-from kamerton_ray.space import key_of
-from kamerton_ray.verdict import MOST_FINALISTS, contestants, decide, screen
+from kamerton_ray.answer.rounds import Contest
+from kamerton_ray.answer.verdict import MOST_FINALISTS, contestants, decide, screen
+from kamerton_ray.trial.config import key_of
 
 TRIALS = 40
 KNOBS = {"intra_op", "inter_op"}

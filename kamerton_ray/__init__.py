@@ -6,7 +6,8 @@ import Ray when they are first used, and `set_threading` imports TensorFlow when
 
 from typing import TYPE_CHECKING
 
-from kamerton_ray.benchmark import benchmark
+from kamerton_ray import plot as plot
+from kamerton_ray.answer.verdict import Decision, Standing, Verdict, verdict
 from kamerton_ray.errors import (
     InvalidInputError,
     KamertonError,
@@ -16,25 +17,20 @@ from kamerton_ray.errors import (
     StateError,
     UndefinedSearchError,
 )
-from kamerton_ray.loop import Vertex, kamerton
-from kamerton_ray.objective import Objective
-from kamerton_ray.placement import node_kinds, one_per_node, trial_nodes
-from kamerton_ray.report import Report, report
-from kamerton_ray.simplex import Best, NelderMead, Signal, StopRule, Suggestion
-from kamerton_ray.space import Axis, IntegerSpace, Scale
-from kamerton_ray.threads import (
-    CpuLimit,
-    Threading,
-    UsableCpus,
-    set_threading,
-    thread_space,
-    usable_cpus,
-)
-from kamerton_ray.verdict import Decision, Standing, Verdict, verdict
+from kamerton_ray.machine.cpus import CpuLimit, UsableCpus, usable_cpus
+from kamerton_ray.machine.threads import Threading, set_threading
+from kamerton_ray.report.report import Report, report
+from kamerton_ray.search.nelder_mead import Best, NelderMead, Signal, StopRule, Suggestion
+from kamerton_ray.search.space import Axis, IntegerSpace, Scale
+from kamerton_ray.trial.loop import Vertex, kamerton
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.tune.placement import node_kinds, one_per_node, trial_nodes
+from kamerton_ray.tune.thread_space import thread_space
+from kamerton_ray.tune.trainable import benchmark
 
 if TYPE_CHECKING:
-    from kamerton_ray.concurrency import every_node
-    from kamerton_ray.searcher import NelderMeadSearcher
+    from kamerton_ray.tune.concurrency import every_node
+    from kamerton_ray.tune.searcher import NelderMeadSearcher
 
 __version__ = "0.1.0"
 
@@ -80,11 +76,11 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "NelderMeadSearcher":
-        from kamerton_ray.searcher import NelderMeadSearcher  # noqa: PLC0415 - it imports Ray
+        from kamerton_ray.tune.searcher import NelderMeadSearcher  # noqa: PLC0415 - it imports Ray
 
         return NelderMeadSearcher
     if name == "every_node":
-        from kamerton_ray.concurrency import every_node  # noqa: PLC0415 - the same
+        from kamerton_ray.tune.concurrency import every_node  # noqa: PLC0415 - the same
 
         return every_node
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

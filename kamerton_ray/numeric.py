@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
+
+from kamerton_ray.errors import InvalidInputError
 
 NORMAL_95 = 1.96
 """The half-width of a normal 95 % interval, in standard errors."""
@@ -41,3 +44,23 @@ def mean(values: Sequence[float]) -> float:
     """The mean, which lies between the lowest and the highest however large they are."""
     half = math.fsum(value / (2 * len(values)) for value in values)
     return min(max(2 * half, min(values)), max(values))
+
+
+def plain(value: object) -> object:
+    """What JSON gets for a value that it does not know: NumPy's as numbers, others as texts."""
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    found = as_float(value)
+    return repr(value) if found is None else found
+
+
+def positive(name: str, value: float, *, zero: bool = False) -> float:
+    """`value`, which must be a number above 0, or 0 where that is allowed, too.
+
+    Raises:
+        InvalidInputError: It is not.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not (value > 0 or (zero and value == 0)):
+        raise InvalidInputError(f"{name} must be a number above 0, but got {value!r}")
+    return float(value)

@@ -2,7 +2,7 @@
 
 import math
 
-from kamerton_ray.verdict import Decision, Standing, Verdict
+from kamerton_ray.answer.verdict import Decision, Standing, Verdict
 
 MACHINE = {"cpu_model": "simulated", "usable_cpus": 2, "tensorflow": "2.21.0", "onednn": "on"}
 BEST, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 2, "inter_op": 2}

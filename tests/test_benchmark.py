@@ -16,9 +16,9 @@ import pytest
 from ray import tune
 
 from kamerton_ray import InvalidInputError, NelderMeadSearcher, benchmark
-from kamerton_ray.benchmark import Bench, BenchOptions, Isolation
-from kamerton_ray.objective import Objective
-from kamerton_ray.timing import TimingOptions
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.timing import TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kamerton_ray.cgroups import Throttling, quotas, tightest_quota
+from kamerton_ray.machine.cgroups import Throttling, quotas, tightest_quota
 
 V1 = {
     "proc/self/cgroup": "4:cpu,cpuacct:/a/b\n",

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from kamerton_ray.cli import main
-from kamerton_ray.exports import export
-from kamerton_ray.session import Session
+from kamerton_ray.cli.commands import main
+from kamerton_ray.report.exports import export
+from kamerton_ray.tune.session import Session
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kamerton_ray.cli"]

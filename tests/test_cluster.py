@@ -17,9 +17,9 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from kamerton_ray import usable_cpus
-from kamerton_ray.pace import LEAST_PACE
-from kamerton_ray.session import Session
-from kamerton_ray.trainable import one_step
+from kamerton_ray.tune.pace import LEAST_PACE
+from kamerton_ray.tune.session import Session
+from kamerton_ray.tune.trainable import one_step
 
 pytestmark = pytest.mark.cluster
 

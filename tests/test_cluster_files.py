@@ -8,7 +8,7 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from kamerton_ray.cli import main
+from kamerton_ray.cli.commands import main
 
 FOLDER = Path(__file__).parent.parent / "cluster"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.command import CommandOptions, Direction, Runner, read_as
+from kamerton_ray.trial.command import CommandOptions, Direction, Runner, read_as
 
 CONFIG = {"intra_op": 2, "inter_op": 1, "KNOB": 3}
 

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from kamerton_ray.doctor import examine
-from kamerton_ray.neighbours import Reading
+from kamerton_ray.cli.doctor import examine
+from kamerton_ray.machine.neighbours import Reading
 
 
 def found(findings):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kamerton_ray.environment import user_environment, user_niceness
+from kamerton_ray.machine.environment import user_environment, user_niceness
 
 
 def test_another_process_that_has_the_raylets_number_is_not_believed(monkeypatch):

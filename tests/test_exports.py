@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from kamerton_ray import InvalidInputError, Threading
-from kamerton_ray.exports import FORMS, environment, export
+from kamerton_ray.report.exports import FORMS, export
+from kamerton_ray.trial.config import environment
 
 CONFIG = {"intra_op": 3, "inter_op": 1, "OMP_NUM_THREADS": 2, "batch": 32}
 VARIABLES = {

@@ -19,7 +19,8 @@ import faults
 from cluster import Cluster
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.session import RESULTS, SLOW_TRIALS, Session, _Log, why_lost
+from kamerton_ray.tune.run import SLOW_TRIALS, _Log, why_lost
+from kamerton_ray.tune.session import RESULTS, Session
 
 pytestmark = pytest.mark.cluster
 

@@ -15,9 +15,11 @@ from findings import results, verdict
 from json_tree import places
 from ray import cloudpickle as rays
 
-from kamerton_ray import InvalidInputError, NelderMeadSearcher, cli, report
-from kamerton_ray.cli import main
-from kamerton_ray.folders import (
+from kamerton_ray import InvalidInputError, NelderMeadSearcher, report
+from kamerton_ray.answer.rounds import Course
+from kamerton_ray.cli import commands as cli
+from kamerton_ray.cli.commands import main
+from kamerton_ray.tune.folders import (
     ANSWER,
     DESCRIPTION,
     RESULT_SHAPE,
@@ -26,10 +28,10 @@ from kamerton_ray.folders import (
     read_object,
     write,
 )
-from kamerton_ray.results import trial_results
-from kamerton_ray.rounds import Course
-from kamerton_ray.session import Goal, Session, _tell
-from kamerton_ray.trainable import one_step
+from kamerton_ray.tune.results import trial_results
+from kamerton_ray.tune.run import Goal, _tell
+from kamerton_ray.tune.session import Session
+from kamerton_ray.tune.trainable import one_step
 
 verdicts = importlib.import_module("kamerton_ray.verdict")
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from kamerton_ray.head_to_head import (
+from kamerton_ray.answer.head_to_head import (
     DEFAULT,
     LEAST_FINAL,
     LEAST_RACE,
@@ -17,7 +17,6 @@ from kamerton_ray.head_to_head import (
     HeadToHead,
     Stage,
     correlation,
-    hodges_lehmann,
     independent,
     signed_rank_interval,
     signed_rank_tails,
@@ -25,6 +24,7 @@ from kamerton_ray.head_to_head import (
     walsh_means,
     widening,
 )
+from kamerton_ray.trial.estimate import hodges_lehmann
 
 
 def play(gains, *, threads=None, noise=0.02, seed=0, failing=(), within=0.02):

@@ -13,8 +13,8 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from kamerton_ray.isolation import OUTPUT_LIMIT, AttemptError, Outcome, Server, _oom_kills
-from kamerton_ray.threads import Threading
+from kamerton_ray.machine.threads import Threading
+from kamerton_ray.process.isolation import OUTPUT_LIMIT, AttemptError, Outcome, Server, _oom_kills
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 
-from kamerton_ray.locks import LockedError, locked, own_folder
+from kamerton_ray.machine.locks import LockedError, locked, own_folder
 
 HOLDER = """
 import sys, time

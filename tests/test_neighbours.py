@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from kamerton_ray import neighbours
-from kamerton_ray.command import CommandOptions, Runner
-from kamerton_ray.isolation import Server
-from kamerton_ray.neighbours import Gauges, Reading, Watch
-from kamerton_ray.threads import Threading
-from kamerton_ray.timing import Timer, TimingOptions
+from kamerton_ray.machine.neighbours import Gauges, Reading, Watch
+from kamerton_ray.machine.threads import Threading
+from kamerton_ray.process.isolation import Server
+from kamerton_ray.trial.command import CommandOptions, Runner
+from kamerton_ray.trial.timing import Timer, TimingOptions
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 PROC_STAT = """\

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.objective import DIFFERENCE, INFEASIBLE, RATIO, Comparison, Objective
+from kamerton_ray.trial.comparison import DIFFERENCE, RATIO, Comparison
+from kamerton_ray.trial.objective import INFEASIBLE, Objective
 
 
 @pytest.mark.parametrize(

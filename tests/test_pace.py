@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from kamerton_ray.pace import in_pace, out_of_pace
+from kamerton_ray.tune.pace import in_pace, out_of_pace
 
 
 def ran(ip, default_seconds, times=3, **config):

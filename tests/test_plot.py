@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from findings import BEST, DEFAULT, GAINS, printed, results, trial, verdict
 
-from kamerton_ray import InvalidInputError, Objective, plot
-from kamerton_ray.measured import Basis, Measured
+from kamerton_ray import InvalidInputError, Objective
+from kamerton_ray.report import plot
+from kamerton_ray.report.measured import Basis, Measured
 
 
 def texts(figure):

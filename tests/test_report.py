@@ -32,10 +32,10 @@ from ray import tune
 
 import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
-from kamerton_ray.exports import FORMS, export
-from kamerton_ray.report import FORM_NAMES, verdict_of
-from kamerton_ray.session import Session
-from kamerton_ray.trainable import one_step
+from kamerton_ray.report.exports import FORMS, export
+from kamerton_ray.report.report import FORM_NAMES, verdict_of
+from kamerton_ray.tune.session import Session
+from kamerton_ray.tune.trainable import one_step
 
 for pickler, name in itertools.product((cloudpickle, rays), (__name__, "findings")):
     pickler.register_pickle_by_value(sys.modules[name])

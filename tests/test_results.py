@@ -7,10 +7,11 @@ import pytest
 from ray import tune
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.measured import Measured
-from kamerton_ray.objective import Objective
-from kamerton_ray.results import candidates, check_reported, pareto, trial_results
-from kamerton_ray.session import Session
+from kamerton_ray.answer.candidates import candidates, check_reported, pareto
+from kamerton_ray.report.measured import Measured
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.tune.results import trial_results
+from kamerton_ray.tune.session import Session
 
 SPEED = Objective()
 

@@ -24,9 +24,9 @@ from kamerton_ray import (
     StopRule,
     Suggestion,
 )
-from kamerton_ray.lattice import AT_A_TIME, Lattice
-from kamerton_ray.quadratic import lowest_nearby
-from kamerton_ray.simplex import MOST_AHEAD
+from kamerton_ray.search.lattice import AT_A_TIME, Lattice
+from kamerton_ray.search.nelder_mead import MOST_AHEAD
+from kamerton_ray.search.quadratic import lowest_nearby
 
 HUNDRED = range(101)  # on a linear scale index, value and hundredths are one number
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.cgroups import Quota
-from kamerton_ray.neighbours import WINDOW_S, Gauges, stolen_cpu_seconds
-from kamerton_ray.timing import (
+from kamerton_ray.machine.cgroups import Quota
+from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, stolen_cpu_seconds
+from kamerton_ray.trial.timing import (
     BATCHES,
     LEAST_PAIRS,
     USUAL_SPREAD,

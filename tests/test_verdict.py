@@ -16,23 +16,18 @@ from hypothesis import strategies as st
 from ray import cloudpickle as rays
 
 from kamerton_ray import Decision, InvalidInputError, Objective, verdict
-from kamerton_ray.head_to_head import (
+from kamerton_ray.answer.candidates import kinds_of
+from kamerton_ray.answer.head_to_head import (
     DEFAULT,
     LEAST_FINAL,
     LEAST_RACE,
     Stage,
-    hodges_lehmann,
     signed_rank_interval,
 )
-from kamerton_ray.results import kinds_of
-from kamerton_ray.rounds import AT_ONCE, Contest, Course, groups
-from kamerton_ray.trainable import one_step
-from kamerton_ray.verdict import (
-    affordable,
-    contestants,
-    decide,
-    screen,
-)
+from kamerton_ray.answer.rounds import AT_ONCE, Contest, Course, groups
+from kamerton_ray.answer.verdict import affordable, contestants, decide, screen
+from kamerton_ray.trial.estimate import hodges_lehmann
+from kamerton_ray.tune.trainable import one_step
 
 for pickler in (cloudpickle, rays):
     pickler.register_pickle_by_value(sys.modules[__name__])

@@ -10,7 +10,7 @@ from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table, remove_placement_group
 
 from kamerton_ray import one_per_node, trial_nodes
-from kamerton_ray.placement import one_of_these
+from kamerton_ray.tune.placement import one_of_these
 
 SETTLED_S = 2.0
 """After so many seconds all that have a place have it."""

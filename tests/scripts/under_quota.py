@@ -11,10 +11,10 @@ from pathlib import Path
 
 import cloudpickle
 
-from kamerton_ray.cgroups import tightest_quota
-from kamerton_ray.isolation import Server
-from kamerton_ray.threads import Threading
-from kamerton_ray.timing import Timer, TimingOptions
+from kamerton_ray.machine.cgroups import tightest_quota
+from kamerton_ray.machine.threads import Threading
+from kamerton_ray.process.isolation import Server
+from kamerton_ray.trial.timing import Timer, TimingOptions
 
 ROUNDS = 6000  # of hashing, some milliseconds without the interpreter's lock
 

@@ -1,0 +1,136 @@
+"""What trials reported, from wherever it is kept, as one list of dicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.trial.config import Config, key_of
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result, has_worked, median_of, numbers_in
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A configuration as the search saw it.
+
+    Attributes:
+        config: The configuration.
+        value: Its value.
+        results: What its trials reported.
+    """
+
+    config: Config
+    value: float
+    results: list[dict[str, Any]]
+
+    def median(self, key: str) -> float:
+        """The median of a key over its trials; NaN where none has it."""
+        return median_of(self.results, key)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of machine, and what it measured.
+
+    Attributes:
+        machine: What identifies it.
+        nodes: The addresses of the nodes of this kind that took part.
+        results: What was measured on them.
+    """
+
+    machine: Mapping[str, Any]
+    nodes: list[str]
+    results: list[dict[str, Any]]
+
+
+def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
+    """The results by kind of machine, the kind with the most first; never mixed.
+
+    Those of which nobody knows it count with the first.
+    """
+    machines = [r["machine"] for r in results if r.get("machine")]
+    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
+    usual = machines[0] if machines else {}
+    groups: dict[str, Kind] = {}
+    for result in results:
+        # An attempt that failed early does not know its machine, but its node may.
+        machine = result.get("machine") or of_node.get(result.get("node_ip"), usual)
+        kind = groups.setdefault(key_of(machine), Kind(machine, [], []))
+        kind.results.append(result)
+        ip = result.get("node_ip")
+        if ip is not None and ip not in kind.nodes:
+            kind.nodes.append(ip)
+    return sorted(groups.values(), key=lambda kind: -len(kind.results))
+
+
+def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[Candidate]:
+    """Every configuration that worked, the best first."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for result in results:
+        if not math.isnan(objective.value(result)):
+            groups.setdefault(key_of(result["config"]), []).append(result)
+    found = [
+        Candidate(group[0]["config"], value_of(group, objective), group)
+        for group in groups.values()
+    ]
+    return sorted(found, key=lambda one: -objective.sign * one.value)
+
+
+def value_of(results: Iterable[Result], objective: Objective) -> float:
+    """The value of a configuration: the median over its trials; NaN where none worked.
+
+    It is the same wherever a configuration is ranked, told or drawn.
+    """
+    return median_of(results, objective.metric)
+
+
+def miss_of(results: Sequence[Result], objective: Objective) -> float:
+    """By how much a configuration breaks the limits, by the medians over its trials."""
+    return objective.miss({key: median_of(results, key) for key in objective.at_most})
+
+
+def check_reported(results: Sequence[Result], objective: Objective) -> None:
+    """See to it that the results say what they are judged by.
+
+    Raises:
+        InvalidInputError: None of those that worked has it.
+    """
+    working = [one for one in results if has_worked(one)]
+    for key in (objective.metric, *objective.at_most):
+        if working and not any(key in one for one in working):
+            raise InvalidInputError(
+                f"results must report {key!r} to be judged by it, but report {numbers_in(working)}"
+            )
+
+
+def nothing_worked(results: Sequence[Result]) -> str:
+    """That no trial worked, and what the last error was."""
+    last = next((str(one["error"]) for one in reversed(results) if one.get("error")), "")
+    return f"No trial worked. {last}".strip()
+
+
+def pareto(rows: Sequence[Candidate], keys: Mapping[str, int]) -> list[Candidate]:
+    """Those that no other beats in one of the keys without losing in another.
+
+    Args:
+        rows: What to choose from.
+        keys: 1 for each key that is better the higher it is, -1 for each that is better lower.
+    """
+    values = [tuple(sign * row.median(key) for key, sign in keys.items()) for row in rows]
+
+    def beaten(one: tuple[float, ...]) -> bool:
+        return any(
+            other != one and all(b >= a for a, b in zip(one, other, strict=True))
+            for other in values
+        )
+
+    complete = [not any(math.isnan(value) for value in one) for one in values]
+    return [
+        row
+        for row, one, whole in zip(rows, values, complete, strict=True)
+        if whole and not beaten(one)
+    ]

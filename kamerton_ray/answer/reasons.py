@@ -1,0 +1,189 @@
+"""What a user should know of how an answer came about, in sentences."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kamerton_ray.answer.candidates import Kind
+from kamerton_ray.answer.head_to_head import Stage, two_groups, widening
+from kamerton_ray.answer.rounds import Course
+from kamerton_ray.machine.neighbours import QUIET
+from kamerton_ray.numeric import number
+from kamerton_ray.trial.config import in_words
+from kamerton_ray.trial.estimate import hodges_lehmann
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import median_of
+from kamerton_ray.tune.pace import SLOWER, out_of_pace
+
+DRIFT_WITHIN, DRIFT_SINCE = 1.15, SLOWER
+"""The default's pace may change by these factors, during the comparison and since the search."""
+
+STOLEN = 0.05
+"""Above this share the CPU time that the hypervisor takes is worth a word."""
+
+THROTTLED = 0.05
+"""Above this share of its periods a CPU quota that stops a process is worth a word."""
+
+NOTABLE = 2.0
+"""A correlation is worth a word from so many of its standard errors, 1 / sqrt(rounds) each."""
+
+MOSTLY = 0.8
+"""Two groups are by the doing of the one whose own step time is so much of what they are apart."""
+
+
+def other_work(course: Course) -> str:
+    """The work that took CPUs beside the comparison, in words; empty where there was none."""
+    results = course.of(course.chosen, final=True) + course.of(None, final=True)
+    taken = [cpus for one in results if not math.isnan(cpus := number(one.get("others")))]
+    cpus = statistics.fmean(taken) if taken else 0.0
+    if cpus <= QUIET:
+        return ""
+    named = [str(one["beside"]) for one in results if one.get("beside")]
+    who = f", last seen: {named[-1]}" if named else ""
+    return f"other work that took {cpus:.1f} CPUs{who}"
+
+
+def reasons(
+    course: Course, objective: Objective, searched: Kind, machine: Mapping[str, Any]
+) -> list[str]:
+    """What the user should know of how the answer came about, in sentences."""
+    found = []
+    if course.preferred:
+        found.append(
+            f"{in_words(course.chosen)} was preferred to others within "
+            f"{objective.share(course.comparison)} of it for its fewer threads."
+        )
+    if course.stage is Stage.DONE and len(course.left) > 1:
+        tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)
+        found.append(f"Not told apart from the best: {tied}.")
+    if searched.machine and machine and dict(searched.machine) != dict(machine):
+        found.append(
+            f"The search ran on another kind of machine ({_kind(searched.machine)}) than the "
+            f"comparison ({_kind(machine)})."
+        )
+    found += [
+        f"The node {ip} was out of pace with the others of its kind: the default took {times:.2f} "
+        "times as long there."
+        for ip, times in out_of_pace(searched.results).items()
+    ]
+    found += _undecided(course, objective)
+    found += [*_groups(course, objective), *_alike(course), *_drift(course, searched)]
+    found += _throttled(course)
+    stolen = median_of([one for results in course.rounds for one in results], "stolen")
+    if stolen > STOLEN:
+        found.append(f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile.")
+    failed = [c for c in course.finalists if any(_failed(one) for one in course.of(c))]
+    found += [f"{in_words(config)} failed when it was run again." for config in failed]
+    return found
+
+
+def _undecided(course: Course, objective: Objective) -> list[str]:
+    """Whether the race may have chosen the wrong one."""
+    if not course.undecided:
+        return []
+    better, share = objective.better(course.comparison), objective.share(course.comparison)
+    return [
+        (
+            "The comparison of the configurations with each other was not decided: another may be "
+            f"{better} than the one that was chosen by more than {share}."
+        )
+    ]
+
+
+def _groups(course: Course, objective: Objective) -> list[str]:
+    """Whether the final's rounds fall into two groups, and by whose doing."""
+    if course.stage is not Stage.DONE or course.chosen is None:
+        return []
+    by = course.comparison
+    known = [
+        (gain, objective.own_level(own, by))
+        for own, default in course.pairs(course.chosen, final=True)
+        if not math.isnan(gain := objective.gain(own, default, by))
+    ]
+    gains = [gain for gain, _ in known]
+    found = two_groups(gains, least=by.tolerance(objective.within))
+    if found is None:
+        return []
+
+    def apart(values: Sequence[float]) -> float:
+        upper, lower = (statistics.median(values[number] for number in group) for group in found)
+        return upper - lower
+
+    ours = apart([level for _, level in known]) / apart(gains)
+    one, who = in_words(course.chosen), "the default, or this configuration,"
+    if ours < 1 - MOSTLY:
+        who = "the default"
+    elif ours > MOSTLY:
+        who = one
+    said = " and ".join(
+        f"{by.figure(by.amount(middle))}{by.times} ({len(group)})"
+        for group in found
+        for middle in [hodges_lehmann([gains[number] for number in group])]
+    )
+    return [
+        (
+            f"The rounds fall into two groups, {said}: {who} is fast in some processes and slow "
+            "in others."
+        )
+    ]
+
+
+def _alike(course: Course) -> list[str]:
+    """Whether neighbouring rounds of the final were more alike than chance makes them."""
+    if course.interval is None or course.correlation < NOTABLE / math.sqrt(course.final_rounds):
+        return []
+    wider = widening(course.final_rounds, course.correlation)
+    return [
+        (
+            f"Neighbouring rounds were alike (correlation {course.correlation:.1f}), so they say "
+            f"less than independent ones: the interval is {wider:.1f} times as wide for it."
+        )
+    ]
+
+
+def _throttled(course: Course) -> list[str]:
+    """How often a CPU quota has stopped the two of the final."""
+    shares = {
+        in_words(config): median_of(course.of(config, final=True), "throttled")
+        for config in (None, course.chosen)
+    }
+    if not any(share > THROTTLED for share in shares.values()):
+        return []
+    said = " and ".join(f"{who} in {share:.0%}" for who, share in shares.items())
+    return [f"The CPU quota stopped {said} of its periods until the next began."]
+
+
+def _drift(course: Course, searched: Kind) -> list[str]:
+    """Whether the default's pace changed."""
+    pace = [number(one.get("seconds")) for one in course.of(None)]
+    pace = [seconds for seconds in pace if seconds > 0]
+    found = []
+    third = len(pace) // 3
+    if third:
+        change = statistics.median(pace[-third:]) / statistics.median(pace[:third])
+        if max(change, 1 / change) > DRIFT_WITHIN:
+            found.append(
+                f"The machine was not steady: at the end of the comparison the default took "
+                f"{change:.2f} times as long as at its beginning. Taking turns evens that out, but "
+                "the answer holds for such a machine."
+            )
+    before = median_of(searched.results, "default_seconds")
+    if pace and before > 0:
+        change = statistics.median(pace) / before
+        if max(change, 1 / change) > DRIFT_SINCE:
+            found.append(
+                f"The machine has changed since the search: the default took {change:.2f} times "
+                "as long in the comparison."
+            )
+    return found
+
+
+def _failed(result: Mapping[str, Any]) -> bool:
+    return str(result.get("outcome", "ok")) != "ok"
+
+
+def _kind(machine: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in machine.items())

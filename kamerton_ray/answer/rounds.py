@@ -1,0 +1,299 @@
+"""The rounds of a head-to-head, run in a process that has a node for itself."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Interval, Stage
+from kamerton_ray.machine.threads import THREADS
+from kamerton_ray.trial.comparison import RATIO, Comparison
+from kamerton_ray.trial.config import Config
+from kamerton_ray.trial.measurer import RoundMeasurer
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.tune.own_node import LostError, interruptible, on_a_node
+
+GIVE_UP = 3
+"""After so many rounds in a row without a value for the default, there is nothing to compare."""
+
+AT_ONCE = 6
+"""At most so many are measured in turn with a default of their own: each may hold a model in memory
+meanwhile, and what lies far apart in time cannot be compared."""
+
+RACE_SHARE = 0.6
+"""How much of the time budget the race may take."""
+
+ATTEMPTS = 2
+"""A node may be lost: the comparison is then begun once more."""
+
+Round = list[dict[str, Any]]
+"""What those measured in turn have found: each one's result with its `config`, None for a default.
+
+A round of the head-to-head with more than `AT_ONCE` configurations is several of these."""
+
+
+@dataclass(kw_only=True)
+class Course:
+    """How a head-to-head went, so far.
+
+    Attributes:
+        finalists: Who took part beside the default, the search's best first.
+        rounds: What was found, one after the other.
+        stage: How far it has come.
+        chosen: The finalist that was measured against the default at the end.
+        left: Those that were not told apart from the best.
+        preferred: Whether the chosen one was preferred for its fewer threads.
+        race_rounds: How many of the rounds came before the final.
+        final_rounds: How many of the others count: those in which the default worked.
+        comparison: What gains are: the logs of ratios, or differences.
+        undecided: Whether the race ended before it was decided.
+        correlation: What neighbouring rounds of the final correlate by.
+        interval: The gain of the chosen one over the default; None before the end.
+        error: Why there is nothing to compare.
+    """
+
+    finalists: list[Config]
+    rounds: list[Round] = field(default_factory=list)
+    stage: Stage = Stage.RACE
+    chosen: Config | None = None
+    left: list[Config] = field(default_factory=list)
+    preferred: bool = False
+    race_rounds: int = 0
+    final_rounds: int = 0
+    comparison: Comparison = RATIO
+    undecided: bool = False
+    correlation: float = 0.0
+    interval: Interval | None = None
+    error: str = ""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was broken off, with nothing wrong."""
+        return self.stage is not Stage.DONE and not self.error
+
+    def of(self, config: Config | None, *, final: bool = False) -> list[dict[str, Any]]:
+        """The results of a configuration, None for the default; on demand the final's alone."""
+        rounds = self.rounds[self.race_rounds :] if final else self.rounds
+        return [one for results in rounds for one in results if one["config"] == config]
+
+    def pairs(
+        self, config: Config | None, *, final: bool = False
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Each result of a configuration, with the default's beside it; likewise."""
+        return [
+            (one, next(other for other in results if other["config"] is None))
+            for results in (self.rounds[self.race_rounds :] if final else self.rounds)
+            for one in results
+            if one["config"] == config
+        ]
+
+
+class Contest:
+    """A head-to-head with the measuring, round by round.
+
+    Args:
+        measurer: What measures a round.
+        finalists: The configurations, the search's best first.
+        objective: What they are judged by.
+        budget_s: About how many seconds it may take; None for as many as it needs.
+        clock: The seconds on some clock.
+    """
+
+    def __init__(
+        self,
+        measurer: RoundMeasurer,
+        finalists: Sequence[Config],
+        objective: Objective,
+        *,
+        budget_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._measurer = measurer
+        self._objective = objective
+        self._budget_s = math.inf if budget_s is None else budget_s
+        self._clock = clock
+        self._begin = clock()
+        self._without_default = 0
+        self.course = Course(finalists=list(finalists))
+        self._head = self._new_head()
+
+    def step(self) -> bool:
+        """Run a round.
+
+        Returns:
+            Whether it was the last one.
+        """
+        asked = self._head.ask()
+        measured = [self._measured(group) for group in groups(asked)]
+        if self.course.comparison.is_ratio:
+            self._compare()
+        found = {arm: told for one in measured for arm, told in self._judged(one).items()}
+        if self._head.ask() == asked:  # or else it has begun anew
+            self._tell(asked, found)
+        if self._clock() - self._begin > RACE_SHARE * self._budget_s:
+            self._head.hurry()
+        self._note()
+        return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
+
+    def _tell(self, asked: Sequence[int], found: Mapping[int, tuple[float, float]]) -> None:
+        """Tell the head-to-head of a round in which the default worked."""
+        if len(found) == len(asked) - 1:
+            self._without_default, self.course.error = 0, ""
+            self._head.tell(
+                {arm: gain for arm, (gain, _) in found.items()},
+                {arm: level for arm, (_, level) in found.items()},
+            )
+        else:
+            self._without_default += 1
+
+    def _new_head(self) -> HeadToHead:
+        # It takes the log of the share; a difference is one itself.
+        within = self._objective.within
+        share = within if self.course.comparison.is_ratio else math.expm1(within)
+        return HeadToHead([threads(c) for c in self.course.finalists], within=share)
+
+    def _compare(self) -> None:
+        """Where values turn out to have no ratios, begin anew with differences."""
+        fresh = [one for results in self.course.rounds for one in results]
+        comparison = self._objective.comparison(fresh, self.course.of(None))
+        if comparison != self.course.comparison:
+            self.course.comparison = comparison
+            self._head = self._new_head()
+
+    def _measured(self, group: Sequence[int]) -> dict[int, dict[str, Any]]:
+        """What each has found."""
+        configs = [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
+        results = self._measurer.measure_round(configs)
+        self.course.rounds.append(
+            [{**one, "config": config} for config, one in zip(configs, results, strict=True)]
+        )
+        return dict(zip(group, results, strict=True))
+
+    def _judged(self, found: dict[int, dict[str, Any]]) -> dict[int, tuple[float, float]]:
+        """The gain of each over the default, and its level; empty where the default failed."""
+        judge, by = self._objective, self.course.comparison
+        default = found.pop(DEFAULT)
+        if math.isnan(judge.value(default)):
+            self.course.error = str(default.get("error", ""))
+            return {}
+        return {
+            arm: (judge.gain(result, default, by), judge.own_level(result, by))
+            for arm, result in found.items()
+        }
+
+    def _note(self) -> None:
+        head, course = self._head, self.course
+        chosen = None if head.chosen is None else course.finalists[head.chosen]
+        if chosen is None or chosen != course.chosen:
+            course.race_rounds = len(course.rounds)
+        course.stage, course.chosen, course.final_rounds = head.stage, chosen, head.final_rounds
+        course.left = [course.finalists[arm] for arm in head.left]
+        course.preferred, course.undecided = head.preferred, head.undecided
+        course.correlation, course.interval = head.correlation, head.interval()
+
+
+def groups(asked: Sequence[int]) -> list[list[int]]:
+    """Those asked for, in groups as even as can be, the default in its place in each."""
+    arms = [arm for arm in asked if arm != DEFAULT]
+    count = -(-len(arms) // AT_ONCE)
+    members = [{DEFAULT, *arms[number::count]} for number in range(count)]
+    return [[arm for arm in asked if arm in group] for group in members]
+
+
+def threads(config: Config) -> int:
+    """How many threads a configuration starts, in both pools."""
+    return sum(int(config.get(name, 0)) for name in THREADS)
+
+
+def run_on_a_node(
+    trainable: type[Any],
+    finalists: Sequence[Config],
+    objective: Objective,
+    *,
+    node_ips: Sequence[str] = (),
+    budget_s: float | None = None,
+    watch: Callable[[Course], object] = lambda _: None,
+) -> Course:
+    """Run a head-to-head to its end, on a node that it has for itself.
+
+    Args:
+        trainable: What the search ran, of `benchmark` or `command`.
+        finalists: The configurations, the search's best first.
+        objective: What they are judged by.
+        node_ips: On one of which nodes; none for any. Where that one is lost, it begins anew on
+            another one.
+        budget_s: About how many seconds it may take, what is lost with a node included.
+        watch: Called after every round.
+
+    Returns:
+        How it went; after Ctrl-C, or where the node was lost, how far it came.
+    """
+    course = Course(finalists=list(finalists))
+    begin = time.monotonic()
+    with interruptible():
+        for _ in range(ATTEMPTS):
+            left = None if budget_s is None else budget_s - (time.monotonic() - begin)
+            if not _lost(
+                trainable, course, objective, node_ips=node_ips, budget_s=left, watch=watch
+            ):
+                break
+    return course
+
+
+def _lost(
+    trainable: type[Any],
+    course: Course,
+    objective: Objective,
+    *,
+    node_ips: Sequence[str],
+    budget_s: float | None,
+    watch: Callable[[Course], object],
+) -> bool:
+    """Run a head-to-head, noting its course; whether it was lost under way."""
+    rounds: list[Round] = []
+    make = functools.partial(_Steps, trainable, course.finalists, objective, budget_s=budget_s)
+    try:
+        with on_a_node(make, node_ips=node_ips) as call:
+            done = False
+            while not done:
+                new, done = call("step")
+                rounds += new.rounds
+                vars(course).update({**vars(new), "rounds": rounds})
+                watch(course)
+            call("close")
+    except KeyboardInterrupt:
+        return False
+    except LostError as error:
+        course.error = str(error)
+        return True
+    return False
+
+
+class _Steps:
+    """The head-to-head in its own process, round by round."""
+
+    def __init__(
+        self,
+        trainable: type[Any],
+        finalists: Sequence[Config],
+        objective: Objective,
+        *,
+        budget_s: float | None,
+    ) -> None:
+        self._measurer: RoundMeasurer = trainable.measurer()
+        self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
+
+    def step(self) -> tuple[Course, bool]:
+        """Run a round: how it went so far, with the new rounds alone, and whether that is all."""
+        course = self._contest.course
+        before = len(course.rounds)
+        done = self._contest.step()
+        return replace(course, rounds=course.rounds[before:]), done
+
+    def close(self) -> None:
+        """End every process."""
+        self._measurer.close()

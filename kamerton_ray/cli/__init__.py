@@ -1,0 +1,4 @@
+"""The command line; it may import every room, and no room imports it.
+
+Begin with `commands.py`.
+"""

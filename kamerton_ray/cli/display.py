@@ -1,0 +1,199 @@
+"""What is shown while a search runs: each trial, the best so far and the time left."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from kamerton_ray.answer.head_to_head import Stage
+from kamerton_ray.answer.rounds import Course
+from kamerton_ray.machine.threads import default_threads
+from kamerton_ray.numeric import number
+from kamerton_ray.process.isolation import TRACEBACK
+from kamerton_ray.trial.config import in_words
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.tune.run import Goal, Limits
+
+LONGEST_ERROR = 200
+"""So much of why a trial failed is shown in its line."""
+
+OUTPUT = re.compile(r"^Its last lines of std(?:out|err):$", re.MULTILINE)
+"""What stands in an error before these."""
+
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+
+MARGIN = " " * 9
+"""Before what is not said at a time of its own."""
+
+
+class Display:
+    """A line for each trial on standard error, and under them, on a terminal, how far it has come.
+
+    Args:
+        goal: What is searched for.
+        limits: When it ends.
+        objective: What is judged by: its values are shown, whatever the search goes by.
+        quiet: Whether to show nothing.
+        before: How many trials a resumed search has kept: the next one's number follows.
+        note: Says how the first result that worked was come by; empty for nothing.
+    """
+
+    def __init__(
+        self,
+        goal: Goal,
+        limits: Limits,
+        objective: Objective,
+        *,
+        quiet: bool,
+        before: int = 0,
+        note: Callable[[dict[str, Any]], str] = lambda _: "",
+    ) -> None:
+        self._goal, self._limits, self._objective, self._note = goal, limits, objective, note
+        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._begin = time.monotonic()
+        self._before = before
+        self._results: list[dict[str, Any]] = []
+        self._best: dict[str, Any] | None = None
+        self._first: dict[str, Any] | None = None
+        self._course: Course | None = None
+        self._state: tuple[Stage, int] | None = None
+        self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=2)
+
+    def __enter__(self) -> Display:  # noqa: PYI034 - Self is of Python 3.11
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def show(self, result: dict[str, Any]) -> None:
+        """Show what a trial found."""
+        self._results.append(result)
+        value = self._value(result)
+        if math.isnan(value):
+            found = f"failed: {headline(str(result.get('error', '')))}"
+        else:
+            found = self._found(result)
+            if self._best is None or self._is_better(value, self._value(self._best)):
+                self._best = result
+        spent = time.monotonic() - self._begin
+        place = self._before + len(self._results)
+        lines = [f"{spent:5.0f} s  trial {place:>3}  {self._config(result)}  {found}"]
+        if not math.isnan(value) and self._first is None:
+            self._first = result
+            lines += [f"{MARGIN}{self._note(result)}"] if self._note(result) else []
+        self._say("\n".join(lines))
+
+    def show_round(self, course: Course) -> None:
+        """Show how the comparison stands: a line where it has changed, and always on a terminal."""
+        self._course = course
+        state = (course.stage, len(course.left))
+        if state == self._state:
+            return
+        self._state = state
+        self._say(f"{time.monotonic() - self._begin:5.0f} s  {self._standing()}")
+
+    def _say(self, text: str) -> None:
+        # A file has no width to be broken at.
+        self._console.print(Text(printable(text)), soft_wrap=True)
+
+    def _standing(self) -> str:
+        course = self._course
+        if course is None:
+            return "comparing the best with the default, in fresh processes"
+        if course.stage is Stage.RACE:
+            return f"comparison, round {len(course.rounds)}: {len(course.left)} may be the best"
+        best = in_words(course.chosen or {})
+        return f"comparison, round {len(course.rounds)}: {best} against the default"
+
+    def _status(self) -> Text:
+        if self._course is not None:
+            spent = time.monotonic() - self._begin
+            return Text(f"{spent:.0f} s; {self._standing()}", style="bold")
+        spent = time.monotonic() - self._begin
+        parts = [f"{spent:.0f} s, {len(self._results)} trials"]
+        if self._best is not None:
+            parts.append(f"best {self._config(self._best)} {self._found(self._best)}")
+        if self._limits.time_budget_s is not None:
+            parts.append(f"{max(0.0, self._limits.time_budget_s - spent):.0f} s left")
+        if self._limits.trials is not None:
+            parts.append(f"at most {self._limits.trials} trials")
+        return Text("; ".join(parts), style="bold")
+
+    def _value(self, result: dict[str, Any]) -> float:
+        return number(result.get(self._goal.metric))
+
+    def _found(self, result: dict[str, Any]) -> str:
+        """What a trial measured: the objective's value, the default's beside it, broken limits."""
+        metric = self._objective.metric
+        found = in_unit(metric, number(result.get(metric)))
+        low, high = (number(result.get(f"{metric}_{end}")) for end in ("low", "high"))
+        if metric == "objective":
+            found = str(result.get("read") or found)
+        elif metric == "speedup":
+            found += "" if math.isnan(low + high) else f" [{low:.2f}, {high:.2f}]"
+        elif metric != "seconds":
+            found = f"{metric} {found}{self._beside(result)}"
+        found += "".join(
+            f"; over the limit: {key} {in_unit(key, value)}, at most {in_unit(key, most)}"
+            for key, most in self._objective.at_most.items()
+            if not (value := number(result.get(key))) <= most
+        )
+        beside = result.get("beside")
+        return f"{found}; beside {beside}" if beside else found
+
+    def _beside(self, result: dict[str, Any]) -> str:
+        """What the default's own trial measured, for the others."""
+        first, metric = self._first, self._objective.metric
+        if first is None or first["config"] == result["config"] or not is_default(first):
+            return ""
+        return f" (default {in_unit(metric, number(first.get(metric)))})"
+
+    def _is_better(self, value: float, other: float) -> bool:
+        return value < other if self._goal.mode == "min" else value > other
+
+    def _config(self, result: dict[str, Any]) -> str:
+        return in_words({name: result["config"][name] for name in self._goal.space})
+
+
+def printable(text: str) -> str:
+    """A text without what would steer a terminal, which a program's output or a folder may hold."""
+    return "".join(one if one in "\n\t" or one.isprintable() else "?" for one in text)
+
+
+def is_default(result: Mapping[str, Any]) -> bool:
+    """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
+    cpus = (result.get("machine") or {}).get("usable_cpus")
+    return cpus is not None and result["config"] == default_threads(int(cpus))
+
+
+def in_unit(metric: str, value: float) -> str:
+    """A value of a metric as it is best read, with its unit."""
+    if metric == "speedup":
+        return f"{value:.2f}x"
+    if metric == "throughput":
+        return f"{value:.3g} steps/s" if abs(value) < 100 else f"{value:.0f} steps/s"  # noqa: PLR2004
+    if metric.startswith("seconds") or metric == "cpu_seconds":
+        scale, unit = next(((s, u) for s, u in UNITS if abs(value) >= s), UNITS[-1])
+        return f"{value / scale:.3g} {unit}"
+    return f"{value:.6g}"
+
+
+def headline(error: str) -> str:
+    """Why a trial failed, in a line: what happened, and the last line of each that tells of it."""
+    before, raised, traced = error.strip().rpartition(TRACEBACK)
+    if raised:
+        return ", ".join([before.splitlines()[0], traced.splitlines()[-1]])[:LONGEST_ERROR]
+    told, *outputs = OUTPUT.split(error.strip())
+    first, *more = told.strip().splitlines() or [""]
+    last = outputs[-1].strip().splitlines() if outputs else []
+    return ", ".join([first, *more[-1:], *last[-1:]])[:LONGEST_ERROR]

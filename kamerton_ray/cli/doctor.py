@@ -1,0 +1,204 @@
+"""What this machine offers TensorFlow, and what to mend before tuning."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import math
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kamerton_ray.machine.cgroups import read, tightest_quota
+from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
+from kamerton_ray.machine.neighbours import Reading, look
+
+VARIABLES = (
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
+    *("OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "KMP_AFFINITY", "KMP_BLOCKTIME"),
+    *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_XLA_FLAGS", "MALLOC_ARENA_MAX", "LD_PRELOAD"),
+)
+"""What changes how many threads compute, or where."""
+
+
+NEEDED = {"tensorflow": "tensorflow", "ray": "'ray[tune]'"}
+"""What has to be installed, and how pip is asked for it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing the doctor has looked at.
+
+    Attributes:
+        name: What it is.
+        found: What was found.
+        advice: What to mend before tuning; empty where nothing is wrong.
+    """
+
+    name: str
+    found: str
+    advice: str = ""
+
+
+def examine(
+    *,
+    root: Path = Path("/"),
+    env: Mapping[str, str] | None = None,
+    look: Callable[[], tuple[Reading, str]] = look,
+) -> list[Finding]:
+    """Look at this machine, without importing TensorFlow or Ray; it takes half a second.
+
+    Args:
+        root: Where the file systems proc and sys are mounted.
+        env: The environment; this process's by default.
+        look: Says what other work takes just now, and who.
+    """
+    env = os.environ if env is None else env
+    cpus = usable_cpus(root=root)
+    return [
+        Finding(
+            "system",
+            f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        ),
+        _usable(cpus),
+        _topology(root),
+        _tensorflow_default(cpus, env),
+        _ray(cpus, env),
+        _versions(env),
+        _variables(env),
+        *_quota(root),
+        _other_work(look()),
+    ]
+
+
+def _usable(cpus: UsableCpus) -> Finding:
+    return Finding("usable CPUs", str(cpus))
+
+
+def _topology(root: Path) -> Finding:
+    """Cores, their threads, sockets and NUMA nodes, from Linux's sysfs."""
+    system = root / "sys/devices/system"
+    cores, sockets = set(), set()
+    logical = sorted((system / "cpu").glob("cpu[0-9]*/topology"))
+    for folder in logical:
+        socket, core = read(folder / "physical_package_id"), read(folder / "core_id")
+        sockets.add(socket)
+        cores.add((socket, core))
+    nodes = len(list((system / "node").glob("node[0-9]*")))
+    if not logical:
+        return Finding("topology", "not to be found in sysfs")
+    found = (
+        f"{len(logical)} logical CPUs on {len(cores)} cores, {len(sockets)} sockets, "
+        f"{max(nodes, 1)} NUMA nodes, SMT {'on' if len(logical) > len(cores) else 'off'}"
+    )
+    advice = ""
+    if nodes > 1:
+        advice = (
+            "Memory of another NUMA node is slower: for the best step time tune under "
+            "`numactl --cpunodebind=0 --membind=0`, one instance a node."
+        )
+    return Finding("topology", found, advice)
+
+
+def _tensorflow_default(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
+    """TensorFlow counts the affinity mask and knows no quota (tsl/platform/default/port.cc)."""
+    affinity = next((limit.cpus for limit in cpus.limits if "affinity" in limit.source), cpus.count)
+    counts = [
+        env.get(f"TF_NUM_{kind}_THREADS") or f"{affinity:g}" for kind in ("INTRAOP", "INTEROP")
+    ]
+    advice = ""
+    if cpus.count < affinity:
+        advice = (
+            f"The quota gives {cpus.count} CPUs but the affinity {affinity:g}: by default "
+            f"TensorFlow starts {affinity:g} threads, which the quota stops in turn. Set the "
+            "counts, or the affinity (a cpuset)."
+        )
+    return Finding("TensorFlow's default", f"intra_op={counts[0]} inter_op={counts[1]}", advice)
+
+
+def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
+    """What a local Ray would offer its trials.
+
+    It counts the machine's CPUs and knows a quota, whose fraction it drops, but not the affinity
+    (ray/_private/utils.py, `get_num_cpus`).
+    """
+    quotas = [max(1, int(limit.cpus)) for limit in cpus.limits if "quota" in limit.source]
+    count = min([os.cpu_count() or 1, *quotas])
+    advice = ""
+    if count > cpus.count:
+        advice = (
+            f"Ray counts {count} CPUs, of which {cpus.count} can be used: start it with "
+            f"--num-cpus={cpus.count} on a cluster, or it places too much here."
+        )
+    found = f"{count} CPUs on this machine"
+    if "RAY_ADDRESS" in env:
+        found += f"; the cluster at {env['RAY_ADDRESS']} is used with --address auto alone"
+    return Finding("Ray believes in", found, advice)
+
+
+def _versions(env: Mapping[str, str]) -> Finding:
+    found = {name: _version(name) for name in (*NEEDED, "kamerton_ray")}
+    versions = ", ".join(f"{name} {version or 'is missing'}" for name, version in found.items())
+    onednn = {"0": "switched off", "1": "switched on"}.get(
+        env.get("TF_ENABLE_ONEDNN_OPTS", ""), "by default (on for x86-64 CPUs)"
+    )
+    missing = [package for name, package in NEEDED.items() if not found[name]]
+    advice = f"Install what is missing: pip install {' '.join(missing)}" if missing else ""
+    return Finding("versions", f"{versions}; oneDNN {onednn}", advice)
+
+
+def _version(name: str) -> str:
+    """Of a package; empty where it is not installed."""
+    for distribution in (name, f"{name}-cpu", f"intel-{name}"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return ""
+
+
+def _variables(env: Mapping[str, str]) -> Finding:
+    found = {name: env[name] for name in VARIABLES if name in env}
+    if not found:
+        return Finding("thread variables", "none set")
+    pairs = " ".join(f"{name}={value}" for name, value in found.items())
+    pinned = [name for name in found if name.startswith("TF_NUM_")]
+    advice = ""
+    if pinned:
+        advice = f"Unset {' and '.join(pinned)}: it takes the place of TensorFlow's default."
+    elif "OMP_NUM_THREADS" in found:
+        advice = (
+            "OMP_NUM_THREADS limits some of oneDNN's builds beside the counts that are tuned; "
+            "unset it, or tune it with --knob."
+        )
+    return Finding("thread variables", pairs, advice)
+
+
+def _other_work(looked: tuple[Reading, str]) -> Finding:
+    """Who else takes CPUs just now; the load of the last minute would count what has ended."""
+    reading, names = looked
+    if math.isnan(reading.cpus):
+        return Finding("other work", "this system does not count it")
+    found = f"{reading.cpus:.2f} CPUs" + (f": {names}" if names else "")
+    advice = ""
+    if reading.disturbed:
+        advice = (
+            f"Other work takes {reading.cpus:.1f} CPUs: end it, or tune later. Trials wait for it "
+            "to end, and an answer found beside it says so. For such an answer: --shared."
+        )
+    return Finding("other work", found, advice)
+
+
+def _quota(root: Path) -> list[Finding]:
+    """How often a CPU quota has stopped this process and its neighbours in the container."""
+    quota = tightest_quota(root)
+    if quota is None:
+        return []
+    share = quota.throttling().share
+    return [
+        Finding(
+            "CPU quota",
+            f"{quota.cpus:g} CPUs, in periods of {1e3 * quota.period_s:g} ms, {share:.0%} of which "
+            "have used it up so far",
+        )
+    ]

@@ -1,0 +1,386 @@
+"""benchmark: from a function that builds a model to a `tune.Trainable` that times it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+import cloudpickle
+
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.environment import user_environment, working_directory
+from kamerton_ray.machine.neighbours import Gauges, Watch
+from kamerton_ray.machine.threads import THREADS, Threading
+from kamerton_ray.process.isolation import (
+    AttemptError,
+    Child,
+    Outcome,
+    Server,
+    despite_a_lost_server,
+)
+from kamerton_ray.process.worker import takes_config
+from kamerton_ray.trial.config import Config, key_of
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.timing import Timer, Timing, TimingOptions, TooFastError
+
+logger = logging.getLogger(__name__)
+
+Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
+
+ROUND_SHARE = 0.25
+"""How much of a trial's measuring time a round takes for each process: here the fresh processes
+count, not the blocks of one."""
+
+MAX_SERVERS = 3
+"""How many servers, one for each environment, are kept warm; each holds TensorFlow in memory."""
+
+LIMITED = ("seconds", "seconds_p90", "seconds_p99", "cpu_seconds")
+"""What a limit can be set on: the numbers of a trial that are better the lower they are."""
+
+JUDGED = ("speedup", "throughput", *LIMITED)
+"""What a trial can be judged by."""
+
+Failure = AttemptError | TooFastError
+
+
+class Isolation(Enum):
+    """How a trial's process comes to be."""
+
+    FORK = "fork"
+    """Forked from a warm process that has imported TensorFlow: a hundredth of a second."""
+    SPAWN = "spawn"
+    """Forked from an empty process, so that it imports everything itself: seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """The options of `benchmark`, which documents them."""
+
+    timing: TimingOptions
+    timeout_s: float
+    pair: bool
+    env: Env
+    isolation: Isolation
+    objective: Objective | None = None
+    source: str = ""
+    """The file of `build`, for its tracebacks: what is pickled by value does not know it."""
+
+
+class Bench:
+    """Times configurations, each in a process of its own, with or without Ray.
+
+    The servers and the default's process stay warm between attempts, until `close`.
+
+    Args:
+        build: The function to build steps with.
+        options: The options of `benchmark`.
+
+    Raises:
+        InvalidInputError: `build` cannot be called, or cannot be pickled.
+    """
+
+    def __init__(self, build: Callable[..., Callable[[], object]], options: BenchOptions) -> None:
+        if not callable(build):
+            raise InvalidInputError(
+                f"build must be a function that returns a step to time, but got {build!r}"
+            )
+        try:
+            self._build: bytes = cloudpickle.dumps(build)
+        except Exception as error:
+            raise InvalidInputError(
+                f"build must be picklable to reach the trials' processes, but {build!r} is not: "
+                f"{error}. Make what it uses inside of it."
+            ) from error
+        self._takes_config = takes_config(build)
+        self._options = options
+        self._isolation = options.isolation
+        self._servers: dict[str, Server] = {}
+        self._default: _Default | None = None
+        self._gauges = Gauges()
+        self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
+
+    @despite_a_lost_server
+    def measure(self, config: Config) -> dict[str, Any]:
+        """Time a configuration against TensorFlow's default threads.
+
+        Returns:
+            A result for Ray Tune: the fields of `Timing`, `outcome`, `error`, `isolation`,
+            `strays` (processes that the attempt left behind) and `machine`. Where the attempt
+            failed its numbers are NaN.
+        """
+        try:
+            default = self._default_for(config)
+            server = self._server(self._environment(config))
+            with self._fork(server, _threads(config), config) as child:
+                timing = default.time(child)
+        except (AttemptError, TooFastError) as error:
+            if _lost_server(error):
+                self.close()
+            return self._result(_NOTHING, error)
+        return self._result(timing, None, child) | ({"error": default.error})
+
+    def measure_round(self, configs: Sequence[Config | None]) -> list[dict[str, Any]]:
+        """Time each configuration once more, in a fresh process, in turn with a fresh default.
+
+        Args:
+            configs: In the order in which their processes are made; None is the default.
+
+        Returns:
+            A result for each, as `measure` gives it.
+        """
+        if self._default is not None:  # it would take memory, and is of no use here
+            self._default.close()
+            self._default = None
+        children: dict[int, Child] = {}
+        failed: dict[int, Failure] = {}
+        default = configs.index(None)
+        with contextlib.ExitStack() as stack:
+            for index, config in enumerate(configs):
+                built = self._built(config, stack, candidates=configs)
+                if isinstance(built, Child):
+                    children[index] = built
+                else:
+                    failed[index] = built
+            timings = self._in_turn(children, failed, default=default)
+        if any(_lost_server(error) for error in failed.values()):
+            self.close()
+        without_default = failed.get(default)
+        return [
+            self._result(
+                timings.get(index, _NOTHING),
+                failed.get(index, without_default),
+                children.get(index),
+            )
+            for index in range(len(configs))
+        ]
+
+    def _in_turn(
+        self, children: Mapping[int, Child], failed: dict[int, Failure], *, default: int
+    ) -> dict[int, Timing]:
+        """Time processes in turn; those that fail are noted, and the others measured without."""
+        while default in (left := {i: child for i, child in children.items() if i not in failed}):
+            order = sorted(left)
+            try:
+                found = self._timer(share=ROUND_SHARE).together(
+                    [left[index] for index in order], default=order.index(default)
+                )
+                return dict(zip(order, found, strict=True))
+            except (AttemptError, TooFastError) as error:
+                lost = [index for index in order if left[index].error] or order
+                failed.update(dict.fromkeys(lost, error))
+        return {}
+
+    def _built(
+        self,
+        config: Config | None,
+        stack: contextlib.ExitStack,
+        *,
+        candidates: Sequence[Config | None],
+    ) -> Child | AttemptError:
+        """A process that is ready to run steps, or why there is none."""
+        try:
+            child = stack.enter_context(self._forked(config, candidates=candidates))
+            child.build()
+        except AttemptError as error:
+            return error
+        return child
+
+    def _forked(self, config: Config | None, *, candidates: Sequence[Config | None]) -> Child:
+        if config is not None:
+            return self._fork(self._server(self._environment(config)), _threads(config), config)
+        other: Config = next((c for c in candidates if c is not None), {})
+        same = {**other, **dict.fromkeys(THREADS, 0)}
+        return self._fork(self._server(self._environment(None)), Threading(), same)
+
+    def _timer(self, *, share: float = 1.0) -> Timer:
+        """A timer, for a share of a trial's measuring time; all of them wait with one patience."""
+        timing = self._options.timing
+        options = replace(timing, budget_s=timing.budget_s * share)
+        return Timer(options, gauges=self._gauges, watch=self._watch)
+
+    def close(self) -> None:
+        """End every process."""
+        if self._default is not None:
+            self._default.close()
+            self._default = None
+        for server in self._servers.values():
+            server.close()
+        self._servers = {}
+
+    def _result(
+        self, timing: Timing, error: Failure | None, child: Child | None = None
+    ) -> dict[str, Any]:
+        outcome = Outcome.OK if error is None else getattr(error, "outcome", Outcome.TOO_FAST)
+        result = {
+            **asdict(timing),
+            "outcome": outcome.name.lower(),
+            "error": "" if error is None else str(error),
+            "isolation": self._isolation.value,
+            "strays": 0 if child is None else child.strays,
+            "machine": {} if child is None else child.machine,
+        }
+        if self._options.objective is not None:
+            result["score"] = self._options.objective.score(result)
+        return result
+
+    def _environment(self, config: Config | None) -> dict[str, str]:
+        """The user's environment, and what the user asks for; None stands for the default."""
+        asked = self._options.env
+        if callable(asked):
+            # What differs from configuration to configuration is tuned, so not the default's.
+            asked = {} if config is None else asked(config)
+        return {**user_environment(), **{name: str(value) for name, value in asked.items()}}
+
+    def _server(self, env: dict[str, str]) -> Server:
+        """The warm server for an environment; the one used longest ago makes room for a new one."""
+        key = json.dumps(env, sort_keys=True)
+        server = self._servers.pop(key, None) or self._start(env)
+        self._servers[key] = server
+        while len(self._servers) > MAX_SERVERS:
+            kept = None if self._default is None else self._default.server
+            oldest = next(k for k, server in self._servers.items() if server is not kept)
+            self._servers.pop(oldest).close()
+        return server
+
+    def _start(self, env: dict[str, str]) -> Server:
+        server = self._started(env, preload=self._isolation is Isolation.FORK)
+        if not server.started:
+            return server
+        server.close()
+        self._isolation = Isolation.SPAWN
+        logger.warning(
+            "Importing the module of build starts %s, which does not survive a fork: each trial "
+            "imports everything anew, which takes seconds. Create tensors and models, and start "
+            "threads, inside build to avoid that.",
+            server.started,
+        )
+        return self._started(env, preload=False)
+
+    def _started(self, env: dict[str, str], *, preload: bool) -> Server:
+        return Server(
+            self._build,
+            env=env,
+            preload=preload,
+            cwd=working_directory(),
+            source=self._options.source,
+        )
+
+    def _fork(self, server: Server, threads: Threading, config: Config) -> Child:
+        return server.fork(threads, config, timeout=self._options.timeout_s)
+
+    def _default_for(self, config: Config) -> _Default:
+        """The default's process, kept from trial to trial while the rest of `config` is the same.
+
+        Only a `build` that takes the configuration can make another model of another one.
+        """
+        rest = {k: v for k, v in config.items() if k not in THREADS} if self._takes_config else {}
+        key = key_of(rest)
+        if self._default is None or self._default.key != key:
+            if self._default is not None:
+                self._default.close()
+            self._default = _Default(key, self._timer())
+            if self._options.pair:
+                server = self._server(self._environment(None))
+                same = {**config, **dict.fromkeys(THREADS, 0)}
+                self._default.start(server, lambda: self._fork(server, Threading(), same))
+        return self._default
+
+
+_NOTHING = Timing(
+    seconds=math.nan,
+    seconds_p90=math.nan,
+    seconds_p99=math.nan,
+    blocks=0,
+    settled=False,
+)
+
+
+class _Default:
+    """TensorFlow's default threads, as a process to compare with.
+
+    Attributes:
+        key: What it was built of.
+        error: Why it cannot be measured; then candidates are timed alone.
+        server: What it was forked from.
+    """
+
+    def __init__(self, key: str, timer: Timer) -> None:
+        self.key = key
+        self.error = ""
+        self.server: Server | None = None
+        self._timer = timer
+        self._child: Child | None = None
+
+    def start(self, server: Server, fork: Callable[[], Child]) -> None:
+        """Fork and build the process; where it fails only `error` tells."""
+        self.server = server
+        self._child = fork()
+        try:
+            self._child.build()
+        except AttemptError as error:
+            self._give_up(error)
+
+    def time(self, child: Child) -> Timing:
+        """Time a candidate against the default, or alone where the default has failed."""
+        child.build()
+        if self._child is None:
+            return self._timer.alone(child)
+        try:
+            return self._timer.against(child, self._child)
+        except AttemptError as error:
+            if self._child.error is None:
+                raise
+            self._give_up(error)
+        return self._timer.alone(child)
+
+    def close(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def _give_up(self, error: AttemptError) -> None:
+        if error.outcome is Outcome.SERVER_LOST:
+            raise error
+        self.error = f"TensorFlow's default could not be measured: {error}"
+        logger.warning("%s", self.error)
+        self.close()
+
+
+def check_keys(objective: Objective) -> None:
+    """Check that an objective asks for numbers that a trial of `benchmark` has.
+
+    Raises:
+        InvalidInputError: It does not.
+    """
+    if objective.metric not in JUDGED:
+        raise InvalidInputError(
+            f"a benchmark is judged by one of {list(JUDGED)}, but got {objective.metric!r}"
+        )
+    unknown = [key for key in objective.at_most if key not in LIMITED]
+    if unknown:
+        raise InvalidInputError(
+            f"at_most must limit one of {list(LIMITED)}, which are better the lower they are, but "
+            f"got {unknown[0]!r}"
+        )
+
+
+def _threads(config: Config) -> Threading:
+    return Threading.of(config) if set(THREADS) & set(config) else Threading()
+
+
+def _lost_server(error: Failure) -> bool:
+    return isinstance(error, AttemptError) and error.outcome is Outcome.SERVER_LOST
+
+
+def _isolation(value: Isolation | str) -> Isolation:
+    try:
+        return Isolation(value)
+    except ValueError:
+        raise InvalidInputError(f"isolation is 'fork' or 'spawn', but got {value!r}") from None

@@ -1,0 +1,60 @@
+"""A trial's configuration: the words for it, and the variables that apply it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kamerton_ray.machine.threads import Threading
+
+Config = dict[str, Any]
+"""The values of a trial's parameters, by name; nested where the search space is."""
+
+
+def key_of(config: Mapping[str, Any]) -> str:
+    """The same text for the same configuration."""
+    return json.dumps(config, sort_keys=True, default=repr)
+
+
+def in_words(config: Mapping[str, Any] | None) -> str:
+    """A configuration as the user writes it."""
+    if config is None:
+        return "TensorFlow's default"
+    return " ".join(f"{name}={value}" for name, value in config.items())
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """What a nested dict holds, by names joined with `/`, as Ray joins them."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def environment(config: Mapping[str, Any]) -> dict[str, str]:
+    """The environment variables that apply a configuration.
+
+    `intra_op` and `inter_op` become TensorFlow's own variables, which it reads where the program
+    sets no counts (tensorflow/core/common_runtime/process_util.cc); what is written in capitals is
+    a variable already; anything else only the program itself can apply.
+    """
+    found = Threading.of(config).environment() if has_threads(config) else {}
+    return {**found, **variables(config)}
+
+
+def is_variable(name: str) -> bool:
+    """Whether a parameter is an environment variable: its name is one, in capitals."""
+    return re.fullmatch(r"[A-Z_][A-Z0-9_]*", name) is not None
+
+
+def variables(config: Mapping[str, Any]) -> dict[str, str]:
+    """Those of its parameters that are environment variables."""
+    return {name: str(value) for name, value in config.items() if is_variable(name)}
+
+
+def has_threads(config: Mapping[str, Any]) -> bool:
+    """Whether it says a thread count."""
+    return "intra_op" in config or "inter_op" in config

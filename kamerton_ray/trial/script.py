@@ -1,0 +1,195 @@
+"""A script with Kamerton's loop, unmodified, whose attempts are trials that execute the script.
+
+Each attempt is a process of its own in which the loop yields that attempt's vertex, and ends with
+its body. Before the first, one more process says what the loop searches for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kamerton_ray.errors import LoopError
+from kamerton_ray.machine.environment import user_environment
+from kamerton_ray.machine.neighbours import Gauges, Watch, undisturbed
+from kamerton_ray.process.isolation import (
+    Attempt,
+    AttemptError,
+    Outcome,
+    Spawned,
+    despite_a_lost_server,
+)
+from kamerton_ray.search.space import IntegerSpace
+from kamerton_ray.trial.loop import ATTEMPT, DESCRIBE, FINAL, ORDER, outcome_of
+from kamerton_ray.trial.result import worked
+
+DESCRIBE_TIMEOUT_S = 600.0
+"""How long a script may take to come to its loop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """A script and its arguments.
+
+    Attributes:
+        path: Where it lies, from the working directory of its processes.
+        args: Its arguments.
+    """
+
+    path: str
+    args: tuple[str, ...] = ()
+
+    def argv(self) -> list[str]:
+        """The command that executes it."""
+        return [sys.executable, self.path, *self.args]
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the loop in a script searches for.
+
+    Attributes:
+        space: The lowest and highest value of each axis; two are `intra_op` and `inter_op`.
+        starts: What to try first.
+        iterations: At most so many attempts.
+        repeats: How often each is run.
+        timeout_s: How long each may take.
+    """
+
+    space: dict[str, tuple[int, int]]
+    starts: list[dict[str, int]]
+    iterations: int | None
+    repeats: int
+    timeout_s: float
+
+
+def describe(script: Script, cwd: str | None = None) -> Described:
+    """Execute a script up to its loop, and ask that what it searches for.
+
+    Raises:
+        LoopError: It has none, or failed before it.
+    """
+    runner = ScriptRunner(script, timeout_s=DESCRIBE_TIMEOUT_S, cwd=cwd)
+    try:
+        with runner.started({"kind": DESCRIBE}) as attempt:
+            answer = attempt.answer(DESCRIBE_TIMEOUT_S)
+    except AttemptError as error:
+        if error.outcome is Outcome.EXITED and error.detail == "with code 0":
+            raise LoopError(f"{script.path} has ended without a loop over kamerton()") from None
+        raise LoopError(f"{script.path} has failed before its loop: {error}") from None
+    finally:
+        runner.close()
+    space = IntegerSpace.from_json(answer["search"]["space"])
+    axes = space.axes
+    names = ["intra_op", "inter_op"] if len(axes) == 2 else [axis.name for axis in axes]  # noqa: PLR2004
+    starts = [space.config(tuple(point)).values() for point in answer["search"]["start"]]
+    return Described(
+        {n: (axis.values[0], axis.values[-1]) for n, axis in zip(names, axes, strict=True)},
+        [dict(zip(names, values, strict=True)) for values in starts],
+        answer["search"]["budget"],
+        answer["repeats"],
+        answer["timeout"],
+    )
+
+
+def conclude(script: Script, vertex: list[int], env: Mapping[str, str]) -> int:
+    """Execute a script as the last iteration of its loop would be, and go on after it.
+
+    Args:
+        script: The script.
+        vertex: The best one.
+        env: The user's environment, without what Ray has added meanwhile.
+
+    Returns:
+        Its exit code.
+    """
+    order = json.dumps({"kind": FINAL, "vertex": vertex})
+    return subprocess.run(script.argv(), env={**env, ORDER: order}, check=False).returncode
+
+
+class ScriptRunner:
+    """Executes a script, one vertex after the other, with or without Ray.
+
+    Args:
+        script: The script.
+        names: The axes' names, in the order of the vertex.
+        repeats: How often each vertex is run; the median counts.
+        timeout_s: How many seconds an attempt may take.
+        patience_s: How many seconds to wait for other work on the machine to end.
+        cwd: Where to execute it.
+    """
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        names: Sequence[str] = (),
+        repeats: int = 1,
+        timeout_s: float,
+        patience_s: float = 0.0,
+        cwd: str | None = None,
+    ) -> None:
+        self._script, self._names, self._repeats = script, names, repeats
+        self._timeout_s, self._cwd = timeout_s, cwd
+        self._launcher: Spawned | None = None
+        self._watch = Watch(Gauges(), patience_s=patience_s)
+
+    @despite_a_lost_server
+    def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the loop's body with a vertex; again if it was disturbed.
+
+        Returns:
+            A result for Ray Tune: `objective`, the number that the body printed last, `seconds`
+            from the process's start to its end, `left` (whether the body left its loop),
+            `outcome` and `error`, and `others`, `beside`, `throttled` and `throttled_s` as
+            `Timing` has them. Where it failed its numbers are NaN.
+        """
+        return undisturbed(self._watch, lambda: self._measured(config), worked)
+
+    def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        vertex = [config[name] for name in self._names]
+        begin = time.perf_counter()
+        values, left, error = [], False, None
+        try:
+            for _ in range(self._repeats):
+                with self.started({"kind": ATTEMPT, "vertex": vertex}) as attempt:
+                    value, left = outcome_of(attempt, self._timeout_s)
+                values.append(math.nan if value is None else value)
+                if left:
+                    break
+        except AttemptError as failed:
+            error = failed
+            if failed.outcome is Outcome.SERVER_LOST:
+                self.close()
+        return {
+            "objective": math.nan if error or not values else statistics.median(values),
+            "seconds": math.nan if error else time.perf_counter() - begin,
+            "left": left,
+            "outcome": (Outcome.OK if error is None else error.outcome).name.lower(),
+            "error": "" if error is None else str(error),
+        }
+
+    def started(self, order: Mapping[str, Any]) -> Attempt:
+        """A process that executes the script, whose loop follows the order."""
+        if self._launcher is None:
+            self._launcher = Spawned("kamerton_ray.process.launcher", b"", env=user_environment())
+        env = {**user_environment(), ORDER: json.dumps(order)}
+        command = {"argv": self._script.argv(), "env": env, "cwd": self._cwd, "reports": True}
+        attempt = Attempt(
+            self._launcher, self._launcher.forked({"script": self._script.path}), self._timeout_s
+        )
+        attempt.give(json.dumps(command).encode())
+        return attempt
+
+    def close(self) -> None:
+        """End every process."""
+        if self._launcher is not None:
+            self._launcher.close()
+            self._launcher = None

@@ -1,0 +1,456 @@
+"""Timing: a candidate against the default, in blocks that take turns, and what can be said of it.
+
+It measures through two objects that run steps and return their seconds, so it knows nothing of how
+processes are made, and reads the machine through gauges that it is given.
+
+The speed-up is the Hodges-Lehmann estimate (1963, Ann. Math. Stat. 34:598) of the logarithms of
+default over candidate, block pair by block pair. What slows both at the same time cancels.
+
+Its interval has two parts:
+
+* What the blocks of this trial show, by batch means (Law & Kelton, "Simulation Modeling and
+  Analysis", on output analysis of a single run): neighbouring blocks resemble each other, so the
+  means of a few long batches are taken for independent, not the blocks.
+* What no single trial shows: a process is faster in one minute and slower in the next. With four
+  processes of the same threads the speed-up differed by 8 % from visit to visit of one process, and
+  by 1.5 % between the means of the processes (MobileNetV2; 2.7 and 1.0 % for a transformer). The
+  default's process lives as long as the search, so its blocks are spread over all of it: how much
+  its step time differs from trial to trial is how much the speed-up may.
+
+Beside other work the blocks are left out and measured again; see `neighbours`. Under a CPU quota a
+block spans whole periods of the quota and begins with a full one, since a process that overdraws
+its quota stands still until the next period: see `_Blocks`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.cgroups import Quota, Throttling
+from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, Watch, patience
+from kamerton_ray.numeric import NORMAL_95, positive
+from kamerton_ray.trial.estimate import hodges_lehmann
+
+BLOCK_S = 0.01
+"""A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
+the clock's resolution is still far below."""
+
+PERIODS = 3
+"""Under a quota a block spans so many periods, after a first one that does not count."""
+
+WARMUP_BLOCK_S = 0.05
+"""The same during the warm-up, where a trend must show above the noise."""
+
+SHORTEST_STEP_S = 1e-6
+"""A step below this does nothing that could be timed: the loop around it takes a tenth of that."""
+
+BATCHES = 6
+"""How many batches a trial's blocks are cut into."""
+
+LEAST_PAIRS = 3
+"""So many pairs are measured however long they take: two would show next to no spread."""
+
+T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
+"""The 97.5 % quantile of Student's t for so many batches."""
+
+USUAL_SPREAD, USUAL_WEIGHT = 0.03, 3
+"""How much a speed-up differs between trials until the session shows it, as a standard deviation of
+its log, and for how many trials' word that counts."""
+
+CLEARLY_WORSE = 0.8
+"""A candidate whose speed-up lies below this is of no interest, however far below."""
+
+SETTLED, STEADY_BLOCKS = 0.05, 3
+"""A step time has settled when so many blocks in a row lie within this share of their median."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimingOptions:
+    """How a trial is timed.
+
+    Attributes:
+        warmup_s: The longest warm-up, in seconds.
+        budget_s: The longest measurement, in seconds, the default's blocks included.
+        precision: Stop when what the blocks show reaches no farther than this share from the
+            speed-up, at 95 %.
+        patience_s: How many seconds to wait for other work on the machine to end.
+    """
+
+    warmup_s: float = 2.0
+    budget_s: float = 4.0
+    precision: float = 0.03
+    patience_s: float = field(default_factory=patience)
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_s", "budget_s", "precision"):
+            positive(name, getattr(self, name))
+        positive("patience_s", self.patience_s, zero=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """What one trial measured.
+
+    Attributes:
+        seconds: The step time of the candidate: the median of its blocks' means.
+        seconds_p90: Nine of ten of its steps took no longer.
+        seconds_p99: 99 of 100 of its steps took no longer.
+        throughput: Steps per second, from the mean step time.
+        cpu_seconds: CPU seconds per step, over all of its threads.
+        default_seconds: The same of the default; NaN where it was not measured.
+        speedup: How many times faster than the default; NaN likewise.
+        speedup_low: Where the 95 % interval of the speed-up begins.
+        speedup_high: Where it ends.
+        blocks: How many blocks of the candidate were measured.
+        settled: Whether the warm-up ended with a steady step time.
+        cut_short: Whether the measurement ended early, the candidate being clearly worse.
+        measured_s: How long it took, the warm-up included.
+        others: How many CPUs other work took meanwhile, as a mean; NaN where that is not counted.
+        beside: Who that was, where it was more than runs on every machine.
+        throttled: The share of the CPU quota's periods in which the candidate used it up and stood
+            still; NaN without a quota.
+        throttled_s: How long the CPUs stood still for that, added up, in seconds.
+        default_throttled: The share of the periods of the default.
+        stolen: The share of the machine's CPU time that the hypervisor gave to others meanwhile;
+            NaN where the system does not count it. Above a few percent the speed-up is that of
+            such moments: threads that wait for each other suffer more than one alone.
+    """
+
+    seconds: float
+    seconds_p90: float
+    seconds_p99: float
+    throughput: float = math.nan
+    cpu_seconds: float = math.nan
+    default_seconds: float = math.nan
+    speedup: float = math.nan
+    speedup_low: float = math.nan
+    speedup_high: float = math.nan
+    blocks: int
+    settled: bool
+    cut_short: bool = False
+    measured_s: float = 0.0
+    others: float = math.nan
+    beside: str = ""
+    throttled: float = math.nan
+    throttled_s: float = math.nan
+    default_throttled: float = math.nan
+    stolen: float = math.nan
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A log speed-up, how far its blocks say that it may be off, and how much trials differ.
+
+    Attributes:
+        log_speedup: The estimate.
+        reach: How far the 95 % interval of what the blocks show reaches to each side.
+        spread: The standard deviation of what differs from trial to trial.
+    """
+
+    log_speedup: float
+    reach: float
+    spread: float
+
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the speed-up."""
+        half = math.hypot(self.reach, NORMAL_95 * self.spread)
+        return math.exp(self.log_speedup - half), math.exp(self.log_speedup + half)
+
+
+class Process(Protocol):
+    """A process that runs steps; `isolation.Child` is one."""
+
+    @property
+    def cpu_s(self) -> float:
+        """How many CPU seconds its steps have taken so far."""
+
+    def run(self, steps: int) -> list[float]:
+        """Run so many steps and return the seconds of each."""
+
+
+class TooFastError(InvalidInputError):
+    """A step takes too little time to be timed."""
+
+
+class Timer:
+    """Times candidates one after the other, and remembers how the default has fared.
+
+    Args:
+        options: How long and how precisely.
+        gauges: What is read of the machine.
+        watch: What waits for other work to end; one of its own by default.
+    """
+
+    def __init__(
+        self,
+        options: TimingOptions,
+        *,
+        gauges: Gauges | None = None,
+        watch: Watch | None = None,
+    ) -> None:
+        self._options = options
+        self._gauges = gauges or Gauges()
+        self._clock = self._gauges.clock
+        self._watch = watch or Watch(self._gauges, patience_s=options.patience_s)
+        self._default_levels: list[float] = []
+
+    def warm_up(self, process: Process) -> tuple[float, bool]:
+        """Run steps until their time has settled.
+
+        Returns:
+            The seconds that a step takes then, and whether they have settled.
+
+        Raises:
+            TooFastError: The steps are too short.
+        """
+        end = self._clock() + self._options.warmup_s
+        process.run(1)  # what the first step alone does: tracing, allocating
+        quota = self._gauges.quota
+        block_s = WARMUP_BLOCK_S if quota is None else PERIODS * quota.period_s
+        centre = np.median if quota is None else np.mean  # most steps know nothing of a quota
+        count, recent = 1, [math.nan] * STEADY_BLOCKS
+        while True:
+            step = float(centre(process.run(count)))
+            recent = [*recent[1:], step]
+            count = min(max(1, round(block_s / max(step, 1e-9))), 2 * count)
+            # Until there are enough blocks one of them is NaN, and nothing lies within that.
+            steady = max(recent) - min(recent) <= SETTLED * float(np.median(recent))
+            longest = block_s / SHORTEST_STEP_S
+            long_enough = count * step >= block_s / 2 or count >= longest
+            if long_enough and (steady or self._clock() >= end):
+                if step < SHORTEST_STEP_S:
+                    raise TooFastError(f"a step must take at least 1 us, but took {step:.1g} s")
+                return step, steady
+
+    def alone(self, process: Process) -> Timing:
+        """Time a candidate by itself."""
+        visit = _Visit(self._gauges, self._watch)
+        ours, settled = self._ready(process)
+        while visit.kept_s < self._options.budget_s or len(ours) < LEAST_PAIRS:
+            visit.window([ours], self._window_s)
+        return Timing(blocks=len(ours), settled=settled, **visit.found(), **ours.found())
+
+    def against(self, candidate: Process, default: Process) -> Timing:
+        """Time a candidate and the default in blocks that take turns, never at the same time."""
+        visit = _Visit(self._gauges, self._watch)
+        theirs, _ = self._ready(default)
+        ours, settled = self._ready(candidate)
+        cut_short = False
+        while True:
+            visit.window([ours, theirs], self._window_s)
+            if len(ours) < LEAST_PAIRS:
+                continue
+            estimate = self._estimate(ours, theirs)
+            if len(ours) >= 2 * BATCHES:
+                cut_short = estimate.interval()[1] < CLEARLY_WORSE
+            precise = len(ours) >= 2 * BATCHES and estimate.reach <= self._options.precision
+            if cut_short or precise or visit.kept_s >= self._options.budget_s:
+                break
+        self._default_levels.append(float(np.median(theirs.logs())))
+        low, high = estimate.interval()
+        return Timing(
+            default_seconds=theirs.seconds,
+            default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
+            speedup=math.exp(estimate.log_speedup),
+            speedup_low=low,
+            speedup_high=high,
+            blocks=len(ours),
+            settled=settled,
+            cut_short=cut_short,
+            **visit.found(),
+            **ours.found(),
+        )
+
+    def together(self, processes: Sequence[Process], *, default: int) -> list[Timing]:
+        """Time several in blocks that take turns, each against one of them, the default.
+
+        They are warmed up in the order given, which is for the caller to balance: the last of them
+        is still warm when the blocks begin. The measurement takes `budget_s` for every two of them,
+        or one block of each where that takes longer. No interval is given: what one process of each
+        shows says little of the next.
+        """
+        visit = _Visit(self._gauges, self._watch)
+        blocks, settled = zip(*map(self._ready, processes), strict=True)
+        while visit.kept_s < self._options.budget_s * len(processes) / 2:
+            visit.window(blocks, self._window_s)
+        found, theirs = visit.found(), blocks[default]
+        return [
+            Timing(
+                default_seconds=theirs.seconds,
+                default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
+                speedup=math.exp(hodges_lehmann(theirs.logs() - one.logs())),
+                blocks=len(one),
+                settled=steady,
+                **found,
+                **one.found(),
+            )
+            for one, steady in zip(blocks, settled, strict=True)
+        ]
+
+    @property
+    def _window_s(self) -> float:
+        return min(WINDOW_S, self._options.budget_s)
+
+    def _ready(self, process: Process) -> tuple[_Blocks, bool]:
+        """A process that is warm, and whether its step time has settled."""
+        step_s, settled = self.warm_up(process)
+        return _Blocks(process, step_s, self._gauges), settled
+
+    def _estimate(self, ours: _Blocks, theirs: _Blocks) -> Estimate:
+        gains = theirs.logs() - ours.logs()
+        levels = [*self._default_levels, float(np.median(theirs.logs()))]
+        return Estimate(hodges_lehmann(gains), batch_reach(gains), session_spread(levels))
+
+
+class _Visit:
+    """A trial's measuring, in windows that are taken again where other work disturbs them.
+
+    Attributes:
+        kept_s: How many seconds the windows took that count.
+    """
+
+    def __init__(self, gauges: Gauges, watch: Watch) -> None:
+        self._gauges, self._watch = gauges, watch
+        self._begin_s, self._stolen_s = gauges.clock(), gauges.stolen()
+        self.kept_s = self._others_s = 0.0
+        self._turns = 0
+        self._disturbed = False
+
+    def window(self, blocks: Sequence[_Blocks], seconds: float) -> None:
+        """Measure in turn for so long; undisturbed, if patience allows."""
+        while True:
+            kept, mark = [len(one) for one in blocks], self._watch.start()
+            self._turn(blocks)
+            while self._gauges.clock() < mark.clock + seconds:
+                self._turn(blocks)
+            reading = self._watch.since(mark)
+            if not self._watch.again(reading):
+                break
+            for one, count in zip(blocks, kept, strict=True):
+                one.keep(count)
+        self.kept_s += reading.seconds
+        self._others_s += reading.cpus * reading.seconds
+        self._disturbed = self._disturbed or reading.disturbed
+
+    def _turn(self, blocks: Sequence[_Blocks]) -> None:
+        """A block of each; the one to go first changes, so that a steady drift favours nobody."""
+        first = self._turns % len(blocks)
+        for one in (*blocks[first:], *blocks[:first]):
+            one.measure()
+        self._turns += 1
+
+    def found(self) -> dict[str, Any]:
+        """What it took, and what others took meanwhile, as `Timing` names it."""
+        seconds = self._gauges.clock() - self._begin_s
+        whole = seconds * (os.cpu_count() or 1)
+        return {
+            "measured_s": seconds,
+            "stolen": (self._gauges.stolen() - self._stolen_s) / whole if whole > 0 else math.nan,
+            "others": self._others_s / self.kept_s if self.kept_s > 0 else math.nan,
+            "beside": self._watch.beside if self._disturbed else "",
+        }
+
+
+class _Blocks:
+    """The blocks of steps that one process has run.
+
+    Without a quota a block takes `BLOCK_S`, or is one step. Under a quota it is preceded by a rest
+    of a period, so that nobody pays for what the one before it has overdrawn. Its steps begin with
+    a full quota; those that end in the first period do not count, nor those after `PERIODS` more.
+    So it holds the time that steps take and the time that the quota makes them wait, as they are
+    in the long run.
+    """
+
+    def __init__(self, process: Process, step_s: float, gauges: Gauges) -> None:
+        self._process, self._gauges = process, gauges
+        self._quota = gauges.quota
+        self._count = max(1, round(self._length_s / step_s))
+        self._cpu_s, self._steps_run = process.cpu_s, 0
+        self._blocks: list[Floats] = []
+        self.throttling = Throttling(0, 0, 0.0)
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    @property
+    def _length_s(self) -> float:
+        return BLOCK_S if self._quota is None else (2 + PERIODS) * self._quota.period_s
+
+    def measure(self) -> None:
+        """Run one more."""
+        if self._quota is None:
+            self._blocks.append(self._run())
+        else:
+            self._measure_under(self._quota)
+
+    def _measure_under(self, quota: Quota) -> None:
+        self._gauges.sleep(quota.period_s)
+        before = quota.throttling()
+        steps = self._run()
+        self.throttling += quota.throttling() - before
+        ends = [quota.period_s, (1 + PERIODS) * quota.period_s]
+        first, last = (int(i) for i in np.searchsorted(np.cumsum(steps), ends, side="right"))
+        # At least one step counts, though it alone takes longer than all the periods.
+        first = min(first, len(steps) - 1)
+        self._blocks.append(steps[first : max(last, first + 1)])
+
+    def _run(self) -> Floats:
+        self._steps_run += self._count
+        return np.asarray(self._process.run(self._count))
+
+    def keep(self, count: int) -> None:
+        """Leave out all blocks after so many."""
+        del self._blocks[count:]
+
+    def logs(self) -> Floats:
+        """The log of each block's mean step time."""
+        return np.log([float(np.mean(block)) for block in self._blocks])
+
+    @property
+    def seconds(self) -> float:
+        """The median of the blocks' mean step times."""
+        return math.exp(float(np.median(self.logs())))
+
+    def found(self) -> dict[str, Any]:
+        """The step time and its percentiles, and what a step costs, as `Timing` names them."""
+        steps = np.concatenate(self._blocks)
+        quota = self._quota is not None
+        return {
+            "seconds": self.seconds,
+            "seconds_p90": float(np.quantile(steps, 0.9)),
+            "seconds_p99": float(np.quantile(steps, 0.99)),
+            "throughput": 1 / float(np.mean(steps)),
+            "cpu_seconds": (self._process.cpu_s - self._cpu_s) / self._steps_run,
+            "throttled": self.throttling.share if quota else math.nan,
+            "throttled_s": self.throttling.seconds if quota else math.nan,
+        }
+
+
+def batch_reach(values: Floats) -> float:
+    """How far the 95 % interval of the centre reaches, of values that resemble their neighbours."""
+    batches = np.array_split(values, min(BATCHES, len(values)))
+    centres = [float(np.median(batch)) for batch in batches]
+    error = float(np.std(centres, ddof=1)) / math.sqrt(len(centres))
+    return T_QUANTILES[len(centres)] * error
+
+
+def session_spread(levels: Sequence[float]) -> float:
+    """The standard deviation of a log speed-up from trial to trial.
+
+    Args:
+        levels: The log of the default's step time in each trial so far. A speed-up differed by 0.2
+            to 0.9 times as much on the models of `benchmarks/noise.py`.
+    """
+    known = len(levels) - 1
+    variance = float(np.var(levels, ddof=1)) * known if known else 0.0
+    return math.sqrt((USUAL_WEIGHT * USUAL_SPREAD**2 + variance) / (USUAL_WEIGHT + known))

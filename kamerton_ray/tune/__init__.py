@@ -1,0 +1,4 @@
+"""All that knows Ray: searcher, trainables, placement, sessions; it imports `trial` and below.
+
+Begin with `searcher.py` and `trainable.py`.
+"""

@@ -1,0 +1,385 @@
+"""Where trials run: each has a node for itself, and all these nodes are of one kind.
+
+Ray has no request that says so. A placement group's STRICT_SPREAD acts inside the group, and every
+trial of Tune is a group of its own; what every node has one of by itself, as Ray Serve uses it
+(ray/_raylet.pyx, `IMPLICIT_RESOURCE_PREFIX`), ends the raylets of Ray 2.60 when a group asks for
+it. So a trial asks for all CPUs of a node of its kind, and by the label that Ray gives every node,
+`ray.io/node-id`, for none of the nodes of other kinds. A Ray that cannot be asked so (before
+`bundle_label_selector`, in 2.47) knows each node's address as a resource: where there are nodes to
+be shunned, one node runs all trials then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.hardware import hardware
+from kamerton_ray.machine.locks import locked, own_folder
+
+logger = logging.getLogger(__name__)
+
+SURVEY_S = 60.0
+"""How long the nodes may take to say what they are: each starts a process to do so."""
+
+NAMED = 8
+"""So many addresses are listed at most."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A live node that can run trials.
+
+    Attributes:
+        id: Ray's name for it.
+        ip: Its address.
+    """
+
+    id: str
+    ip: str
+
+
+@dataclass(frozen=True)
+class NodeKind:
+    """Nodes whose step times can be compared.
+
+    Attributes:
+        machine: What `hardware` says on them, and `slots`, the CPUs that Ray counts.
+        nodes: Them.
+    """
+
+    machine: Mapping[str, Any]
+    nodes: tuple[Node, ...]
+
+    @property
+    def slots(self) -> float:
+        """How many CPUs Ray counts on each."""
+        return float(self.machine["slots"])
+
+    def __str__(self) -> str:
+        ips = [node.ip for node in self.nodes]
+        more = f" and {len(ips) - NAMED} more" if len(ips) > NAMED else ""
+        return f"{len(ips)} of {_words(self.machine)} ({', '.join(ips[:NAMED])}{more})"
+
+    def fits(self, asked: Mapping[str, Any]) -> bool:
+        """Whether it is what is asked for; what is asked for beyond `machine` does not count."""
+        return all(
+            asked[name] == self.machine[name] for name in self.machine if name in asked or ()
+        )
+
+
+def one_per_node(kind: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - Ray is untyped
+    """The resources of a trial that has a node for itself, for `tune.with_resources`.
+
+    `benchmark` and `command` ask for them anyway. Nodes without CPUs, as a head often is, run no
+    trials. To choose a kind, and have nodes that join later count, give Ray the function:
+    `tune.with_resources(trainable, lambda config: one_per_node({"usable_cpus": 64}))`.
+
+    Args:
+        kind: What the nodes have to be, by the keys of `NodeKind.machine`; a trial's `machine`
+            will do. By default the kind that the most nodes are of, and after that the same as
+            long as one of them is left. Another kind takes over from a lost one, with a warning.
+
+    Returns:
+        A `PlacementGroupFactory` for the nodes that are known now.
+
+    Raises:
+        InvalidInputError: The cluster has no such node.
+    """
+    chosen, others = _choose(kind)
+    shun = _fitting(others, chosen.slots)
+    if not shun:
+        return _request(chosen.slots)
+    if not _selects_nodes():
+        return _request(chosen.slots, ip=chosen.nodes[0].ip if chosen.nodes else "none")
+    return _request(chosen.slots, ids=f"!in({','.join(sorted(node.id for node in shun))})")
+
+
+def one_of_these(ips: Sequence[str]) -> Any:  # noqa: ANN401 - Ray is untyped
+    """The resources of a trial that has one of some live nodes for itself."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeManagerAddress"] in ips]
+    slots = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in alive}
+    most = max(slots.values(), default=0)
+    # On those with fewer CPUs it would not fit, and on others not be alone.
+    fitting = [node for node in alive if slots[node["NodeID"]] == most]
+    if not _selects_nodes():
+        return _request(most, ip=next((node["NodeManagerAddress"] for node in fitting), "none"))
+    return _request(most, ids=f"in({','.join(sorted(node['NodeID'] for node in fitting))})")
+
+
+def _request(slots: float, *, ids: str = "", ip: str = "") -> Any:  # noqa: ANN401 - Ray is untyped
+    """A `PlacementGroupFactory` of so many CPUs of one node, which may be named."""
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    if ids:
+        selector = [{"ray.io/node-id": ids}]
+        return tune.PlacementGroupFactory([{"CPU": slots}], bundle_label_selector=selector)
+    # Ray gives every node one of the resource with its address.
+    return tune.PlacementGroupFactory([{"CPU": slots, **({f"node:{ip}": 0.001} if ip else {})}])
+
+
+@functools.cache
+def _selects_nodes() -> bool:
+    """Whether this Ray can be asked for nodes by their labels."""
+    from ray.util import placement_group  # noqa: PLC0415 - importing this must not import Ray
+
+    return "bundle_label_selector" in inspect.signature(placement_group).parameters
+
+
+def trial_nodes(kind: Mapping[str, Any] | None = None) -> int:
+    """How many nodes run the trials of `one_per_node`: so many can run at the same time.
+
+    Raises:
+        InvalidInputError: The cluster has no such node.
+    """
+    return len(chosen_kind(kind).nodes)
+
+
+def chosen_kind(kind: Mapping[str, Any] | None = None) -> NodeKind:
+    """The nodes that run the trials of `one_per_node`.
+
+    Raises:
+        InvalidInputError: The cluster has no such node.
+    """
+    return _choose(kind)[0]
+
+
+def node_kinds(timeout: float = SURVEY_S) -> list[NodeKind]:
+    """The kinds of the cluster's nodes, the one with the most first.
+
+    Args:
+        timeout: How many seconds to wait for nodes that have not yet said what they are. Those
+            that do not say in time are left out.
+    """
+    groups: dict[str, tuple[Mapping[str, Any], list[Node]]] = {}
+    for node, machine in _survey(timeout):
+        groups.setdefault(repr(machine), (machine, []))[1].append(node)
+    kinds = [NodeKind(machine, tuple(nodes)) for machine, nodes in groups.values()]
+    return sorted(kinds, key=lambda kind: (-len(kind.nodes), -kind.slots, repr(kind.machine)))
+
+
+def shun(ips: Iterable[str]) -> None:
+    """Place trials on none of these nodes, as long as there is another one of their kind."""
+    _KNOWN.shunned = frozenset(ips)
+
+
+def alive_nodes() -> set[str]:
+    """The addresses of the nodes that are there; Ray is started where it was not."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    if not ray.is_initialized():
+        ray.init()
+    return {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+
+
+def how_lost(error: str) -> str:
+    """Why an actor did not end by itself, from what Ray says of it."""
+    text = error.strip()
+    place = re.search(r"\bip: (\S+)", text)
+    if place is not None and "its node has died" in text:
+        return f"its node {place[1]} was lost"
+    if place is not None:
+        return f"its actor, a process on {place[1]}, was lost"
+    # Before Ray knows whether an actor has died it is said to be unavailable.
+    unavailable = re.search(r"\bThe actor \S+ is unavailable", text)
+    return "its actor was lost" if unavailable or not text else text.rpartition("\n")[2]
+
+
+@contextlib.contextmanager
+def node_to_itself() -> Iterator[None]:
+    """Keep every other trial of this package on this node waiting meanwhile.
+
+    One's resources can be chosen so that two fit on a node, and another job may count its CPUs
+    differently: two timings would still not overlap.
+    """
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    with contextlib.ExitStack() as stack:
+        try:
+            path = own_folder() / f"{ray.get_runtime_context().get_node_id()}.lock"
+            stack.enter_context(locked(path, wait=_say_waiting))
+        except OSError as error:
+            logger.warning("Nothing keeps two trials on this node apart: %s", error)
+        yield
+
+
+def _say_waiting() -> None:
+    logger.warning(
+        "This trial waits, since another one is measuring on its node. Leave the trials' resources "
+        "to one_per_node(), and nodes without such a neighbour are used instead."
+    )
+
+
+class _Known:
+    """What is known of nodes. Ray never uses an id again, so it does not get old.
+
+    Attributes:
+        asked: What will be each node's answer, by its id.
+        machines: What it is; None where it could not say.
+        chosen: What was chosen, by the cluster and what was asked for.
+        shunned: The addresses of nodes that are to run no trials.
+        alone: The address of the only node that runs trials, where Ray cannot be asked for more.
+    """
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.machines: dict[str, Mapping[str, Any] | None] = {}
+        self.chosen: dict[str, Mapping[str, Any]] = {}
+        self.shunned: frozenset[str] = frozenset()
+        self.alone = ""
+
+
+_KNOWN = _Known()
+
+
+def _choose(asked: Mapping[str, Any] | None) -> tuple[NodeKind, list[NodeKind]]:
+    """The kind that runs trials, and the others."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    key = f"{ray.get_runtime_context().gcs_address} {asked!r}"
+    settled = _KNOWN.chosen.get(key)
+    kinds = node_kinds(0)
+    fitting = [kind for kind in kinds if settled and kind.fits(settled)]
+    if not fitting:
+        kinds = node_kinds()
+        fitting = [kind for kind in kinds if kind.fits(asked or {})]
+    if not fitting and settled:  # all were lost; trials wait for the like of them
+        return NodeKind(settled, ()), kinds
+    if not kinds:
+        raise InvalidInputError(
+            "the Ray cluster must have a live node with CPUs to run trials on, but it has none"
+        )
+    if not fitting:
+        raise InvalidInputError(
+            f"no node of the cluster is of the kind {asked!r}; it has {_listed(kinds)}"
+        )
+    chosen, others = fitting[0], [kind for kind in kinds if kind is not fitting[0]]
+    if chosen.machine != settled:
+        _KNOWN.chosen[key] = chosen.machine
+        _announce(chosen, others, lost=settled)
+    kept, shunned = _kept(chosen)
+    others = [*others, *shunned]
+    if _selects_nodes() or not kept.nodes[1:] or not _fitting(others, kept.slots):
+        return kept, others
+    return _alone(kept), others
+
+
+def _fitting(kinds: Iterable[NodeKind], slots: float) -> list[Node]:
+    """The nodes that are large enough to run a trial that asks for so many CPUs."""
+    return [node for kind in kinds if kind.slots >= slots for node in kind.nodes]
+
+
+def _alone(kind: NodeKind) -> NodeKind:
+    """The first of its nodes, which is said when it changes."""
+    first = kind.nodes[0]
+    if first.ip != _KNOWN.alone:
+        _KNOWN.alone = first.ip
+        logger.warning(
+            "This Ray cannot keep trials off single nodes, as Ray 2.47 and later can: all of them "
+            "run on %s.",
+            first.ip,
+        )
+    return NodeKind(kind.machine, (first,))
+
+
+def _kept(kind: NodeKind) -> tuple[NodeKind, list[NodeKind]]:
+    """A kind without the nodes that are shunned, and these, if others are left."""
+    kept, shunned = (
+        tuple(node for node in kind.nodes if (node.ip in _KNOWN.shunned) is wanted)
+        for wanted in (False, True)
+    )
+    if not kept or not shunned:
+        return kind, []
+    return NodeKind(kind.machine, kept), [NodeKind(kind.machine, shunned)]
+
+
+def _announce(
+    chosen: NodeKind, others: Sequence[NodeKind], *, lost: Mapping[str, Any] | None
+) -> None:
+    """Say what the user might not expect of the nodes that run trials."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    if lost:
+        logger.warning("All nodes of the kind of the trials so far were lost: %s", _words(lost))
+    if others or lost:
+        logger.warning(
+            "Step times of nodes of different kinds cannot be compared. Trials run on %s; not on "
+            "%s.",
+            chosen,
+            _listed(others) or "others",
+        )
+    every, free = (
+        found.get("CPU", 0.0) for found in (ray.cluster_resources(), ray.available_resources())
+    )
+    if free < every:
+        logger.warning(
+            "%g of the cluster's %g CPUs are in use by other work. A trial waits until all CPUs of "
+            "a node are free.",
+            every - free,
+            every,
+        )
+
+
+def _words(machine: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in machine.items())
+
+
+def _listed(kinds: Iterable[NodeKind]) -> str:
+    return "; ".join(map(str, kinds))
+
+
+def _survey(timeout: float) -> Iterator[tuple[Node, Mapping[str, Any]]]:
+    """The live nodes with CPUs that have said what they are."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    alive = {
+        node["NodeID"]: node
+        for node in ray.nodes()
+        if node["Alive"] and node["Resources"].get("CPU", 0) > 0
+    }
+    for number in alive.keys() - _KNOWN.machines.keys() - _KNOWN.asked.keys():
+        _KNOWN.asked[number] = _ask(number)
+    awaited = {_KNOWN.asked[number]: number for number in alive if number in _KNOWN.asked}
+    answered, silent = ray.wait(list(awaited), num_returns=len(awaited), timeout=timeout)
+    for answer in answered:
+        number = awaited[answer]
+        del _KNOWN.asked[number]
+        _KNOWN.machines[number] = _answer(answer, alive[number]["NodeManagerAddress"])
+    if silent and timeout:
+        ips = sorted(alive[awaited[one]]["NodeManagerAddress"] for one in silent)
+        logger.warning("Nodes that did not say in time what they are: %s", ", ".join(ips[:NAMED]))
+    for number, node in alive.items():
+        if (machine := _KNOWN.machines.get(number)) is not None:
+            yield (
+                Node(number, node["NodeManagerAddress"]),
+                {**machine, "slots": node["Resources"]["CPU"]},
+            )
+
+
+def _ask(node: str) -> Any:  # noqa: ANN401 - Ray is untyped
+    """Have a node say what it is: Ray's number of CPUs does not tell."""
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
+
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    return ray.remote(hardware).options(num_cpus=0, scheduling_strategy=there).remote()
+
+
+def _answer(answer: Any, ip: str) -> Mapping[str, Any] | None:  # noqa: ANN401 - Ray is untyped
+    import ray  # noqa: PLC0415 - importing this package must not import Ray
+
+    try:
+        machine: Mapping[str, Any] = ray.get(answer)
+    except ray.exceptions.RayError as error:
+        logger.warning("The node %s cannot run trials: %s", ip, error)
+        return None
+    return machine

@@ -1,0 +1,44 @@
+"""The search space of the thread counts, on this machine or on the nodes that run trials."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from kamerton_ray.machine.cpus import usable_cpus
+from kamerton_ray.machine.threads import thread_bounds, thread_count
+from kamerton_ray.tune.placement import chosen_kind
+
+
+def thread_space(cpus: int | None = None) -> dict[str, Any]:
+    """The search space of thread counts: `{"intra_op": tune.randint, "inter_op": tune.randint}`.
+
+    Args:
+        cpus: The CPUs that a trial will have. By default those of the nodes of the Ray cluster
+            that this process is connected to that run trials (see `one_per_node`), asked on the
+            nodes themselves, or of this machine.
+
+    Returns:
+        Intra-op counts up to the number of CPUs and inter-op counts up to the same or 16, both
+        at least up to 4.
+
+    Raises:
+        InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
+    """
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    bounds = thread_bounds(trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1))
+    return {name: tune.randint(low, high + 1) for name, (low, high) in bounds.items()}
+
+
+def trial_cpus(kind: Mapping[str, Any] | None = None) -> int:
+    """The usable CPUs of each node that runs trials, or of this machine without Ray.
+
+    Args:
+        kind: What the nodes have to be, as for `one_per_node`.
+    """
+    ray = sys.modules.get("ray")
+    if ray is None or not ray.is_initialized():
+        return usable_cpus().count
+    return int(chosen_kind(kind).machine["usable_cpus"])

@@ -1,0 +1,183 @@
+"""A `tune.Trainable` of a single step, from anything that measures a configuration."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kamerton_ray.machine.environment import working_directory
+from kamerton_ray.machine.neighbours import patience
+from kamerton_ray.numeric import positive
+from kamerton_ray.trial.bench import Bench, BenchOptions, Env, Isolation, _isolation, check_keys
+from kamerton_ray.trial.command import TIME, CommandOptions, Runner
+from kamerton_ray.trial.measurer import Measurer
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.timing import TimingOptions
+from kamerton_ray.tune.placement import node_to_itself, one_per_node
+
+Config = dict[str, Any]
+
+
+def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
+    """A trainable whose trials are one measurement each, and have a node for themselves.
+
+    With `reuse_actors=True` one measurer serves all the trials of an actor. To a trial's result it
+    adds `began` and `ended`, in seconds since 1970.
+
+    Args:
+        name: What it is called in Ray's output.
+        make: Makes the measurer, in the trial's actor.
+    """
+    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
+
+    class OneStep(tune.Trainable):  # type: ignore[misc]
+        """Measures one configuration a trial."""
+
+        measurer = staticmethod(make)
+
+        def setup(self, config: Config) -> None:  # noqa: ARG002 - the trial's is in self.config
+            self._measurer = make()
+
+        def step(self) -> dict[str, Any]:
+            with node_to_itself():
+                began = time.time()
+                result = self._measurer.measure(self.config)
+                return {**result, "began": began, "ended": time.time(), "done": True}
+
+        def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
+            return True
+
+        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
+            """Tuner saves every trial at its end; one of a single step has nothing to keep."""
+            return {}
+
+        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+            """Nothing was kept."""
+
+        def cleanup(self) -> None:
+            self._measurer.close()
+
+        @classmethod
+        def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
+            return one_per_node()
+
+    OneStep.__name__ = OneStep.__qualname__ = name
+    return OneStep
+
+
+def benchmark(
+    build: Callable[..., Callable[[], object]],
+    *,
+    warmup_s: float = 2.0,
+    budget_s: float = 4.0,
+    precision: float = 0.03,
+    timeout_s: float = 60.0,
+    patience_s: float | None = None,
+    pair: bool = True,
+    env: Env | None = None,
+    isolation: Isolation | str = Isolation.FORK,
+    objective: Objective | None = None,
+) -> type[Any]:
+    """A `tune.Trainable` that times what `build` builds, in a process of its own for each trial.
+
+    Use it with `reuse_actors=True`: then the warm process that has imported TensorFlow outlives
+    the trial, and a trial costs little more than its measuring.
+
+    Args:
+        build: Called in the trial's process after the threads are set; builds the model and
+            returns `step`, a callable without arguments that runs one step to its end. With a
+            parameter it gets the trial's configuration. It may be a closure or of a notebook.
+        warmup_s: The longest warm-up in seconds; it ends when the step time has settled.
+        budget_s: The longest measurement in seconds, the default's share included.
+        precision: Stop earlier when what a trial's own blocks show reaches no farther to each side
+            at 95 %, as a share. The interval reaches farther, since trials differ.
+        timeout_s: How long building, or a block of steps, may take before it counts as hung.
+        patience_s: How many seconds to wait for other work on the machine to end; what it has
+            disturbed is measured again. After that the trial is measured beside it, and says so.
+            By default 30, or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
+        pair: Whether to compare with TensorFlow's default threads, block by block in turn.
+        env: Variables to set beside the user's own, for the default as well; or a function of
+            the configuration, to tune variables, which the default goes without.
+        isolation: `"fork"` from a warm process, or `"spawn"` to import everything anew.
+        objective: What to judge by where it is not the step time alone: a trial then reports
+            `score` as well, which the search is to maximise.
+
+    Returns:
+        A class for `tune.run` or `Tuner`. A trial reports `seconds` (the step time),
+        `default_seconds`, `speedup` (default / this; above 1 is faster), `speedup_low` and
+        `speedup_high` (95 % interval), `seconds_p90`, `seconds_p99`, `outcome` and more; see
+        `Timing` and `Bench.measure`. A failed trial reports NaN, and `error` says why.
+
+    Raises:
+        InvalidInputError: An argument breaks its rule.
+    """
+    if objective is not None:
+        check_keys(objective)
+    options = BenchOptions(
+        timing=TimingOptions(
+            warmup_s=warmup_s,
+            budget_s=budget_s,
+            precision=precision,
+            patience_s=patience() if patience_s is None else patience_s,
+        ),
+        timeout_s=positive("timeout_s", timeout_s),
+        pair=pair,
+        env={} if env is None else env,
+        isolation=_isolation(isolation),
+        objective=objective,
+        source=_source_of(build),
+    )
+    Bench(build, options)  # what is wrong with build is said here, not in every trial
+
+    return one_step(getattr(build, "__name__", "Benchmark"), lambda: Bench(build, options))
+
+
+def _source_of(build: Callable[..., object]) -> str:
+    """The file that a function stands in; empty where it has none."""
+    code = getattr(inspect.unwrap(build), "__code__", None) if callable(build) else None
+    return str(getattr(code, "co_filename", ""))
+
+
+def command(
+    argv: Sequence[str],
+    *,
+    objective: str = TIME,
+    timeout_s: float = 3600.0,
+    env: Mapping[str, str] | None = None,
+    patience_s: float | None = None,
+) -> type[Any]:
+    """A `tune.Trainable` that runs a command, with the configuration in its environment.
+
+    Use it with `reuse_actors=True`. `intra_op` and `inter_op` become TensorFlow's variables; a
+    parameter written in capitals is a variable of that name.
+
+    Args:
+        argv: The command and its arguments; no shell is involved.
+        objective: What a trial reports as `objective`: `"time"` for the seconds from its start to
+            its end, `"last"` for the last number that it prints, or a regular expression, of whose
+            last match the group, or without one the whole, is the number. It is looked for in the
+            standard output and then in the standard error, in the last megabyte of each.
+        timeout_s: After so many seconds it is killed with all its processes, and has failed.
+        env: Variables to set beside the user's own.
+        patience_s: How many seconds to wait for other work on the machine to end; a run that it has
+            disturbed is run again. After that a run counts as it is, and says so. By default 30,
+            or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
+
+    Returns:
+        A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds`, `outcome`,
+        `error` and the `line` that the number was read from; a failed one reports NaN.
+
+    Raises:
+        InvalidInputError: An argument breaks its rule.
+    """
+    options = CommandOptions(
+        argv=tuple(argv),
+        objective=objective,
+        timeout_s=timeout_s,
+        env=dict(env or {}),
+        patience_s=patience() if patience_s is None else patience_s,
+    )
+
+    return one_step("Command", lambda: Runner(options, working_directory()))
