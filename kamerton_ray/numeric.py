@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from kamerton_ray.errors import InvalidInputError
 
@@ -32,12 +32,6 @@ def as_float(value: object) -> float | None:
         return None if isinstance(plain, bool | str | bytes | bytearray) else float(plain)  # type: ignore[arg-type]
     except Exception:  # noqa: BLE001 - code of others, which may raise anything
         return None
-
-
-def standard_error(result: Mapping[str, object], metric: str) -> float:
-    """A metric's standard error, where the result gives it or a 95 % interval; NaN elsewhere."""
-    sem, low, high = (number(result.get(f"{metric}_{end}")) for end in ("sem", "low", "high"))
-    return (high - low) / (2 * NORMAL_95) if math.isnan(sem) else sem
 
 
 def mean(values: Sequence[float]) -> float:

@@ -1,16 +1,16 @@
-"""What trials reported, from wherever it is kept, as one list of dicts."""
+"""Results by kind of machine and by configuration: who could be the best."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.trial.config import Config, key_of
 from kamerton_ray.trial.objective import Objective
-from kamerton_ray.trial.result import Result, has_worked, median_of, numbers_in
+from kamerton_ray.trial.result import Result, median_of, numbers_in
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Candidate:
 
     config: Config
     value: float
-    results: list[dict[str, Any]]
+    results: list[Result]
 
     def median(self, key: str) -> float:
         """The median of a key over its trials; NaN where none has it."""
@@ -42,40 +42,37 @@ class Kind:
         results: What was measured on them.
     """
 
-    machine: Mapping[str, Any]
+    machine: Machine
     nodes: list[str]
-    results: list[dict[str, Any]]
+    results: list[Result]
 
 
-def kinds_of(results: Sequence[dict[str, Any]]) -> list[Kind]:
+def kinds_of(results: Sequence[Result]) -> list[Kind]:
     """The results by kind of machine, the kind with the most first; never mixed.
 
     Those of which nobody knows it count with the first.
     """
-    machines = [r["machine"] for r in results if r.get("machine")]
-    of_node = {r["node_ip"]: r["machine"] for r in results if r.get("machine") and "node_ip" in r}
-    usual = machines[0] if machines else {}
-    groups: dict[str, Kind] = {}
+    usual = next((one.machine for one in results if one.machine), UNKNOWN)
+    of_node = {one.node_ip: one.machine for one in results if one.machine and one.node_ip}
+    groups: dict[Machine, Kind] = {}
     for result in results:
         # An attempt that failed early does not know its machine, but its node may.
-        machine = result.get("machine") or of_node.get(result.get("node_ip"), usual)
-        kind = groups.setdefault(key_of(machine), Kind(machine, [], []))
+        machine = result.machine or of_node.get(result.node_ip, usual)
+        kind = groups.setdefault(machine, Kind(machine, [], []))
         kind.results.append(result)
-        ip = result.get("node_ip")
-        if ip is not None and ip not in kind.nodes:
-            kind.nodes.append(ip)
+        if result.node_ip and result.node_ip not in kind.nodes:
+            kind.nodes.append(result.node_ip)
     return sorted(groups.values(), key=lambda kind: -len(kind.results))
 
 
-def candidates(results: Iterable[dict[str, Any]], objective: Objective) -> list[Candidate]:
+def candidates(results: Iterable[Result], objective: Objective) -> list[Candidate]:
     """Every configuration that worked, the best first."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Result]] = {}
     for result in results:
         if not math.isnan(objective.value(result)):
-            groups.setdefault(key_of(result["config"]), []).append(result)
+            groups.setdefault(key_of(result.tuned), []).append(result)
     found = [
-        Candidate(group[0]["config"], value_of(group, objective), group)
-        for group in groups.values()
+        Candidate(group[0].tuned, value_of(group, objective), group) for group in groups.values()
     ]
     return sorted(found, key=lambda one: -objective.sign * one.value)
 
@@ -90,7 +87,7 @@ def value_of(results: Iterable[Result], objective: Objective) -> float:
 
 def miss_of(results: Sequence[Result], objective: Objective) -> float:
     """By how much a configuration breaks the limits, by the medians over its trials."""
-    return objective.miss({key: median_of(results, key) for key in objective.at_most})
+    return objective.miss_of({key: median_of(results, key) for key in objective.at_most})
 
 
 def check_reported(results: Sequence[Result], objective: Objective) -> None:
@@ -99,9 +96,9 @@ def check_reported(results: Sequence[Result], objective: Objective) -> None:
     Raises:
         InvalidInputError: None of those that worked has it.
     """
-    working = [one for one in results if has_worked(one)]
+    working = [one for one in results if one.worked]
     for key in (objective.metric, *objective.at_most):
-        if working and not any(key in one for one in working):
+        if working and not any(key in one.names for one in working):
             raise InvalidInputError(
                 f"results must report {key!r} to be judged by it, but report {numbers_in(working)}"
             )
@@ -109,7 +106,7 @@ def check_reported(results: Sequence[Result], objective: Objective) -> None:
 
 def nothing_worked(results: Sequence[Result]) -> str:
     """That no trial worked, and what the last error was."""
-    last = next((str(one["error"]) for one in reversed(results) if one.get("error")), "")
+    last = next((one.error for one in reversed(results) if one.error), "")
     return f"No trial worked. {last}".strip()
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.head_to_head import Stage, two_groups, widening
 from kamerton_ray.answer.rounds import Course
+from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
-from kamerton_ray.numeric import number
+from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.trial.config import in_words
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.objective import Objective
@@ -37,18 +37,16 @@ MOSTLY = 0.8
 def other_work(course: Course) -> str:
     """The work that took CPUs beside the comparison, in words; empty where there was none."""
     results = course.of(course.chosen, final=True) + course.of(None, final=True)
-    taken = [cpus for one in results if not math.isnan(cpus := number(one.get("others")))]
+    taken = [one.others for one in results if not math.isnan(one.others)]
     cpus = statistics.fmean(taken) if taken else 0.0
     if cpus <= QUIET:
         return ""
-    named = [str(one["beside"]) for one in results if one.get("beside")]
+    named = [one.beside for one in results if one.beside]
     who = f", last seen: {named[-1]}" if named else ""
     return f"other work that took {cpus:.1f} CPUs{who}"
 
 
-def reasons(
-    course: Course, objective: Objective, searched: Kind, machine: Mapping[str, Any]
-) -> list[str]:
+def reasons(course: Course, objective: Objective, searched: Kind, machine: Machine) -> list[str]:
     """What the user should know of how the answer came about, in sentences."""
     found = []
     if course.preferred:
@@ -59,10 +57,10 @@ def reasons(
     if course.stage is Stage.DONE and len(course.left) > 1:
         tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)
         found.append(f"Not told apart from the best: {tied}.")
-    if searched.machine and machine and dict(searched.machine) != dict(machine):
+    if searched.machine and machine and searched.machine != machine:
         found.append(
-            f"The search ran on another kind of machine ({_kind(searched.machine)}) than the "
-            f"comparison ({_kind(machine)})."
+            f"The search ran on another kind of machine ({searched.machine}) than the "
+            f"comparison ({machine})."
         )
     found += [
         f"The node {ip} was out of pace with the others of its kind: the default took {times:.2f} "
@@ -75,7 +73,9 @@ def reasons(
     stolen = median_of([one for results in course.rounds for one in results], "stolen")
     if stolen > STOLEN:
         found.append(f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile.")
-    failed = [c for c in course.finalists if any(_failed(one) for one in course.of(c))]
+    failed = [
+        c for c in course.finalists if any(one.outcome is not Outcome.OK for one in course.of(c))
+    ]
     found += [f"{in_words(config)} failed when it was run again." for config in failed]
     return found
 
@@ -158,8 +158,7 @@ def _throttled(course: Course) -> list[str]:
 
 def _drift(course: Course, searched: Kind) -> list[str]:
     """Whether the default's pace changed."""
-    pace = [number(one.get("seconds")) for one in course.of(None)]
-    pace = [seconds for seconds in pace if seconds > 0]
+    pace = [one.seconds for one in course.of(None) if one.seconds > 0]
     found = []
     third = len(pace) // 3
     if third:
@@ -179,11 +178,3 @@ def _drift(course: Course, searched: Kind) -> list[str]:
                 "as long in the comparison."
             )
     return found
-
-
-def _failed(result: Mapping[str, Any]) -> bool:
-    return str(result.get("outcome", "ok")) != "ok"
-
-
-def _kind(machine: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in machine.items())

@@ -15,6 +15,7 @@ from kamerton_ray.trial.comparison import RATIO, Comparison
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.own_node import LostError, interruptible, on_a_node
 
 GIVE_UP = 3
@@ -30,7 +31,7 @@ RACE_SHARE = 0.6
 ATTEMPTS = 2
 """A node may be lost: the comparison is then begun once more."""
 
-Round = list[dict[str, Any]]
+Round = list[Result]
 """What those measured in turn have found: each one's result with its `config`, None for a default.
 
 A round of the head-to-head with more than `AT_ONCE` configurations is several of these."""
@@ -75,20 +76,18 @@ class Course:
         """Whether it was broken off, with nothing wrong."""
         return self.stage is not Stage.DONE and not self.error
 
-    def of(self, config: Config | None, *, final: bool = False) -> list[dict[str, Any]]:
+    def of(self, config: Config | None, *, final: bool = False) -> list[Result]:
         """The results of a configuration, None for the default; on demand the final's alone."""
         rounds = self.rounds[self.race_rounds :] if final else self.rounds
-        return [one for results in rounds for one in results if one["config"] == config]
+        return [one for results in rounds for one in results if one.config == config]
 
-    def pairs(
-        self, config: Config | None, *, final: bool = False
-    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    def pairs(self, config: Config | None, *, final: bool = False) -> list[tuple[Result, Result]]:
         """Each result of a configuration, with the default's beside it; likewise."""
         return [
-            (one, next(other for other in results if other["config"] is None))
+            (one, next(other for other in results if other.config is None))
             for results in (self.rounds[self.race_rounds :] if final else self.rounds)
             for one in results
-            if one["config"] == config
+            if one.config == config
         ]
 
 
@@ -164,21 +163,21 @@ class Contest:
             self.course.comparison = comparison
             self._head = self._new_head()
 
-    def _measured(self, group: Sequence[int]) -> dict[int, dict[str, Any]]:
+    def _measured(self, group: Sequence[int]) -> dict[int, Result]:
         """What each has found."""
         configs = [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
         results = self._measurer.measure_round(configs)
-        self.course.rounds.append(
-            [{**one, "config": config} for config, one in zip(configs, results, strict=True)]
-        )
-        return dict(zip(group, results, strict=True))
+        # Of the default the configuration is None, whatever it ran with.
+        found = [replace(one, config=c) for c, one in zip(configs, results, strict=True)]
+        self.course.rounds.append(found)
+        return dict(zip(group, found, strict=True))
 
-    def _judged(self, found: dict[int, dict[str, Any]]) -> dict[int, tuple[float, float]]:
+    def _judged(self, found: dict[int, Result]) -> dict[int, tuple[float, float]]:
         """The gain of each over the default, and its level; empty where the default failed."""
         judge, by = self._objective, self.course.comparison
         default = found.pop(DEFAULT)
         if math.isnan(judge.value(default)):
-            self.course.error = str(default.get("error", ""))
+            self.course.error = default.error
             return {}
         return {
             arm: (judge.gain(result, default, by), judge.own_level(result, by))

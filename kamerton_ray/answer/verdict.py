@@ -29,12 +29,13 @@ from kamerton_ray.answer.head_to_head import LEAST_RACE, Interval, Stage
 from kamerton_ray.answer.reasons import other_work, reasons
 from kamerton_ray.answer.rounds import RACE_SHARE, Course, run_on_a_node
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.numeric import number, plain
 from kamerton_ray.trial.comparison import DIFFERENCE, RATIO, Comparison
 from kamerton_ray.trial.config import Config, in_words, is_variable
 from kamerton_ray.trial.objective import Objective
-from kamerton_ray.trial.result import median_of
+from kamerton_ray.trial.result import Result, median_of
 from kamerton_ray.tune.pace import in_pace, out_of_pace
 from kamerton_ray.tune.placement import alive_nodes
 from kamerton_ray.tune.results import trial_results
@@ -123,9 +124,9 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     table: tuple[Standing, ...] = ()
     ratios: bool = True
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    machine: Machine = UNKNOWN
     elsewhere: tuple[Verdict, ...] = ()
-    rounds: list[list[dict[str, Any]]] = field(default_factory=list, repr=False)
+    rounds: list[list[Result]] = field(default_factory=list, repr=False)
     race_rounds: int = 0
     interrupted: bool = False
 
@@ -141,11 +142,32 @@ class Verdict:
             "decision": self.decision.value,
             "table": [dataclasses.asdict(one) for one in self.table],
             "elsewhere": [one.to_json(rounds=rounds) for one in self.elsewhere],
+            "machine": self.machine.to_json(),
+            "rounds": [[one.to_json() for one in results] for results in self.rounds],
         }
         if not rounds:
             del found["rounds"]
         told: dict[str, Any] = _without_nan(json.loads(json.dumps(found, default=plain)))
         return told
+
+
+def verdict_of(answer: Mapping[str, Any]) -> Verdict:
+    """The verdict that a session has written down."""
+    names = {one.name for one in dataclasses.fields(Verdict)}
+    told = {name: value for name, value in answer.items() if name in names and value is not None}
+    told["decision"] = Decision(answer["decision"])
+    told["table"] = tuple(_standing(row) for row in answer.get("table", ()))
+    told["machine"] = Machine.of(answer.get("machine"))
+    told["rounds"] = [[Result.of(one) for one in some] for some in answer.get("rounds", ())]
+    told["elsewhere"] = tuple(verdict_of(one) for one in answer.get("elsewhere", ()))
+    return Verdict(**told)
+
+
+def _standing(row: Mapping[str, Any]) -> Standing:
+    known: dict[str, Any] = {
+        one.name: number(row.get(one.name)) for one in dataclasses.fields(Standing)
+    }
+    return Standing(**{**known, "config": row["config"]})
 
 
 def verdict(
@@ -229,7 +251,7 @@ def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
         for name in {name for one in found for name in one.config}
         if len({repr(one.config.get(name)) for one in found}) == 1
     }
-    cpus = kind.machine.get("usable_cpus", 0)
+    cpus = kind.machine.usable_cpus
     return [one for one in found if not _is_default(one.config, cpus, fixed)] or found
 
 
@@ -248,7 +270,7 @@ def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
     )
 
 
-def affordable(results: Sequence[Mapping[str, Any]], budget_s: float | None) -> int:
+def affordable(results: Sequence[Result], budget_s: float | None) -> int:
     """How many finalists the time allows, if a run takes as long as a trial of the search did."""
     seconds = median_of(results, "time_total_s")
     if budget_s is None or not seconds > 0:
@@ -274,7 +296,7 @@ def decide(
 ) -> Verdict:
     """What a head-to-head says."""
     fresh = [one for results in course.rounds for one in results]
-    machine: dict[str, Any] = next((one["machine"] for one in fresh if one.get("machine")), {})
+    machine = next((one.machine for one in fresh if one.machine), UNKNOWN)
     basis: dict[str, Any] = {
         "table": _table(course, objective),
         "ratios": course.comparison.is_ratio,
@@ -380,7 +402,7 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
     gains = [g for own, theirs in pairs if not math.isnan(g := objective.gain(own, theirs, by))]
 
     def value(key: str) -> float:
-        numbers = [(number(own.get(key)), number(theirs.get(key))) for own, theirs in pairs]
+        numbers = [(own.number(key), theirs.number(key)) for own, theirs in pairs]
         scale = Comparison.of(one for pair in numbers for one in pair)
         moves = [scale.level(own) - scale.level(theirs) for own, theirs in numbers]
         known = [move for move in moves if not math.isnan(move)]

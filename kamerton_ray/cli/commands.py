@@ -25,20 +25,20 @@ import click
 import cloudpickle
 
 from kamerton_ray.answer.candidates import nothing_worked
-from kamerton_ray.answer.verdict import Decision, Verdict, verdict
+from kamerton_ray.answer.verdict import Decision, Verdict, verdict, verdict_of
 from kamerton_ray.cli.display import Display, printable
 from kamerton_ray.cli.doctor import examine
 from kamerton_ray.errors import InvalidInputError, KamertonError
 from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import look, patience
 from kamerton_ray.machine.threads import THREADS, default_threads, thread_bounds
-from kamerton_ray.numeric import number
 from kamerton_ray.report.exports import FORMS, export
-from kamerton_ray.report.report import check_extra, report, verdict_of
+from kamerton_ray.report.report import check_extra, report
 from kamerton_ray.trial.bench import check_keys
 from kamerton_ray.trial.command import TIME, CommandOptions, Direction, read_as
 from kamerton_ray.trial.config import in_words, is_variable
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.trial.script import Script, ScriptRunner, conclude, describe
 from kamerton_ray.tune.run import INTERRUPTED, Ending, Goal, Limits, search
 from kamerton_ray.tune.session import Session
@@ -622,7 +622,7 @@ def _say_who_else(options: Options) -> None:
 
 
 def _compared(plan: Plan, ending: Ending, options: Options) -> Verdict:
-    took = sum(number(result.get("time_total_s", 0.0)) for result in ending.results)
+    took = sum(result.time_total_s for result in ending.results)
     with Display(plan.goal, Limits(), plan.objective, quiet=options["quiet"]) as display:
         return verdict(
             ending.results,
@@ -773,7 +773,7 @@ def _travelling(folder: Path) -> Options:
 def _searched(plan: Plan, session: Session, options: Options, *, before: int) -> Ending:
     limits = Limits(trials=options["trials"], time_budget_s=options["time_budget"])
 
-    def note(result: dict[str, Any]) -> str:
+    def note(result: Result) -> str:
         return read_as(result, plan.direction)
 
     display = Display(
@@ -793,7 +793,7 @@ def _searched(plan: Plan, session: Session, options: Options, *, before: int) ->
             seed=options["seed"],
             kind=dict(options["kinds"]),
             watch=display.show,
-            doubt=lambda result: plan.direction.doubt(result.get("line", "")),
+            doubt=lambda result: plan.direction.doubt(result.line),
         )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.live import Live
@@ -15,10 +14,10 @@ from rich.text import Text
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.machine.threads import default_threads
-from kamerton_ray.numeric import number
 from kamerton_ray.process.isolation import TRACEBACK
 from kamerton_ray.trial.config import in_words
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.run import Goal, Limits
 
 LONGEST_ERROR = 200
@@ -53,15 +52,15 @@ class Display:
         *,
         quiet: bool,
         before: int = 0,
-        note: Callable[[dict[str, Any]], str] = lambda _: "",
+        note: Callable[[Result], str] = lambda _: "",
     ) -> None:
         self._goal, self._limits, self._objective, self._note = goal, limits, objective, note
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._begin = time.monotonic()
         self._before = before
-        self._results: list[dict[str, Any]] = []
-        self._best: dict[str, Any] | None = None
-        self._first: dict[str, Any] | None = None
+        self._results: list[Result] = []
+        self._best: Result | None = None
+        self._first: Result | None = None
         self._course: Course | None = None
         self._state: tuple[Stage, int] | None = None
         self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=2)
@@ -75,12 +74,12 @@ class Display:
         if self._console.is_terminal:
             self._live.stop()
 
-    def show(self, result: dict[str, Any]) -> None:
+    def show(self, result: Result) -> None:
         """Show what a trial found."""
         self._results.append(result)
         value = self._value(result)
         if math.isnan(value):
-            found = f"failed: {headline(str(result.get('error', '')))}"
+            found = f"failed: {headline(result.error)}"
         else:
             found = self._found(result)
             if self._best is None or self._is_better(value, self._value(self._best)):
@@ -129,16 +128,16 @@ class Display:
             parts.append(f"at most {self._limits.trials} trials")
         return Text("; ".join(parts), style="bold")
 
-    def _value(self, result: dict[str, Any]) -> float:
-        return number(result.get(self._goal.metric))
+    def _value(self, result: Result) -> float:
+        return result.number(self._goal.metric)
 
-    def _found(self, result: dict[str, Any]) -> str:
+    def _found(self, result: Result) -> str:
         """What a trial measured: the objective's value, the default's beside it, broken limits."""
         metric = self._objective.metric
-        found = in_unit(metric, number(result.get(metric)))
-        low, high = (number(result.get(f"{metric}_{end}")) for end in ("low", "high"))
+        found = in_unit(metric, result.number(metric))
+        low, high = result.interval(metric)
         if metric == "objective":
-            found = str(result.get("read") or found)
+            found = result.read or found
         elif metric == "speedup":
             found += "" if math.isnan(low + high) else f" [{low:.2f}, {high:.2f}]"
         elif metric != "seconds":
@@ -146,23 +145,22 @@ class Display:
         found += "".join(
             f"; over the limit: {key} {in_unit(key, value)}, at most {in_unit(key, most)}"
             for key, most in self._objective.at_most.items()
-            if not (value := number(result.get(key))) <= most
+            if not (value := result.number(key)) <= most
         )
-        beside = result.get("beside")
-        return f"{found}; beside {beside}" if beside else found
+        return f"{found}; beside {result.beside}" if result.beside else found
 
-    def _beside(self, result: dict[str, Any]) -> str:
+    def _beside(self, result: Result) -> str:
         """What the default's own trial measured, for the others."""
         first, metric = self._first, self._objective.metric
-        if first is None or first["config"] == result["config"] or not is_default(first):
+        if first is None or first.config == result.config or not is_default(first):
             return ""
-        return f" (default {in_unit(metric, number(first.get(metric)))})"
+        return f" (default {in_unit(metric, first.number(metric))})"
 
     def _is_better(self, value: float, other: float) -> bool:
         return value < other if self._goal.mode == "min" else value > other
 
-    def _config(self, result: dict[str, Any]) -> str:
-        return in_words({name: result["config"][name] for name in self._goal.space})
+    def _config(self, result: Result) -> str:
+        return in_words({name: result.tuned[name] for name in self._goal.space})
 
 
 def printable(text: str) -> str:
@@ -170,10 +168,10 @@ def printable(text: str) -> str:
     return "".join(one if one in "\n\t" or one.isprintable() else "?" for one in text)
 
 
-def is_default(result: Mapping[str, Any]) -> bool:
+def is_default(result: Result) -> bool:
     """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
-    cpus = (result.get("machine") or {}).get("usable_cpus")
-    return cpus is not None and result["config"] == default_threads(int(cpus))
+    cpus = result.machine.usable_cpus
+    return bool(cpus) and result.config == default_threads(cpus)
 
 
 def in_unit(metric: str, value: float) -> str:

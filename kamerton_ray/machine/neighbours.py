@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import psutil
 
@@ -23,6 +23,8 @@ from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine import cgroups
 
 logger = logging.getLogger(__name__)
+
+Measured = TypeVar("Measured")
 
 QUIET = 0.1
 """So many CPUs others may take: what runs on every machine takes less."""
@@ -265,9 +267,26 @@ class Watch:
             self._left_s -= reading.seconds
 
 
+@dataclass(frozen=True)
+class Circumstances:
+    """What else happened on the machine while something was measured.
+
+    Attributes:
+        others: How many CPUs other work took, as a mean; NaN where that is not counted.
+        beside: Who that was, where it was more than runs on every machine.
+        throttled: The share of the CPU quota's periods that were used up; NaN without a quota.
+        throttled_s: How long the CPUs stood still for that, in seconds; NaN likewise.
+    """
+
+    others: float = math.nan
+    beside: str = ""
+    throttled: float = math.nan
+    throttled_s: float = math.nan
+
+
 def undisturbed(
-    watch: Watch, measure: Callable[[], dict[str, Any]], worked: Callable[[dict[str, Any]], bool]
-) -> dict[str, Any]:
+    watch: Watch, measure: Callable[[], Measured], worked: Callable[[Measured], bool]
+) -> tuple[Measured, Circumstances]:
     """Measure once, or again as long as other work disturbs it and patience lasts.
 
     Args:
@@ -276,27 +295,29 @@ def undisturbed(
         worked: Whether a result is one that is worth measuring again.
 
     Returns:
-        The result, with `others` and `beside`, and under a quota `throttled` and `throttled_s`, as
-        `timing.Timing` has them.
+        The result, and what else happened meanwhile.
     """
     while True:
         mark = watch.start()
-        result = _under_quota(watch.gauges, measure)
+        result, throttling = _under_quota(watch.gauges, measure)
         reading = watch.since(mark)
         if not worked(result) or not watch.again(reading):
             beside = watch.beside if reading.disturbed else ""
-            return {**result, "others": reading.cpus, "beside": beside}
+            if throttling is None:
+                return result, Circumstances(reading.cpus, beside)
+            return result, Circumstances(reading.cpus, beside, throttling.share, throttling.seconds)
 
 
-def _under_quota(gauges: Gauges, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def _under_quota(
+    gauges: Gauges, measure: Callable[[], Measured]
+) -> tuple[Measured, cgroups.Throttling | None]:
     """Measure with a full quota, where there is one, and say how often it was used up."""
     if gauges.quota is None:
-        return measure()
+        return measure(), None
     gauges.sleep(gauges.quota.period_s)
     before = gauges.quota.throttling()
     result = measure()
-    found = gauges.quota.throttling() - before
-    return {**result, "throttled": found.share, "throttled_s": found.seconds}
+    return result, gauges.quota.throttling() - before
 
 
 def look(seconds: float = WINDOW_S) -> tuple[Reading, str]:

@@ -8,7 +8,6 @@ costs a tenth of a second where a new process that imports TensorFlow costs six 
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import json
 import os
@@ -20,16 +19,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import cloudpickle
 
 from kamerton_ray.errors import KamertonError
 from kamerton_ray.machine.environment import user_niceness
+from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.process.forker import PACKET
 
@@ -82,6 +82,8 @@ class Outcome(Enum):
     TOO_FAST = "a step is too short to be timed"
     MALFORMED = "the process sent something that is no result"
     SERVER_LOST = "the process that forks the attempts ended"
+    LOST = "lost"
+    UNKNOWN = "it ended in another way"
 
 
 _RAISED = {
@@ -106,27 +108,6 @@ class AttemptError(KamertonError):
         # The last line is the one that is read: an exception's, where there is one.
         parts = (said, self.detail) if TRACEBACK in self.detail else (self.detail, said)
         super().__init__("\n".join(part for part in (outcome.value, *parts) if part))
-
-
-Arguments = ParamSpec("Arguments")
-
-
-def despite_a_lost_server(
-    measure: Callable[Arguments, dict[str, Any]],
-) -> Callable[Arguments, dict[str, Any]]:
-    """Have a configuration measured once more whose server was lost, which may be chance.
-
-    A result then says under `restarted` how that ended; it is empty where nothing did.
-    """
-
-    @functools.wraps(measure)
-    def measured(*args: Arguments.args, **kwargs: Arguments.kwargs) -> dict[str, Any]:
-        result = measure(*args, **kwargs)
-        if result["outcome"] != Outcome.SERVER_LOST.name.lower():
-            return {**result, "restarted": ""}
-        return {**measure(*args, **kwargs), "restarted": result["error"]}
-
-    return measured
 
 
 class Forked(NamedTuple):
@@ -589,13 +570,13 @@ class Child(Attempt):
     """An attempt that builds a step and runs blocks of it on request.
 
     Attributes:
-        machine: The CPU model, usable CPUs, TensorFlow version and whether oneDNN is on.
+        machine: What it runs on.
         cpu_s: How many CPU seconds they have taken so far.
     """
 
     def __init__(self, server: Server, forked: Forked, timeout: float) -> None:
         super().__init__(server, forked, timeout)
-        self.machine: dict[str, Any] = {}
+        self.machine = UNKNOWN
         self.cpu_s = 0.0
         self._imports_s = 0.0 if server.preload else START_TIMEOUT_S
 
@@ -605,7 +586,7 @@ class Child(Attempt):
         Raises:
             AttemptError: It was not, or not in time.
         """
-        self.machine = self.answer(self._timeout + self._imports_s).get("machine", {})
+        self.machine = Machine.of(self.answer(self._timeout + self._imports_s).get("machine"))
 
     def run(self, steps: int) -> list[float]:
         """Run steps one after the other.

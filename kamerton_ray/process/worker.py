@@ -11,6 +11,7 @@ and two pipes of its own, so nothing that it prints can be taken for a result.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import inspect
 import itertools
 import json
@@ -27,7 +28,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
-from kamerton_ray.machine.hardware import hardware
+from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.threads import Threading, runtime_started, set_threading
 from kamerton_ray.process.forker import ForkedChild, Forker, end_of, send
 
@@ -128,7 +129,7 @@ def _answer(connection: Connection, loader: _Loader, threads: Threading) -> None
     if not callable(step):
         reply({"wrong_return": f"{step!r} of type {type(step).__name__}"})
         return
-    reply({"machine": _machine()})
+    reply({"machine": _machine().to_json()})
     while True:
         count = json.loads(connection.recv_bytes())["steps"]
         cpu_s = time.process_time()
@@ -183,13 +184,13 @@ def _block(step: Step, count: int) -> list[float]:
     return [(after - before) / run for before, after in itertools.pairwise(ticks)]
 
 
-def _machine() -> dict[str, Any]:
+def _machine() -> Machine:
     """What identifies the hardware and the build, so that results of two are not mixed."""
-    return {
-        **hardware(),
-        "tensorflow": getattr(sys.modules.get("tensorflow"), "__version__", ""),
-        "onednn": _onednn(),
-    }
+    return dataclasses.replace(
+        this_machine(),
+        tensorflow=getattr(sys.modules.get("tensorflow"), "__version__", ""),
+        onednn=_onednn(),
+    )
 
 
 def _onednn() -> str:

@@ -12,11 +12,10 @@ from typing import Any
 from kamerton_ray.answer.candidates import check_reported, miss_of, value_of
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS, default_threads
-from kamerton_ray.numeric import number
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import Config, flat, in_words, key_of
 from kamerton_ray.trial.objective import Objective
-from kamerton_ray.trial.result import has_worked, numbers_in
+from kamerton_ray.trial.result import Result, numbers_in
 
 GUESSES = ("speedup", "objective", "seconds")
 """Which key of a result counts where nobody says it: the first of these that has numbers."""
@@ -82,7 +81,7 @@ class Row:
     low: float
     high: float
     miss: float
-    results: list[dict[str, Any]] = field(repr=False)
+    results: list[Result] = field(repr=False)
 
     @property
     def worked(self) -> bool:
@@ -115,11 +114,11 @@ class Measured:
 
     def __init__(
         self,
-        results: Sequence[dict[str, Any]],
+        results: Sequence[Result],
         objective: Objective | None = None,
         *,
         start: Config | None = None,
-        fresh: Sequence[Mapping[str, Any]] = (),
+        fresh: Sequence[Result] = (),
     ) -> None:
         self.results = list(results)
         self.objective = _known(objective, results)
@@ -128,9 +127,9 @@ class Measured:
         self.baseline = self._baseline(self.tuned(start), fresh)
         values = map(self.objective.value, self.results)
         self.comparison = Comparison.of(values, [self.baseline.value])
-        groups: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        groups: dict[str, list[tuple[int, Result]]] = {}
         for place, result in enumerate(self.results, 1):
-            groups.setdefault(key_of(self.tuned(result["config"])), []).append((place, result))
+            groups.setdefault(key_of(self.tuned(result.config)), []).append((place, result))
         self.rows = sorted((self._row(group) for group in groups.values()), key=self._rank)
 
     @property
@@ -148,7 +147,7 @@ class Measured:
         """The best that keeps the limits, or else misses them least; None where nothing worked."""
         return min(self.working, key=lambda row: row.miss, default=None)
 
-    def value(self, result: Mapping[str, Any]) -> float:
+    def value(self, result: Result) -> float:
         """A trial's value; NaN where it failed."""
         return self.objective.value(result)
 
@@ -188,23 +187,23 @@ class Measured:
 
     def _default(self) -> Config | None:
         """One thread of each pool for each CPU, where nothing but the counts was tuned."""
-        machines = (result.get("machine") or {} for result in self.results)
-        cpus = next((count for one in machines if (count := one.get("usable_cpus"))), None)
+        counts = (one.machine.usable_cpus for one in self.results)
+        cpus = next((count for count in counts if count), None)
         if cpus is None or not self.axes or set(self.axes) - set(THREADS):
             return None
-        usual = default_threads(int(cpus))
-        fixed = {k: v for k, v in flat(self.results[0]["config"]) if k in usual}
+        usual = default_threads(cpus)
+        fixed = {k: v for k, v in flat(self.results[0].tuned) if k in usual}
         if any(usual[name] != value for name, value in fixed.items() if name not in self.axes):
             return None
         return {name: usual[name] for name in self.axes}
 
-    def _baseline(self, start: Config, fresh: Sequence[Mapping[str, Any]]) -> Baseline:
+    def _baseline(self, start: Config, fresh: Sequence[Result]) -> Baseline:
         """The default's own trial, or the next best thing."""
         if self.objective.metric == "speedup":
             return Baseline(value=1.0, basis=Basis.PAIRED)
 
         def of(config: Config | None) -> float:
-            same = [r for r in self.results if config and self.tuned(r["config"]) == config]
+            same = [r for r in self.results if config and self.tuned(r.config) == config]
             return value_of(same, self.objective)
 
         everything = value_of(self.results, self.objective)
@@ -217,13 +216,13 @@ class Measured:
         )
         return next(one for one in choices if not math.isnan(one.value))
 
-    def _row(self, group: Sequence[tuple[int, dict[str, Any]]]) -> Row:
+    def _row(self, group: Sequence[tuple[int, Result]]) -> Row:
         results = [result for _, result in group]
         working = [result for result in results if not math.isnan(self.value(result))]
         value = value_of(working, self.objective)
         low, high = self._interval(working)
         return Row(
-            config=self.tuned(results[0]["config"]),
+            config=self.tuned(results[0].config),
             trials=tuple(place for place, _ in group),
             value=value,
             gain=self.gain(value),
@@ -233,11 +232,11 @@ class Measured:
             results=working,
         )
 
-    def _interval(self, results: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    def _interval(self, results: Sequence[Result]) -> tuple[float, float]:
         """The gain's interval where every trial says its own; of several, that of their mean."""
         metric = self.objective.metric
         names = ("low", "high") if self.objective.sign > 0 else ("high", "low")
-        ends = [[self.merit(number(r.get(f"{metric}_{name}"))) for name in names] for r in results]
+        ends = [[self.merit(r.number(f"{metric}_{name}")) for name in names] for r in results]
         if not ends or not all(high > low for low, high in ends):
             return math.nan, math.nan
         middle = statistics.fmean((low + high) / 2 for low, high in ends)
@@ -245,14 +244,14 @@ class Measured:
         return self.comparison.amount(middle - reach), self.comparison.amount(middle + reach)
 
 
-def _known(objective: Objective | None, results: Sequence[Mapping[str, Any]]) -> Objective:
+def _known(objective: Objective | None, results: Sequence[Result]) -> Objective:
     """The objective, which the results must have, or else the key that looks like one."""
     if objective is not None:
         check_reported(results, objective)
         return objective
     known = numbers_in(results)
     guessed = next((key for key in GUESSES if key in known), None)
-    if guessed is None and any(map(has_worked, results)):
+    if guessed is None and any(one.worked for one in results):
         raise InvalidInputError(
             f"results must have numbers under one of {list(GUESSES)}, or it must be said which key "
             f"counts, of {known}"
@@ -260,11 +259,11 @@ def _known(objective: Objective | None, results: Sequence[Mapping[str, Any]]) ->
     return Objective(metric=guessed or "speedup")
 
 
-def _axes(results: Sequence[Mapping[str, Any]]) -> list[str]:
+def _axes(results: Sequence[Result]) -> list[str]:
     """The names whose values differ; where none do, the thread counts or all; intra_op first."""
     seen: dict[str, set[str]] = {}
     for result in results:
-        for name, value in flat(result["config"]):
+        for name, value in flat(result.tuned):
             seen.setdefault(name, set()).add(repr(value))
     names = [name for name, values in seen.items() if len(values) > 1]
     names = names or [name for name in THREADS if name in seen] or list(seen)

@@ -11,7 +11,7 @@ import io
 import itertools
 import math
 import numbers
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +23,7 @@ from kamerton_ray.numeric import number
 from kamerton_ray.report.measured import Measured, Row
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.objective import Objective
-from kamerton_ray.trial.result import median_of
+from kamerton_ray.trial.result import Result, median_of
 from kamerton_ray.tune.results import trial_results
 
 if TYPE_CHECKING:
@@ -359,10 +359,10 @@ def label_of(metric: str, unit: Unit) -> str:
     return f"{NAMES.get(metric, short(metric))} ({unit.name or 'as printed'})"
 
 
-def times(results: Sequence[Mapping[str, Any]]) -> list[float] | None:
+def times(results: Sequence[Result]) -> list[float] | None:
     """When each trial ended, in seconds since the first one began; None where nothing says it."""
-    took = [number(result.get("time_total_s")) for result in results]
-    ends = [number(result.get("timestamp")) for result in results]
+    took = [result.time_total_s for result in results]
+    ends = [result.timestamp for result in results]
     known = [end for end in ends if not math.isnan(end)]
     if known and len(known) == len(ends):
         begin = min(end - (0 if math.isnan(t) else t) for end, t in zip(ends, took, strict=True))
@@ -417,10 +417,8 @@ def _shown_rows(found: Measured, best: Row | None) -> tuple[list[Row], str]:
     return rows, f"\n{count} more, none of them better, are left out" if count else ""
 
 
-def _fresh(results: Sequence[Mapping[str, Any]], config: Config | None, metric: str) -> float:
-    return next(
-        (number(one.get(metric)) for one in results if one.get("config") == config), math.nan
-    )
+def _fresh(results: Sequence[Result], config: Config | None, metric: str) -> float:
+    return next((one.number(metric) for one in results if one.config == config), math.nan)
 
 
 # --- the map -------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.answer.candidates import candidates, kinds_of, nothing_worked, pareto
-from kamerton_ray.answer.verdict import Decision, Standing, Verdict
+from kamerton_ray.answer.verdict import Decision, Verdict, verdict_of
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
+from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.numeric import number, plain
 from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.report import plot
@@ -33,6 +34,7 @@ from kamerton_ray.report.plot import DARK, LIGHT, NAMES, Palette, best_row, time
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import Config, flat, key_of
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import write
 from kamerton_ray.tune.results import trial_results
 from kamerton_ray.tune.session import Session
@@ -95,7 +97,7 @@ class Part:
         verdict: What the comparison there says; None without one.
     """
 
-    machine: Mapping[str, Any]
+    machine: Machine
     measured: Measured
     verdict: Verdict | None
 
@@ -120,7 +122,7 @@ class Part:
         if self.verdict is not None:
             return self.verdict.config if self.verdict.decision not in NOT_TO_USE else None
         best = self.measured.best
-        return None if best is None else dict(best.results[0]["config"])
+        return None if best is None else dict(best.results[0].tuned)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +198,8 @@ class Report:
             measured = part.measured
             for place, result in enumerate(measured.results, 1):
                 value = measured.value(result)
-                config = {f"config/{name}": one for name, one in flat(result["config"])}
-                told = {name: one for name, one in flat(result) if not name.startswith("config/")}
+                config = {f"config/{name}": one for name, one in flat(result.tuned)}
+                told = dict(flat(result.report()))
                 found.append({"trial": place, **config, "gain": measured.gain(value), **told})
         return found
 
@@ -208,7 +210,7 @@ class Report:
             "about": dict(self.about),
             "parts": [
                 {
-                    "machine": dict(part.machine),
+                    "machine": part.machine.to_json(),
                     "sentence": part.sentence,
                     "verdict": None if part.verdict is None else part.verdict.to_json(),
                     "metric": part.measured.objective.metric,
@@ -309,7 +311,7 @@ def report(
             kind.results,
             objective,
             start=next(iter(about.get("goal", {}).get("starts", [])), None),
-            fresh=[one for one in fresh if one.get("config") is None],
+            fresh=[one for one in fresh if one.config is None],
         )
         parts.append(Part(machine=kind.machine, measured=measured, verdict=own))
     return Report(parts=tuple(parts), about=about)
@@ -329,23 +331,6 @@ def check_extra() -> None:
 # --- what is known -------------------------------------------------------------------------------
 
 
-def verdict_of(answer: Mapping[str, Any]) -> Verdict:
-    """The verdict that a session has written down."""
-    names = {one.name for one in dataclasses.fields(Verdict)}
-    told = {name: value for name, value in answer.items() if name in names and value is not None}
-    told["decision"] = Decision(answer["decision"])
-    told["table"] = tuple(_standing(row) for row in answer.get("table", ()))
-    told["elsewhere"] = tuple(verdict_of(one) for one in answer.get("elsewhere", ()))
-    return Verdict(**told)
-
-
-def _standing(row: Mapping[str, Any]) -> Standing:
-    known: dict[str, Any] = {
-        one.name: number(row.get(one.name)) for one in dataclasses.fields(Standing)
-    }
-    return Standing(**{**known, "config": row["config"]})
-
-
 def _about(session: Session | None) -> dict[str, Any]:
     if session is None:
         return {}
@@ -362,23 +347,21 @@ def _searched_for(about: Mapping[str, Any]) -> Objective | None:
     return Objective(metric="objective", mode="max" if about.get("maximize") else "min")
 
 
-def _of_ray(results: object, found: Sequence[Mapping[str, Any]]) -> Objective | None:
+def _of_ray(results: object, found: Sequence[Result]) -> Objective | None:
     """What a run of Ray Tune was asked to optimise, where its trials report it."""
     analysis = getattr(results, "_experiment_analysis", results)
     metric, mode = (getattr(analysis, f"default_{name}", None) for name in ("metric", "mode"))
     # A score is a ratio already, and no picture shows it.
-    if metric in {None, "score"} or not any(metric in result for result in found):
+    if metric in {None, "score"} or not any(metric in result.names for result in found):
         return None
     return Objective(metric=str(metric), mode=str(mode or ""))
 
 
-def _verdict_on(
-    machine: Mapping[str, Any], verdict: Verdict | None, *, first: bool
-) -> Verdict | None:
+def _verdict_on(machine: Machine, verdict: Verdict | None, *, first: bool) -> Verdict | None:
     """What was said of this kind of machine."""
     if verdict is None:
         return None
-    same = [one for one in verdict.elsewhere if key_of(one.machine) == key_of(machine)]
+    same = [one for one in verdict.elsewhere if one.machine == machine]
     return next(iter(same), verdict if first else None)
 
 
@@ -570,10 +553,8 @@ def _failures(found: Measured) -> Iterator[tuple[int, str, str, str]]:
     """The trials that failed: number, configuration, how, and what was said."""
     for place, result in enumerate(found.results, 1):
         if math.isnan(found.value(result)):
-            outcome = str(result.get("outcome") or "no value")
-            known = Outcome.__members__.get(outcome.upper())
-            words = outcome if known is None else known.value
-            yield place, found.words(result["config"]), words, str(result.get("error") or "")
+            words = "no value" if result.outcome is Outcome.OK else result.outcome.value
+            yield place, found.words(result.config), words, result.error
 
 
 def _source(about: Mapping[str, Any]) -> str:
@@ -611,8 +592,7 @@ def _method(told: Report) -> list[str]:
             "The best of the search was not compared afresh with the default. The best of many "
             "noisy numbers flatters itself: expect less of it than its number says."
         )
-    dates = [number(result.get("timestamp")) for result in found.results]
-    ends = [date for date in dates if not math.isnan(date)]
+    ends = [one.timestamp for one in found.results if not math.isnan(one.timestamp)]
     when = (
         f"; measured until {dt.datetime.fromtimestamp(max(ends)).astimezone():%Y-%m-%d %H:%M}"
         if ends
@@ -637,8 +617,8 @@ def _trials_in_words(found: Measured) -> str:
     )
 
 
-def _machine_words(machine: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in machine.items()) or "an unknown machine"
+def _machine_words(machine: Machine) -> str:
+    return str(machine) or "an unknown machine"
 
 
 # --- pictures in the page ------------------------------------------------------------------------

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
-from typing import Any
 
 import cloudpickle
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import user_environment, working_directory
+from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.machine.neighbours import Gauges, Watch
 from kamerton_ray.machine.threads import THREADS, Threading
 from kamerton_ray.process.isolation import (
@@ -22,11 +21,12 @@ from kamerton_ray.process.isolation import (
     Child,
     Outcome,
     Server,
-    despite_a_lost_server,
 )
 from kamerton_ray.process.worker import takes_config
 from kamerton_ray.trial.config import Config, key_of
+from kamerton_ray.trial.measurer import despite_a_lost_server
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.trial.timing import Timer, Timing, TimingOptions, TooFastError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +46,12 @@ LIMITED = ("seconds", "seconds_p90", "seconds_p99", "cpu_seconds")
 JUDGED = ("speedup", "throughput", *LIMITED)
 """What a trial can be judged by."""
 
+NAMES = (
+    *(one.name for one in fields(Timing)),
+    *("outcome", "error", "restarted", "isolation", "strays", "machine"),
+)
+"""What a trial reports."""
+
 Failure = AttemptError | TooFastError
 
 
@@ -56,6 +62,18 @@ class Isolation(Enum):
     """Forked from a warm process that has imported TensorFlow: a hundredth of a second."""
     SPAWN = "spawn"
     """Forked from an empty process, so that it imports everything itself: seconds."""
+
+    @classmethod
+    def of(cls, value: Isolation | str) -> Isolation:
+        """The one that is asked for.
+
+        Raises:
+            InvalidInputError: There is no such one.
+        """
+        try:
+            return cls(value)
+        except ValueError:
+            raise InvalidInputError(f"isolation is 'fork' or 'spawn', but got {value!r}") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,13 +124,11 @@ class Bench:
         self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
 
     @despite_a_lost_server
-    def measure(self, config: Config) -> dict[str, Any]:
+    def measure(self, config: Config) -> Result:
         """Time a configuration against TensorFlow's default threads.
 
         Returns:
-            A result for Ray Tune: the fields of `Timing`, `outcome`, `error`, `isolation`,
-            `strays` (processes that the attempt left behind) and `machine`. Where the attempt
-            failed its numbers are NaN.
+            What was timed; where the attempt failed its numbers are NaN.
         """
         try:
             default = self._default_for(config)
@@ -122,10 +138,10 @@ class Bench:
         except (AttemptError, TooFastError) as error:
             if _lost_server(error):
                 self.close()
-            return self._result(_NOTHING, error)
-        return self._result(timing, None, child) | ({"error": default.error})
+            return self._result(config, Timing(), error)
+        return replace(self._result(config, timing, None, child), error=default.error)
 
-    def measure_round(self, configs: Sequence[Config | None]) -> list[dict[str, Any]]:
+    def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
         """Time each configuration once more, in a fresh process, in turn with a fresh default.
 
         Args:
@@ -153,11 +169,12 @@ class Bench:
         without_default = failed.get(default)
         return [
             self._result(
-                timings.get(index, _NOTHING),
+                config,
+                timings.get(index, Timing()),
                 failed.get(index, without_default),
                 children.get(index),
             )
-            for index in range(len(configs))
+            for index, config in enumerate(configs)
         ]
 
     def _in_turn(
@@ -214,20 +231,25 @@ class Bench:
         self._servers = {}
 
     def _result(
-        self, timing: Timing, error: Failure | None, child: Child | None = None
-    ) -> dict[str, Any]:
+        self,
+        config: Config | None,
+        timing: Timing,
+        error: Failure | None,
+        child: Child | None = None,
+    ) -> Result:
         outcome = Outcome.OK if error is None else getattr(error, "outcome", Outcome.TOO_FAST)
-        result = {
+        judge = self._options.objective
+        result = Result(
             **asdict(timing),
-            "outcome": outcome.name.lower(),
-            "error": "" if error is None else str(error),
-            "isolation": self._isolation.value,
-            "strays": 0 if child is None else child.strays,
-            "machine": {} if child is None else child.machine,
-        }
-        if self._options.objective is not None:
-            result["score"] = self._options.objective.score(result)
-        return result
+            config=config,
+            outcome=outcome,
+            error="" if error is None else str(error),
+            isolation=self._isolation.value,
+            strays=0 if child is None else child.strays,
+            machine=UNKNOWN if child is None else child.machine,
+            names=NAMES if judge is None else (*NAMES, "score"),
+        )
+        return result if judge is None else replace(result, score=judge.score(result))
 
     def _environment(self, config: Config | None) -> dict[str, str]:
         """The user's environment, and what the user asks for; None stands for the default."""
@@ -290,15 +312,6 @@ class Bench:
                 same = {**config, **dict.fromkeys(THREADS, 0)}
                 self._default.start(server, lambda: self._fork(server, Threading(), same))
         return self._default
-
-
-_NOTHING = Timing(
-    seconds=math.nan,
-    seconds_p90=math.nan,
-    seconds_p99=math.nan,
-    blocks=0,
-    settled=False,
-)
 
 
 class _Default:
@@ -377,10 +390,3 @@ def _threads(config: Config) -> Threading:
 
 def _lost_server(error: Failure) -> bool:
     return isinstance(error, AttemptError) and error.outcome is Outcome.SERVER_LOST
-
-
-def _isolation(value: Isolation | str) -> Isolation:
-    try:
-        return Isolation(value)
-    except ValueError:
-        raise InvalidInputError(f"isolation is 'fork' or 'spawn', but got {value!r}") from None

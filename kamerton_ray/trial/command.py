@@ -11,13 +11,13 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import user_environment
-from kamerton_ray.machine.hardware import hardware
+from kamerton_ray.machine.hardware import this_machine
 from kamerton_ray.machine.neighbours import Gauges, Watch, patience, undisturbed
 from kamerton_ray.numeric import positive
 from kamerton_ray.process.isolation import (
@@ -26,10 +26,10 @@ from kamerton_ray.process.isolation import (
     AttemptError,
     Outcome,
     Spawned,
-    despite_a_lost_server,
 )
 from kamerton_ray.trial.config import environment
-from kamerton_ray.trial.result import worked
+from kamerton_ray.trial.measurer import despite_a_lost_server
+from kamerton_ray.trial.result import Result
 
 KEPT = 1 << 20
 """How many of the last bytes of each output a regular expression is looked for in."""
@@ -53,6 +53,12 @@ OTHERS = 8
 """So many of the last other lines with numbers are kept: one of them may hold the one meant."""
 
 TIME, LAST = "time", "last"
+
+NAMES = (
+    *("objective", "read", "line", "other_lines", "seconds", "outcome", "error", "restarted"),
+    *("machine", "others", "beside", "throttled", "throttled_s"),
+)
+"""What a trial reports."""
 
 
 class Direction(Enum):
@@ -125,11 +131,11 @@ class Reading:
     other_lines: tuple[str, ...] = ()
 
 
-def read_as(result: Mapping[str, Any], direction: Direction) -> str:
+def read_as(result: Result, direction: Direction) -> str:
     """What was read in a run, and how it is meant; empty where nothing was, as for a time."""
-    if not result.get("line"):
+    if not result.line:
         return ""
-    said = f'reading {result["read"]} from "{result["line"]}"'
+    said = f'reading {result.read} from "{result.line}"'
     asked = "? (--maximize or --minimize)"
     return f"{said}; higher is better: {asked if direction.doubt(said) else direction.value}"
 
@@ -149,17 +155,19 @@ class Runner:
         self._watch = Watch(Gauges(), patience_s=options.patience_s)
 
     @despite_a_lost_server
-    def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def measure(self, config: Mapping[str, Any]) -> Result:
         """Run the command with a configuration in its environment; again if it was disturbed.
 
         Returns:
-            A result for Ray Tune: the fields of `Reading`, `seconds` (from its start to its end),
-            `outcome`, `error` and `machine`, and `others`, `beside`, `throttled` and `throttled_s`
-            as `Timing` has them. Where it failed its numbers are NaN.
+            The number that was read, and `seconds`, from the program's start to its end. Where it
+            failed its numbers are NaN.
         """
-        return undisturbed(self._watch, lambda: self._measured(config), worked)
+        result, meanwhile = undisturbed(
+            self._watch, lambda: self._measured(config), lambda one: one.outcome is Outcome.OK
+        )
+        return replace(result, config=dict(config), **asdict(meanwhile))
 
-    def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _measured(self, config: Mapping[str, Any]) -> Result:
         seconds, reading = math.nan, Reading()
         error: AttemptError | None = None
         try:
@@ -172,15 +180,16 @@ class Runner:
             error = failed
             if failed.outcome is Outcome.SERVER_LOST:
                 self.close()
-        return {
+        return Result(
             **asdict(reading),
-            "seconds": seconds,
-            "outcome": (Outcome.OK if error is None else error.outcome).name.lower(),
-            "error": "" if error is None else str(error),
-            "machine": hardware(),
-        }
+            seconds=seconds,
+            outcome=Outcome.OK if error is None else error.outcome,
+            error="" if error is None else str(error),
+            machine=this_machine(),
+            names=NAMES,
+        )
 
-    def measure_round(self, configs: Sequence[Mapping[str, Any] | None]) -> list[dict[str, Any]]:
+    def measure_round(self, configs: Sequence[Mapping[str, Any] | None]) -> list[Result]:
         """Run the command once with each configuration, in this order; None is the default."""
         return [self.measure(config or {}) for config in configs]
 

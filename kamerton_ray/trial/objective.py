@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.numeric import number, positive
+from kamerton_ray.numeric import positive
 from kamerton_ray.trial.comparison import RATIO, Comparison
 from kamerton_ray.trial.result import Result
 
@@ -65,7 +65,7 @@ class Objective:
 
     def value(self, result: Result) -> float:
         """A result's value; NaN where it failed."""
-        return number(result.get(self.metric))
+        return result.number(self.metric)
 
     def comparison(self, results: Iterable[Result], default: Iterable[Result] = ()) -> Comparison:
         """How these results are compared with each other and the default's."""
@@ -77,7 +77,7 @@ class Objective:
 
     def own_level(self, result: Result, by: Comparison = RATIO) -> float:
         """The same without the default's share in it: what a speed-up is the ratio of."""
-        own = -RATIO.level(number(result.get("seconds")))
+        own = -RATIO.level(result.seconds)
         return self.level(result, by) if self.metric != "speedup" or math.isnan(own) else own
 
     def gain(self, result: Result, default: Result, by: Comparison = RATIO) -> float:
@@ -89,7 +89,10 @@ class Objective:
 
         It is infinite where a limited value is unknown: nobody can say that it keeps its limit.
         """
-        values = {key: number(result.get(key)) for key in self.at_most}
+        return self.miss_of({key: result.number(key) for key in self.at_most})
+
+    def miss_of(self, values: Mapping[str, float]) -> float:
+        """The same of the limited values by themselves."""
         if any(math.isnan(value) for value in values.values()):
             return math.inf
         limits = self.at_most.items()
@@ -104,9 +107,8 @@ class Objective:
         level, miss = self.level(result), self.miss(result)
         if miss > 0 and not math.isnan(level):
             return INFEASIBLE * math.exp(-miss)
-        default = number(result.get("default_seconds"))
-        if self.metric != "speedup" and default > 0:
-            level += math.log(default)
+        if self.metric != "speedup" and result.default_seconds > 0:
+            level += math.log(result.default_seconds)
         return math.exp(level)
 
     def share(self, by: Comparison = RATIO) -> str:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from kamerton_ray.errors import LoopError
@@ -24,11 +24,17 @@ from kamerton_ray.process.isolation import (
     AttemptError,
     Outcome,
     Spawned,
-    despite_a_lost_server,
 )
 from kamerton_ray.search.space import IntegerSpace
 from kamerton_ray.trial.loop import ATTEMPT, DESCRIBE, FINAL, ORDER, outcome_of
-from kamerton_ray.trial.result import worked
+from kamerton_ray.trial.measurer import despite_a_lost_server
+from kamerton_ray.trial.result import Result
+
+NAMES = (
+    *("objective", "seconds", "left", "outcome", "error", "restarted"),
+    *("others", "beside", "throttled", "throttled_s"),
+)
+"""What a trial reports."""
 
 DESCRIBE_TIMEOUT_S = 600.0
 """How long a script may take to come to its loop."""
@@ -142,18 +148,19 @@ class ScriptRunner:
         self._watch = Watch(Gauges(), patience_s=patience_s)
 
     @despite_a_lost_server
-    def measure(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def measure(self, config: Mapping[str, Any]) -> Result:
         """Run the loop's body with a vertex; again if it was disturbed.
 
         Returns:
-            A result for Ray Tune: `objective`, the number that the body printed last, `seconds`
-            from the process's start to its end, `left` (whether the body left its loop),
-            `outcome` and `error`, and `others`, `beside`, `throttled` and `throttled_s` as
-            `Timing` has them. Where it failed its numbers are NaN.
+            `objective`, the number that the body printed last, `seconds`, from the process's start
+            to its end, and whether the body left its loop. Where it failed its numbers are NaN.
         """
-        return undisturbed(self._watch, lambda: self._measured(config), worked)
+        result, meanwhile = undisturbed(
+            self._watch, lambda: self._measured(config), lambda one: one.outcome is Outcome.OK
+        )
+        return replace(result, config=dict(config), **asdict(meanwhile))
 
-    def _measured(self, config: Mapping[str, Any]) -> dict[str, Any]:
+    def _measured(self, config: Mapping[str, Any]) -> Result:
         vertex = [config[name] for name in self._names]
         begin = time.perf_counter()
         values, left, error = [], False, None
@@ -168,13 +175,14 @@ class ScriptRunner:
             error = failed
             if failed.outcome is Outcome.SERVER_LOST:
                 self.close()
-        return {
-            "objective": math.nan if error or not values else statistics.median(values),
-            "seconds": math.nan if error else time.perf_counter() - begin,
-            "left": left,
-            "outcome": (Outcome.OK if error is None else error.outcome).name.lower(),
-            "error": "" if error is None else str(error),
-        }
+        return Result(
+            objective=math.nan if error or not values else statistics.median(values),
+            seconds=math.nan if error else time.perf_counter() - begin,
+            left=left,
+            outcome=Outcome.OK if error is None else error.outcome,
+            error="" if error is None else str(error),
+            names=NAMES,
+        )
 
     def started(self, order: Mapping[str, Any]) -> Attempt:
         """A process that executes the script, whose loop follows the order."""

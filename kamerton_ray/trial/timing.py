@@ -99,7 +99,7 @@ class TimingOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What one trial measured.
+    """What one trial measured; of what was not measured its numbers are NaN.
 
     Attributes:
         seconds: The step time of the candidate: the median of its blocks' means.
@@ -126,17 +126,17 @@ class Timing:
             such moments: threads that wait for each other suffer more than one alone.
     """
 
-    seconds: float
-    seconds_p90: float
-    seconds_p99: float
+    seconds: float = math.nan
+    seconds_p90: float = math.nan
+    seconds_p99: float = math.nan
     throughput: float = math.nan
     cpu_seconds: float = math.nan
     default_seconds: float = math.nan
     speedup: float = math.nan
     speedup_low: float = math.nan
     speedup_high: float = math.nan
-    blocks: int
-    settled: bool
+    blocks: int = 0
+    settled: bool = False
     cut_short: bool = False
     measured_s: float = 0.0
     others: float = math.nan

@@ -12,13 +12,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
-from kamerton_ray.tune.pace import LEFT, out_of_pace
-from kamerton_ray.tune.placement import chosen_kind, shun, trial_nodes
+from kamerton_ray.trial.result import Result
+from kamerton_ray.tune.pace import TOO_SLOW, out_of_pace
+from kamerton_ray.tune.placement import Kind, chosen_kind, shun, trial_nodes
 from kamerton_ray.tune.searcher import NelderMeadSearcher
 
 logger = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ LOOK_S = 1.0
 """The nodes are counted no more often; Ray asks a searcher ten times a second and more."""
 
 
-def every_node(searcher: Searcher, kind: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def every_node(searcher: Searcher, kind: Kind | None = None) -> dict[str, Any]:
     """The options of `tune.run` or `TuneConfig` by which a search uses every node, one trial each.
 
     `tune.run(benchmark(build), **every_node(NelderMeadSearcher(...)), num_samples=-1)`. Nodes that
@@ -59,9 +61,7 @@ class _NodeCount:
         clock: The seconds on some clock.
     """
 
-    def __init__(
-        self, kind: Mapping[str, Any] | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, kind: Kind | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._kind, self._clock = kind, clock
         self._looked, self._count = -LOOK_S, 1
 
@@ -71,6 +71,14 @@ class _NodeCount:
         if abs(self._clock() - self._looked) >= LOOK_S:
             self._looked, self._count = self._clock(), max(1, trial_nodes(self._kind))
         return self._count
+
+
+@dataclass
+class _Paced:
+    """What a trial reported, and whether it was run again elsewhere."""
+
+    result: Result
+    again: bool = False
 
 
 class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
@@ -84,13 +92,13 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
         kind: What the nodes have to be.
     """
 
-    def __init__(self, searcher: Searcher, kind: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, searcher: Searcher, kind: Kind | None = None) -> None:
         # Ray takes the first number for how many processes may be starting.
         super().__init__(searcher, max_concurrent=MOST)
         self._kind = kind
         self._nodes = _NodeCount(kind)
         self._configs: dict[str, dict[str, Any]] = {}  # of the live trials
-        self._paced: deque[dict[str, Any]] = deque(maxlen=PACED)
+        self._paced: deque[_Paced] = deque(maxlen=PACED)
         self._slow: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -114,9 +122,9 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
         config = self._configs.pop(trial_id, None)
         if config is None or not result or "default_seconds" not in result:
             return
-        keys = ("node_ip", "default_seconds")
-        self._paced.append({**{key: result.get(key) for key in keys}, "config": config})
-        for ip, times in out_of_pace(self._paced, least=LEFT).items():
+        self._paced.append(_Paced(Result.of({**result, "config": config})))
+        found = [one.result for one in self._paced]
+        for ip, times in out_of_pace(found, least=TOO_SLOW).items():
             if ip not in self._slow:
                 self._leave(ip, times)
         if self._slow:
@@ -137,10 +145,10 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
         left = {node.ip for node in chosen_kind(self._kind).nodes} - self._slow
         if not left or not isinstance(self.searcher, NelderMeadSearcher):
             return
-        for one in [one for one in self._paced if one["node_ip"] in self._slow]:
-            if not one.get("again"):
-                one["again"] = True
-                self.searcher.forget(one["config"])
+        for one in self._paced:
+            if one.result.node_ip in self._slow and not one.again:
+                one.again = True
+                self.searcher.forget(one.result.tuned)
 
 
 class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]
@@ -150,7 +158,7 @@ class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]
         kind: What the nodes have to be.
     """
 
-    def __init__(self, kind: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, kind: Kind | None = None) -> None:
         super().__init__()
         self._nodes = _NodeCount(kind)
         self._kept: dict[Any, int] = {}  # of each request for resources

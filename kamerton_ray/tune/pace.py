@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from kamerton_ray.machine.threads import THREADS
-from kamerton_ray.numeric import number
 from kamerton_ray.trial.config import key_of
+from kamerton_ray.trial.result import Result
 
 SLOWER = 1.25
 """A node is out of pace on which the default takes so many times as long as on the others."""
 
-LEFT = 1.5
+TOO_SLOW = 1.5
 """One where it takes so many times as long runs no more trials; a node keeps one process of the
 default, and that can be a fifth slower than the next by chance."""
 
@@ -21,7 +20,7 @@ LEAST_PACE = 3
 """A node's pace is known from so many trials on."""
 
 
-def out_of_pace(results: Iterable[Mapping[str, Any]], *, least: float = SLOWER) -> dict[str, float]:
+def out_of_pace(results: Iterable[Result], *, least: float = SLOWER) -> dict[str, float]:
     """The nodes on which the default took much longer than on the others, and how many times.
 
     Such a node is throttled, say, or not alone on its machine.
@@ -37,25 +36,21 @@ def out_of_pace(results: Iterable[Mapping[str, Any]], *, least: float = SLOWER) 
     return {ip: times for ip, times in slower.items() if times > least}
 
 
-def in_pace(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def in_pace(results: Sequence[Result]) -> list[Result]:
     """The results, without those of nodes out of pace whose configuration was run elsewhere."""
     slow = out_of_pace(results)
-    elsewhere = {key_of(one["config"]) for one in results if one.get("node_ip") not in slow}
-    return [
-        one
-        for one in results
-        if one.get("node_ip") not in slow or key_of(one["config"]) not in elsewhere
-    ]
+    elsewhere = {key_of(one.tuned) for one in results if one.node_ip not in slow}
+    return [one for one in results if one.node_ip not in slow or key_of(one.tuned) not in elsewhere]
 
 
-def _paces(results: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
+def _paces(results: Iterable[Result]) -> dict[str, list[float]]:
     """How long the default took on each node, as shares of the usual for the same model."""
     models: dict[str, list[tuple[str, float]]] = {}
     for result in results:
-        if (seconds := number(result.get("default_seconds"))) > 0 and result.get("node_ip"):
+        if result.default_seconds > 0 and result.node_ip:
             # What else is tuned, as a batch size, makes another model.
-            rest = {k: v for k, v in result.get("config", {}).items() if k not in THREADS}
-            models.setdefault(key_of(rest), []).append((result["node_ip"], seconds))
+            rest = {k: v for k, v in result.tuned.items() if k not in THREADS}
+            models.setdefault(key_of(rest), []).append((result.node_ip, result.default_seconds))
     paces: dict[str, list[float]] = {}
     for timed in models.values():
         usual = statistics.median(seconds for _, seconds in timed)

@@ -17,11 +17,11 @@ import inspect
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.machine.hardware import hardware
+from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.locks import locked, own_folder
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,10 @@ SURVEY_S = 60.0
 
 NAMED = 8
 """So many addresses are listed at most."""
+
+
+Kind = Mapping[str, object] | Machine
+"""What nodes have to be: some of `NodeKind.traits`, or what a result says of its machine."""
 
 
 @dataclass(frozen=True)
@@ -51,31 +55,31 @@ class NodeKind:
     """Nodes whose step times can be compared.
 
     Attributes:
-        machine: What `hardware` says on them, and `slots`, the CPUs that Ray counts.
+        machine: What they say they are.
+        slots: How many CPUs Ray counts on each.
         nodes: Them.
     """
 
-    machine: Mapping[str, Any]
-    nodes: tuple[Node, ...]
+    machine: Machine
+    slots: float
+    nodes: tuple[Node, ...] = ()
 
     @property
-    def slots(self) -> float:
-        """How many CPUs Ray counts on each."""
-        return float(self.machine["slots"])
+    def traits(self) -> dict[str, str | float]:
+        """What it can be chosen by."""
+        return {**self.machine.to_json(), "slots": self.slots}
 
     def __str__(self) -> str:
         ips = [node.ip for node in self.nodes]
         more = f" and {len(ips) - NAMED} more" if len(ips) > NAMED else ""
-        return f"{len(ips)} of {_words(self.machine)} ({', '.join(ips[:NAMED])}{more})"
+        return f"{len(ips)} of {_words(self.traits)} ({', '.join(ips[:NAMED])}{more})"
 
-    def fits(self, asked: Mapping[str, Any]) -> bool:
-        """Whether it is what is asked for; what is asked for beyond `machine` does not count."""
-        return all(
-            asked[name] == self.machine[name] for name in self.machine if name in asked or ()
-        )
+    def fits(self, asked: Mapping[str, object]) -> bool:
+        """Whether it is what is asked for; what is asked for beyond `traits` does not count."""
+        return all(asked[name] == value for name, value in self.traits.items() if name in asked)
 
 
-def one_per_node(kind: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 - Ray is untyped
+def one_per_node(kind: Kind | None = None) -> Any:  # noqa: ANN401 - Ray is untyped
     """The resources of a trial that has a node for itself, for `tune.with_resources`.
 
     `benchmark` and `command` ask for them anyway. Nodes without CPUs, as a head often is, run no
@@ -83,7 +87,7 @@ def one_per_node(kind: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 
     `tune.with_resources(trainable, lambda config: one_per_node({"usable_cpus": 64}))`.
 
     Args:
-        kind: What the nodes have to be, by the keys of `NodeKind.machine`; a trial's `machine`
+        kind: What the nodes have to be, by the keys of `NodeKind.traits`; a result's `machine`
             will do. By default the kind that the most nodes are of, and after that the same as
             long as one of them is left. Another kind takes over from a lost one, with a warning.
 
@@ -97,9 +101,7 @@ def one_per_node(kind: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 
     shun = _fitting(others, chosen.slots)
     if not shun:
         return _request(chosen.slots)
-    if not _selects_nodes():
-        return _request(chosen.slots, ip=chosen.nodes[0].ip if chosen.nodes else "none")
-    return _request(chosen.slots, ids=f"!in({','.join(sorted(node.id for node in shun))})")
+    return _request(chosen.slots, on=chosen.nodes, off=shun)
 
 
 def one_of_these(ips: Sequence[str]) -> Any:  # noqa: ANN401 - Ray is untyped
@@ -110,21 +112,33 @@ def one_of_these(ips: Sequence[str]) -> Any:  # noqa: ANN401 - Ray is untyped
     slots = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in alive}
     most = max(slots.values(), default=0)
     # On those with fewer CPUs it would not fit, and on others not be alone.
-    fitting = [node for node in alive if slots[node["NodeID"]] == most]
-    if not _selects_nodes():
-        return _request(most, ip=next((node["NodeManagerAddress"] for node in fitting), "none"))
-    return _request(most, ids=f"in({','.join(sorted(node['NodeID'] for node in fitting))})")
+    fitting = [
+        Node(node["NodeID"], node["NodeManagerAddress"])
+        for node in alive
+        if slots[node["NodeID"]] == most
+    ]
+    return _request(most, on=fitting)
 
 
-def _request(slots: float, *, ids: str = "", ip: str = "") -> Any:  # noqa: ANN401 - Ray is untyped
-    """A `PlacementGroupFactory` of so many CPUs of one node, which may be named."""
+def _request(slots: float, *, on: Sequence[Node] | None = None, off: Sequence[Node] = ()) -> Any:  # noqa: ANN401 - Ray is untyped
+    """A `PlacementGroupFactory` of so many CPUs of one node.
+
+    Args:
+        slots: So many.
+        on: The nodes of which it may be one; None for any.
+        off: Those that it must not be, where Ray can be told so, instead of all that it may be.
+    """
     from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
 
-    if ids:
-        selector = [{"ray.io/node-id": ids}]
-        return tune.PlacementGroupFactory([{"CPU": slots}], bundle_label_selector=selector)
-    # Ray gives every node one of the resource with its address.
-    return tune.PlacementGroupFactory([{"CPU": slots, **({f"node:{ip}": 0.001} if ip else {})}])
+    if on is None:
+        return tune.PlacementGroupFactory([{"CPU": slots}])
+    if not _selects_nodes():
+        # Ray gives every node one of the resource with its address.
+        address = on[0].ip if on else "none"
+        return tune.PlacementGroupFactory([{"CPU": slots, f"node:{address}": 0.001}])
+    ids = ",".join(sorted(node.id for node in off or on))
+    selector = [{"ray.io/node-id": f"{'!in' if off else 'in'}({ids})"}]
+    return tune.PlacementGroupFactory([{"CPU": slots}], bundle_label_selector=selector)
 
 
 @functools.cache
@@ -135,7 +149,7 @@ def _selects_nodes() -> bool:
     return "bundle_label_selector" in inspect.signature(placement_group).parameters
 
 
-def trial_nodes(kind: Mapping[str, Any] | None = None) -> int:
+def trial_nodes(kind: Kind | None = None) -> int:
     """How many nodes run the trials of `one_per_node`: so many can run at the same time.
 
     Raises:
@@ -144,7 +158,7 @@ def trial_nodes(kind: Mapping[str, Any] | None = None) -> int:
     return len(chosen_kind(kind).nodes)
 
 
-def chosen_kind(kind: Mapping[str, Any] | None = None) -> NodeKind:
+def chosen_kind(kind: Kind | None = None) -> NodeKind:
     """The nodes that run the trials of `one_per_node`.
 
     Raises:
@@ -160,11 +174,11 @@ def node_kinds(timeout: float = SURVEY_S) -> list[NodeKind]:
         timeout: How many seconds to wait for nodes that have not yet said what they are. Those
             that do not say in time are left out.
     """
-    groups: dict[str, tuple[Mapping[str, Any], list[Node]]] = {}
-    for node, machine in _survey(timeout):
-        groups.setdefault(repr(machine), (machine, []))[1].append(node)
-    kinds = [NodeKind(machine, tuple(nodes)) for machine, nodes in groups.values()]
-    return sorted(kinds, key=lambda kind: (-len(kind.nodes), -kind.slots, repr(kind.machine)))
+    groups: dict[NodeKind, list[Node]] = {}
+    for node, kind in _survey(timeout):
+        groups.setdefault(kind, []).append(node)
+    kinds = [replace(kind, nodes=tuple(nodes)) for kind, nodes in groups.items()]
+    return sorted(kinds, key=lambda kind: (-len(kind.nodes), -kind.slots, str(kind.machine)))
 
 
 def shun(ips: Iterable[str]) -> None:
@@ -225,15 +239,15 @@ class _Known:
     Attributes:
         asked: What will be each node's answer, by its id.
         machines: What it is; None where it could not say.
-        chosen: What was chosen, by the cluster and what was asked for.
+        chosen: What was chosen, by the cluster and what was asked for; without its nodes.
         shunned: The addresses of nodes that are to run no trials.
         alone: The address of the only node that runs trials, where Ray cannot be asked for more.
     """
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
-        self.machines: dict[str, Mapping[str, Any] | None] = {}
-        self.chosen: dict[str, Mapping[str, Any]] = {}
+        self.machines: dict[str, Machine | None] = {}
+        self.chosen: dict[str, NodeKind] = {}
         self.shunned: frozenset[str] = frozenset()
         self.alone = ""
 
@@ -241,19 +255,20 @@ class _Known:
 _KNOWN = _Known()
 
 
-def _choose(asked: Mapping[str, Any] | None) -> tuple[NodeKind, list[NodeKind]]:
+def _choose(kind: Kind | None) -> tuple[NodeKind, list[NodeKind]]:
     """The kind that runs trials, and the others."""
     import ray  # noqa: PLC0415 - importing this package must not import Ray
 
-    key = f"{ray.get_runtime_context().gcs_address} {asked!r}"
+    asked = kind.to_json() if isinstance(kind, Machine) else kind or {}
+    key = f"{ray.get_runtime_context().gcs_address} {kind!r}"
     settled = _KNOWN.chosen.get(key)
     kinds = node_kinds(0)
-    fitting = [kind for kind in kinds if settled and kind.fits(settled)]
+    fitting = [one for one in kinds if settled and one.fits(settled.traits)]
     if not fitting:
         kinds = node_kinds()
-        fitting = [kind for kind in kinds if kind.fits(asked or {})]
+        fitting = [one for one in kinds if one.fits(asked)]
     if not fitting and settled:  # all were lost; trials wait for the like of them
-        return NodeKind(settled, ()), kinds
+        return settled, kinds
     if not kinds:
         raise InvalidInputError(
             "the Ray cluster must have a live node with CPUs to run trials on, but it has none"
@@ -262,9 +277,9 @@ def _choose(asked: Mapping[str, Any] | None) -> tuple[NodeKind, list[NodeKind]]:
         raise InvalidInputError(
             f"no node of the cluster is of the kind {asked!r}; it has {_listed(kinds)}"
         )
-    chosen, others = fitting[0], [kind for kind in kinds if kind is not fitting[0]]
-    if chosen.machine != settled:
-        _KNOWN.chosen[key] = chosen.machine
+    chosen, others = fitting[0], [one for one in kinds if one is not fitting[0]]
+    if replace(chosen, nodes=()) != settled:
+        _KNOWN.chosen[key] = replace(chosen, nodes=())
         _announce(chosen, others, lost=settled)
     kept, shunned = _kept(chosen)
     others = [*others, *shunned]
@@ -288,7 +303,7 @@ def _alone(kind: NodeKind) -> NodeKind:
             "run on %s.",
             first.ip,
         )
-    return NodeKind(kind.machine, (first,))
+    return replace(kind, nodes=(first,))
 
 
 def _kept(kind: NodeKind) -> tuple[NodeKind, list[NodeKind]]:
@@ -299,17 +314,17 @@ def _kept(kind: NodeKind) -> tuple[NodeKind, list[NodeKind]]:
     )
     if not kept or not shunned:
         return kind, []
-    return NodeKind(kind.machine, kept), [NodeKind(kind.machine, shunned)]
+    return replace(kind, nodes=kept), [replace(kind, nodes=shunned)]
 
 
-def _announce(
-    chosen: NodeKind, others: Sequence[NodeKind], *, lost: Mapping[str, Any] | None
-) -> None:
+def _announce(chosen: NodeKind, others: Sequence[NodeKind], *, lost: NodeKind | None) -> None:
     """Say what the user might not expect of the nodes that run trials."""
     import ray  # noqa: PLC0415 - importing this package must not import Ray
 
     if lost:
-        logger.warning("All nodes of the kind of the trials so far were lost: %s", _words(lost))
+        logger.warning(
+            "All nodes of the kind of the trials so far were lost: %s", _words(lost.traits)
+        )
     if others or lost:
         logger.warning(
             "Step times of nodes of different kinds cannot be compared. Trials run on %s; not on "
@@ -329,7 +344,7 @@ def _announce(
         )
 
 
-def _words(machine: Mapping[str, Any]) -> str:
+def _words(machine: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value}" for name, value in machine.items())
 
 
@@ -337,8 +352,8 @@ def _listed(kinds: Iterable[NodeKind]) -> str:
     return "; ".join(map(str, kinds))
 
 
-def _survey(timeout: float) -> Iterator[tuple[Node, Mapping[str, Any]]]:
-    """The live nodes with CPUs that have said what they are."""
+def _survey(timeout: float) -> Iterator[tuple[Node, NodeKind]]:
+    """The live nodes with CPUs that have said what they are, each with its kind."""
     import ray  # noqa: PLC0415 - importing this package must not import Ray
 
     alive = {
@@ -361,7 +376,7 @@ def _survey(timeout: float) -> Iterator[tuple[Node, Mapping[str, Any]]]:
         if (machine := _KNOWN.machines.get(number)) is not None:
             yield (
                 Node(number, node["NodeManagerAddress"]),
-                {**machine, "slots": node["Resources"]["CPU"]},
+                NodeKind(machine, float(node["Resources"]["CPU"])),
             )
 
 
@@ -371,14 +386,14 @@ def _ask(node: str) -> Any:  # noqa: ANN401 - Ray is untyped
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(hardware).options(num_cpus=0, scheduling_strategy=there).remote()
+    return ray.remote(this_machine).options(num_cpus=0, scheduling_strategy=there).remote()
 
 
-def _answer(answer: Any, ip: str) -> Mapping[str, Any] | None:  # noqa: ANN401 - Ray is untyped
+def _answer(answer: Any, ip: str) -> Machine | None:  # noqa: ANN401 - Ray is untyped
     import ray  # noqa: PLC0415 - importing this package must not import Ray
 
     try:
-        machine: Mapping[str, Any] = ray.get(answer)
+        machine: Machine = ray.get(answer)
     except ray.exceptions.RayError as error:
         logger.warning("The node %s cannot run trials: %s", ip, error)
         return None

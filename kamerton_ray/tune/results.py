@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import tune_folder
 from kamerton_ray.tune.session import Session
 
 
-def trial_results(results: object) -> list[dict[str, Any]]:
+def trial_results(results: object) -> list[Result]:
     """What each trial reported last, with its `config`.
 
     Args:
@@ -28,23 +29,23 @@ def trial_results(results: object) -> list[dict[str, Any]]:
     return found
 
 
-def _found(results: object) -> Iterable[dict[str, Any]]:
+def _found(results: object) -> Iterable[Result]:
     if isinstance(results, str | os.PathLike):
         return _of_folder(Path(results))
     if hasattr(results, "trials"):  # ExperimentAnalysis
-        return [{**t.last_result, "config": dict(t.config)} for t in results.trials]
-    if isinstance(results, Sequence) and all(isinstance(one, Mapping) for one in results):
-        return [dict(one) for one in results]
+        return [Result.of({**t.last_result, "config": t.config}) for t in results.trials]
+    if isinstance(results, Sequence) and all(isinstance(one, Mapping | Result) for one in results):
+        return [one if isinstance(one, Result) else Result.of(one) for one in results]
     if hasattr(results, "get_best_result"):  # ResultGrid, which is no Iterable by its type
         grid: Any = results
-        return [{**(r.metrics or {}), "config": dict(r.config or {})} for r in iter(grid)]
+        return [Result.of({**(r.metrics or {}), "config": r.config or {}}) for r in iter(grid)]
     raise InvalidInputError(
         "results must be an ExperimentAnalysis, a ResultGrid, a folder or a list of dicts, but got "
         f"{results!r}"
     )
 
 
-def _of_folder(folder: Path) -> Iterable[dict[str, Any]]:
+def _of_folder(folder: Path) -> Iterable[Result]:
     if not folder.is_dir():
         raise InvalidInputError(f"a folder of results must be a folder, but {folder} is none")
     if Session.is_one(folder):
@@ -53,4 +54,4 @@ def _of_folder(folder: Path) -> Iterable[dict[str, Any]]:
         raise InvalidInputError(
             f"a folder of results is one of kamerton-ray or of Ray Tune, but {folder} is neither"
         )
-    return tune_folder.results_in(folder)
+    return map(Result.of, tune_folder.results_in(folder))

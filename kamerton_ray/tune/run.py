@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.numeric import number, standard_error
 from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.search.nelder_mead import StopRule
 from kamerton_ray.trial.config import key_of
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import (
     RESULTS,
 )
 from kamerton_ray.tune.pace import in_pace
-from kamerton_ray.tune.placement import how_lost
+from kamerton_ray.tune.placement import Kind, how_lost
 from kamerton_ray.tune.session import Session
 
 if TYPE_CHECKING:
@@ -39,12 +39,15 @@ logger = logging.getLogger(__name__)
 
 
 INTERRUPTED = "it was interrupted"
-LEFT = "the loop's body left its loop"
+BODY_LEFT = "the loop's body left its loop"
 TIME_SPENT = "its time was spent"
 FIRST_FAILED = "the configuration with which it begins does not work"
 
-LOST = ("lost", Outcome.SERVER_LOST.name.lower())
+LOST = (Outcome.LOST, Outcome.SERVER_LOST)
 """The outcomes of trials that did not fail by themselves."""
+
+FAILED = ("outcome", "error")
+"""What is known of a trial that did not end by itself."""
 
 SAME = 3
 """After so many configurations with one and the same number it says nothing of them."""
@@ -102,7 +105,7 @@ class Ending:
         broken: Whether that is a fault, as a full disk, rather than an end.
     """
 
-    results: list[dict[str, Any]]
+    results: list[Result]
     best: dict[str, Any] | None
     reason: str
     broken: bool = False
@@ -115,9 +118,9 @@ def search(
     *,
     limits: Limits,
     seed: int = 0,
-    kind: Mapping[str, Any] | None = None,
-    watch: Callable[[dict[str, Any]], object] = lambda _: None,
-    doubt: Callable[[dict[str, Any]], str] = lambda _: "",
+    kind: Kind | None = None,
+    watch: Callable[[Result], object] = lambda _: None,
+    doubt: Callable[[Result], str] = lambda _: "",
 ) -> Ending:
     """Search in trials of Ray Tune, until the searcher, a limit or Ctrl-C ends it.
 
@@ -159,8 +162,8 @@ def search(
         retries=RETRIES,
     )
     _tell(searcher, goal, known)
-    if any(result.get("left") for result in results):
-        return _ending(results, searcher, LEFT)
+    if any(result.left for result in results):
+        return _ending(results, searcher, BODY_LEFT)
     if left == 0:
         return _ending(results, searcher, StopRule.BUDGET.value)
 
@@ -204,22 +207,22 @@ def search(
     return _ending(results, searcher, reason)
 
 
-def _tell(searcher: NelderMeadSearcher, goal: Goal, results: list[dict[str, Any]]) -> None:
+def _tell(searcher: NelderMeadSearcher, goal: Goal, results: list[Result]) -> None:
     """Tell a searcher what was measured before."""
     for result in in_pace(results):
-        config = result["config"]
+        config = result.tuned
         if not goal.space.keys() <= config.keys():
             raise InvalidInputError(
                 f"{RESULTS}: each config must say {' and '.join(goal.space)}, but one is {config!r}"
             )
         searcher.add_evaluated_point(
             {name: config[name] for name in goal.space},
-            number(result.get(goal.metric)) if _worked(result, goal) else None,
-            sem=standard_error(result, goal.metric),
+            result.number(goal.metric) if _worked(result, goal) else None,
+            sem=result.standard_error(goal.metric),
         )
 
 
-def _on(trainable: type[Any], kind: Mapping[str, Any]) -> type[Any]:
+def _on(trainable: type[Any], kind: Kind) -> type[Any]:
     """The trainable, run on nodes of a kind."""
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
@@ -231,7 +234,7 @@ def _on(trainable: type[Any], kind: Mapping[str, Any]) -> type[Any]:
 
 
 def _ending(
-    results: list[dict[str, Any]],
+    results: list[Result],
     searcher: NelderMeadSearcher,
     reason: str,
     *,
@@ -261,16 +264,16 @@ class Stop:
 
 
 def _stop(
-    result: dict[str, Any],
-    results: Sequence[dict[str, Any]],
+    result: Result,
+    results: Sequence[Result],
     goal: Goal,
-    doubt: Callable[[dict[str, Any]], str],
+    doubt: Callable[[Result], str],
 ) -> Stop | None:
     """Why the newest result ends the search, if it does."""
-    if result.get("left"):
-        return Stop(StopKind.END, LEFT)
+    if result.left:
+        return Stop(StopKind.END, BODY_LEFT)
     if not any(_worked(one, goal) for one in results):
-        first, lost = result["config"] in goal.starts[:1], result.get("outcome") in LOST
+        first, lost = result.config in goal.starts[:1], result.outcome in LOST
         return Stop(StopKind.END, FIRST_FAILED) if first and not lost else None
     if not _worked(result, goal):
         return None
@@ -278,23 +281,23 @@ def _stop(
     return Stop(StopKind.MISTAKE, mistake) if mistake else None
 
 
-def _worked(result: Mapping[str, Any], goal: Goal) -> bool:
-    return not math.isnan(number(result.get(goal.metric)))
+def _worked(result: Result, goal: Goal) -> bool:
+    return not math.isnan(result.number(goal.metric))
 
 
-def _same_everywhere(results: Sequence[dict[str, Any]], goal: Goal) -> str:
+def _same_everywhere(results: Sequence[Result], goal: Goal) -> str:
     """That every trial gave the same number, if some of different configurations did."""
     working = [result for result in results if _worked(result, goal)]
-    values = {result[goal.metric] for result in working}
-    if len(values) > 1 or len({key_of(result["config"]) for result in working}) < SAME:
+    values = {result.number(goal.metric) for result in working}
+    if len(values) > 1 or len({key_of(result.tuned) for result in working}) < SAME:
         return ""
     last = working[-1]
     rule = "the number to search by must depend on the configuration, but with every one it is"
-    if not last.get("line"):
+    if not last.line:
         return f"{rule} {values.pop():g}; of a loop it is the last line that the body prints"
-    others = "".join(f"\n  {line}" for line in last["other_lines"])
+    others = "".join(f"\n  {line}" for line in last.other_lines)
     return (
-        f"{rule} {last['read']}, read from '{last['line']}'. --objective takes a regular "
+        f"{rule} {last.read}, read from '{last.line}'. --objective takes a regular "
         "expression whose group is another number. "
         + (f"The other lines with numbers:{others}" if others else "No other line has a number.")
     )
@@ -310,14 +313,14 @@ class _Log:
     """
 
     session: Session
-    results: list[dict[str, Any]]
-    watch: Callable[[dict[str, Any]], object]
-    stop: Callable[[dict[str, Any]], Stop | None] = lambda _: None
+    results: list[Result]
+    watch: Callable[[Result], object]
+    stop: Callable[[Result], Stop | None] = lambda _: None
     stops: list[Stop] = field(default_factory=list)
     _seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _slow: set[str] = field(default_factory=set)
 
-    def keep(self, result: dict[str, Any]) -> None:
+    def keep(self, result: Result) -> None:
         """Write a result down, and show it."""
         self.results.append(result)
         try:
@@ -353,17 +356,19 @@ def _recorder(log: _Log, searcher: NelderMeadSearcher) -> Any:  # noqa: ANN401 -
             nodes.look()
 
         def on_trial_complete(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
-            result, config = trial.last_result, dict(trial.config)
-            log.keep({**result, "config": config})
-            log.note_pace(result["node_ip"], result["time_total_s"])
-            if result.get("restarted"):
-                logger.warning("The trial of %s was begun anew: %s", config, result["restarted"])
+            result = Result.of({**trial.last_result, "config": trial.config})
+            log.keep(result)
+            log.note_pace(result.node_ip, result.time_total_s)
+            if result.restarted:
+                logger.warning(
+                    "The trial of %s was begun anew: %s", result.config, result.restarted
+                )
 
         # The searcher hears of it first.
         def on_trial_error(self, *, trial: Any, **_: object) -> None:  # noqa: ANN401 - Ray's
             error, config = why_lost(Path(trial.error_file or "")), dict(trial.config)
             if searcher.has_failed(trial.trial_id):
-                log.keep({"outcome": "lost", "error": error, "config": config})
+                log.keep(Result(outcome=Outcome.LOST, error=error, config=config, names=FAILED))
             else:
                 logger.warning("The trial of %s is run again: %s.", config, error)
 
@@ -408,7 +413,7 @@ def _stopper(stops: list[Stop]) -> Any:  # noqa: ANN401 - Ray's
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     class Stopper(tune.Stopper):  # type: ignore[misc]
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002 - Ray's
+        def __call__(self, trial_id: str, result: Result) -> bool:  # noqa: ARG002 - Ray's
             return False
 
         def stop_all(self) -> bool:

@@ -18,9 +18,10 @@ from ray.tune.result import DEFAULT_METRIC
 from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searcher
 
 from kamerton_ray.errors import InvalidInputError, StateError, UndefinedSearchError
-from kamerton_ray.numeric import number, standard_error
+from kamerton_ray.numeric import number
 from kamerton_ray.search.nelder_mead import Best, NelderMead, Signal, StopRule
 from kamerton_ray.search.space import IntegerSpace, Scale
+from kamerton_ray.trial.result import Result
 
 logger = logging.getLogger(__name__)
 
@@ -257,8 +258,8 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]
         A trial that failed and is resumed under its id may report a number after all.
         """
         self._heard()
-        metric, reported = str(self._metric), {} if error or not result else result
-        value, sem = number(reported.get(metric)), standard_error(reported, metric)
+        metric, reported = str(self._metric), Result.of({} if error or not result else result)
+        value, sem = reported.number(metric), reported.standard_error(metric)
         if trial_id in self._live:
             search, opened = self._ready(), self._live.pop(trial_id)
             lost = self._lost.pop(opened, 0)

@@ -12,6 +12,7 @@ from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.locks import LockedError, locked
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import (
     ANSWER,
     ANSWER_SHAPE,
@@ -95,14 +96,15 @@ class Session:
         except OSError as error:
             raise _unwritable(error) from error
 
-    def results(self) -> list[dict[str, Any]]:
+    def results(self) -> list[Result]:
         """What was measured so far; a last line that was cut off is left out.
 
         Raises:
             InvalidInputError: A line is no result.
         """
         path = self.folder / RESULTS
-        return read_lines(path, RESULT_SHAPE) if path.exists() else []
+        lines = read_lines(path, RESULT_SHAPE) if path.exists() else []
+        return [Result.of(line) for line in lines]
 
     def conclude(self, answer: Mapping[str, Any]) -> None:
         """Write down what came of it.
@@ -139,13 +141,13 @@ class Session:
                 raise _unwritable(error) from error
             yield
 
-    def add(self, result: Mapping[str, Any]) -> None:
+    def add(self, result: Result) -> None:
         """Write a result down, so that not even a loss of power loses it.
 
         Raises:
             OSError: It could not be written.
         """
-        add_line(self.folder / RESULTS, json.dumps(result, default=str))
+        add_line(self.folder / RESULTS, json.dumps(result.to_json(), default=str))
 
 
 def _unwritable(error: OSError) -> InvalidInputError:

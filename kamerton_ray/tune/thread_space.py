@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 from kamerton_ray.machine.cpus import usable_cpus
 from kamerton_ray.machine.threads import thread_bounds, thread_count
-from kamerton_ray.tune.placement import chosen_kind
+from kamerton_ray.tune.placement import Kind, chosen_kind
 
 
 def thread_space(cpus: int | None = None) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def thread_space(cpus: int | None = None) -> dict[str, Any]:
     return {name: tune.randint(low, high + 1) for name, (low, high) in bounds.items()}
 
 
-def trial_cpus(kind: Mapping[str, Any] | None = None) -> int:
+def trial_cpus(kind: Kind | None = None) -> int:
     """The usable CPUs of each node that runs trials, or of this machine without Ray.
 
     Args:
@@ -41,4 +40,4 @@ def trial_cpus(kind: Mapping[str, Any] | None = None) -> int:
     ray = sys.modules.get("ray")
     if ray is None or not ray.is_initialized():
         return usable_cpus().count
-    return int(chosen_kind(kind).machine["usable_cpus"])
+    return chosen_kind(kind).machine.usable_cpus

@@ -10,7 +10,7 @@ from typing import Any
 from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import patience
 from kamerton_ray.numeric import positive
-from kamerton_ray.trial.bench import Bench, BenchOptions, Env, Isolation, _isolation, check_keys
+from kamerton_ray.trial.bench import Bench, BenchOptions, Env, Isolation, check_keys
 from kamerton_ray.trial.command import TIME, CommandOptions, Runner
 from kamerton_ray.trial.measurer import Measurer
 from kamerton_ray.trial.objective import Objective
@@ -44,7 +44,8 @@ def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
             with node_to_itself():
                 began = time.time()
                 result = self._measurer.measure(self.config)
-                return {**result, "began": began, "ended": time.time(), "done": True}
+                timed = {"began": began, "ended": time.time()}
+                return {**result.report(), **timed, "done": True}
 
         def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
             return True
@@ -125,7 +126,7 @@ def benchmark(
         timeout_s=positive("timeout_s", timeout_s),
         pair=pair,
         env={} if env is None else env,
-        isolation=_isolation(isolation),
+        isolation=Isolation.of(isolation),
         objective=objective,
         source=_source_of(build),
     )
