@@ -27,6 +27,7 @@ from cluster import Cluster
 from ray import tune
 
 from kamerton_ray import NelderMeadSearcher, every_node
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.trainable import one_step
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -41,11 +42,12 @@ class Sleeper:
         """Sleep so long for each."""
         self.seconds = seconds
 
-    def measure(self, config: dict) -> dict:
+    def measure(self, config: dict) -> Result:
         """A trial's result."""
         time.sleep(self.seconds)
         intra, inter = config["intra_op"], config["inter_op"]
-        return {"loss": 1 + ((intra - 11) / 20) ** 2 + ((inter - 3) / 8) ** 2 + 0.05 * (intra % 2)}
+        loss = 1 + ((intra - 11) / 20) ** 2 + ((inter - 3) / 8) ** 2 + 0.05 * (intra % 2)
+        return Result.of({"loss": loss})
 
     def close(self) -> None:
         """Nothing was started."""

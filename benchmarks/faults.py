@@ -325,12 +325,12 @@ def complaints(search, kept, ending):
     if ending is None:
         return [NO_END]
     results = search.results()
-    tried = [(one["config"]["intra_op"], one["config"]["inter_op"]) for one in results]
+    tried = [(one.tuned["intra_op"], one.tuned["inter_op"]) for one in results]
     wrong = {
         LOST: results[: len(kept)] != kept,
         TWICE: len(set(tried)) != len(tried),
         ANOTHER: ending["best"] != search.lowest,
-        "a trial failed": any(one["outcome"] != "ok" for one in results),
+        "a trial failed": not all(one.worked for one in results),
         "a result without an execution": bool(set(tried) - set(search.executed())),
     }
     return [what for what, so in wrong.items() if so]

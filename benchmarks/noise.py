@@ -18,10 +18,11 @@ from models import MODELS, mobilenet
 
 from kamerton_ray import usable_cpus
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.result import Result
 from kamerton_ray.trial.timing import TimingOptions
 
 
-def repeat(build, threads: tuple[int, int], times: int, options: BenchOptions) -> list[dict]:
+def repeat(build, threads: tuple[int, int], times: int, options: BenchOptions) -> list[Result]:
     """The results of as many trials of the same threads."""
     bench = Bench(build, options)
     config = dict(zip(("intra_op", "inter_op"), threads, strict=True))
@@ -36,7 +37,7 @@ def variation(values: list[float]) -> float:
     return statistics.stdev(values) / statistics.mean(values)
 
 
-def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
+def noise(times: int, options: BenchOptions, only: str) -> list[Result]:
     """Print a row for each model."""
     print(f"coefficient of variation over {times} processes")
     print("model        threads   step ms   plain   speed-up   blocks   stolen")
@@ -45,13 +46,13 @@ def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
         if only and only != build.__name__:
             continue
         results = repeat(build, threads, times, options)
-        plain = variation([r["seconds"] for r in results])
-        ours = variation([r["speedup"] for r in results])
+        plain = variation([r.seconds for r in results])
+        ours = variation([r.speedup for r in results])
         rows.append((plain, ours))
-        every += [{"model": build.__name__, **r} for r in results]
-        milliseconds = 1e3 * statistics.median(r["seconds"] for r in results)
-        blocks = statistics.median(r["blocks"] for r in results)
-        stolen = statistics.mean(r["stolen"] for r in results)
+        every += [{"model": build.__name__, **r.to_json()} for r in results]
+        milliseconds = 1e3 * statistics.median(r.seconds for r in results)
+        blocks = statistics.median(r.blocks for r in results)
+        stolen = statistics.mean(r.stolen for r in results)
         print(
             f"{build.__name__:<12} {threads}   {milliseconds:7.2f}  {plain:6.1%}   {ours:7.1%}"
             f"   {blocks:>6.0f}   {stolen:6.1%}",
@@ -62,7 +63,7 @@ def noise(times: int, options: BenchOptions, only: str) -> list[dict]:
     return every
 
 
-def same_against_same(times: int, options: BenchOptions, only: str) -> list[dict]:
+def same_against_same(times: int, options: BenchOptions, only: str) -> list[Result]:
     """Print how often the interval of a speed-up that is 1 holds 1."""
     cpus = usable_cpus().count
     builds = [build for build in MODELS if only in {"", build.__name__}]
@@ -71,11 +72,11 @@ def same_against_same(times: int, options: BenchOptions, only: str) -> list[dict
     for i, build in enumerate(builds):
         count = len(range(i, times, len(builds)))
         results = repeat(build, (cpus, cpus), count, options)
-        inside = [r["speedup_low"] <= 1 <= r["speedup_high"] for r in results]
+        inside = [r.speedup_low <= 1 <= r.speedup_high for r in results]
         held += sum(inside)
-        found += [{"model": build.__name__, **r} for r in results]
+        found += [{"model": build.__name__, **r.to_json()} for r in results]
         speedups = " ".join(f"{r['speedup']:.3f}" for r in results)
-        widths = statistics.median((r["speedup_high"] - r["speedup_low"]) / 2 for r in results)
+        widths = statistics.median((r.speedup_high - r.speedup_low) / 2 for r in results)
         print(
             f"{build.__name__:<12} {sum(inside)} of {count} hold 1, half-width {widths:.3f}: "
             f"{speedups}",
@@ -85,7 +86,7 @@ def same_against_same(times: int, options: BenchOptions, only: str) -> list[dict
     return found
 
 
-def visits(build, threads: tuple[int, int], times: int, options: BenchOptions) -> Iterator[dict]:
+def visits(build, threads: tuple[int, int], times: int, options: BenchOptions) -> Iterator[Result]:
     """A trial of the same threads whenever the next one is asked for."""
     bench = Bench(build, options)
     config = dict(zip(("intra_op", "inter_op"), threads, strict=True))
@@ -96,7 +97,7 @@ def visits(build, threads: tuple[int, int], times: int, options: BenchOptions) -
         bench.close()
 
 
-def over(minutes: float, times: int, options: BenchOptions, only: str) -> list[dict]:
+def over(minutes: float, times: int, options: BenchOptions, only: str) -> list[Result]:
     """Print intervals from different times, and how many hold what they have in common."""
     build = next((build for build in MODELS if only == build.__name__), mobilenet)
     print(f"{build.__name__} {MODELS[build]}: {times} trials over {minutes:g} minutes")
@@ -111,17 +112,17 @@ def over(minutes: float, times: int, options: BenchOptions, only: str) -> list[d
     return found
 
 
-def interval(result: dict) -> str:
+def interval(result: Result) -> str:
     """A trial's speed-up, as it is told."""
-    low, high = result["speedup_low"], result["speedup_high"]
-    beside = f"   beside {result['beside']}" if result["beside"] else ""
+    low, high = result.speedup_low, result.speedup_high
+    beside = f"   beside {result['beside']}" if result.beside else ""
     return f"{result['speedup']:.3f}x [{low:.3f}, {high:.3f}]{beside}"
 
 
-def held(results: list[dict]) -> str:
+def held(results: list[Result]) -> str:
     """How many intervals hold the median of all."""
-    middle = statistics.median(r["speedup"] for r in results)
-    inside = sum(r["speedup_low"] <= middle <= r["speedup_high"] for r in results)
+    middle = statistics.median(r.speedup for r in results)
+    inside = sum(r.speedup_low <= middle <= r.speedup_high for r in results)
     return f"{inside} of {len(results)} intervals hold their common median, {middle:.3f}x"
 
 

@@ -8,7 +8,6 @@ cgroup, of version 1 or 2.
 
 import argparse
 import contextlib
-import math
 import os
 import statistics
 import subprocess
@@ -70,12 +69,12 @@ def inside(procs: Path, model: str, seconds: float, times: int) -> None:
         for _ in range(times):
             ratios.append(alone(bench, seconds))
             found = bench.measure(ONE)
-            speedups.append(found["speedup"])
+            speedups.append(found.speedup)
             print(
-                f"alone {ratios[-1]:.2f}x; in turn {found['speedup']:.2f}x "
-                f"[{found['speedup_low']:.2f}, {found['speedup_high']:.2f}], throttled: one thread "
-                f"in {found.get('throttled', math.nan):.0%}, the default in "
-                f"{found.get('default_throttled', math.nan):.0%} of the periods",
+                f"alone {ratios[-1]:.2f}x; in turn {found.speedup:.2f}x "
+                f"[{found.speedup_low:.2f}, {found.speedup_high:.2f}], throttled: one thread "
+                f"in {found.throttled:.0%}, the default in "
+                f"{found.default_throttled:.0%} of the periods",
                 flush=True,
             )
     finally:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from models import RECORDED
 
+from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.timing import TimingOptions
 
@@ -23,16 +24,16 @@ def measured(build, largest: int, options: BenchOptions) -> tuple[dict, list[lis
     counts = range(1, largest + 1)
     pairs = [(intra, inter) for intra in counts for inter in counts]
     random.shuffle(pairs)
-    found, machine = {}, {}
+    found, machine = {}, UNKNOWN
     bench = Bench(build, options)
     try:
         for intra, inter in pairs:
             result = bench.measure({"intra_op": intra, "inter_op": inter})
-            machine = result["machine"] or machine
-            found[intra, inter] = result["speedup"]
+            machine = result.machine or machine
+            found[intra, inter] = result.speedup
     finally:
         bench.close()
-    return machine, [[round(found[a, b], 4) for b in counts] for a in counts]
+    return machine.to_json(), [[round(found[a, b], 4) for b in counts] for a in counts]
 
 
 def main() -> None:

@@ -48,7 +48,9 @@ from kamerton_ray.answer.head_to_head import (
 )
 from kamerton_ray.answer.rounds import Contest
 from kamerton_ray.answer.verdict import MOST_FINALISTS, contestants, decide, screen
+from kamerton_ray.machine import hardware
 from kamerton_ray.trial.config import key_of
+from kamerton_ray.trial.result import Result
 
 TRIALS = 40
 KNOBS = {"intra_op", "inter_op"}
@@ -101,21 +103,30 @@ class Machine:
         speedup = self._surface.seconds(self._surface.start) / self._surface.seconds(config)
         return min(speedup, 1.0) if self._levelled else speedup
 
-    def measure(self, config: dict) -> dict:
+    def measure(self, config: dict) -> Result:
         """A trial's result: the step time, the default's beside it, and their ratio."""
         own, default = self._seconds(config), self._seconds(None)
         self._go_on()
-        return {"seconds": own, "default_seconds": default, "speedup": default / own}
+        return self._result(config, own, default)
 
-    def measure_round(self, configs: list[dict | None]) -> list[dict]:
+    def measure_round(self, configs: list[dict | None]) -> list[Result]:
         """A round's results: a step time for each, one as noisy as the other."""
         self._go_on()
         found = [self._seconds(config) for config in configs]
         default = found[configs.index(None)]
         return [
-            {"seconds": own, "default_seconds": default, "speedup": default / own, "outcome": "ok"}
-            for own in found
+            self._result(config, own, default) for config, own in zip(configs, found, strict=True)
         ]
+
+    def _result(self, config: dict | None, own: float, default: float) -> Result:
+        return Result(
+            config=config,
+            seconds=own,
+            default_seconds=default,
+            speedup=default / own,
+            machine=hardware.Machine(usable_cpus=self._surface.start["intra_op"]),
+            names=("seconds", "default_seconds", "speedup", "machine"),
+        )
 
     def close(self) -> None:
         """Nothing is open."""
@@ -163,24 +174,23 @@ def simulate(surface: Surface, *, noise: float, levelled: bool, seed: int) -> Ru
     results = []
     while isinstance(trial := search.ask(), Suggestion):
         result = machine.measure(trial.config)
-        search.tell(trial.id, result["speedup"])
-        results.append({**result, "config": trial.config, "outcome": "ok"})
+        search.tell(trial.id, result.speedup)
+        results.append(result)
     objective = Objective()
-    cpus = surface.start["intra_op"]
-    (kind,) = kinds_of([{**r, "machine": {"usable_cpus": cpus}} for r in results])
+    (kind,) = kinds_of(results)
     chosen = screen(contestants(kind, objective), objective, most=MOST_FINALISTS)
     contest = Contest(machine, [one.config for one in chosen], objective)
     while not contest.step():
         continue
     found = decide(contest.course, objective, searched=kind)
-    lowest = min(results, key=lambda r: r["seconds"])
-    first = next(r for r in results if key_of(r["config"]) == key_of(surface.start))
+    lowest = min(results, key=lambda r: r.seconds)
+    first = next(r for r in results if key_of(r.tuned) == key_of(surface.start))
     return Run(
         ours=found,
         truth=machine.truth(found.config),
-        lowest=first["seconds"] / lowest["seconds"],
-        lowest_truth=machine.truth(lowest["config"]),
-        best=max(machine.truth(r["config"]) for r in results),
+        lowest=first.seconds / lowest.seconds,
+        lowest_truth=machine.truth(lowest.config),
+        best=max(machine.truth(r.config) for r in results),
         optimum=max(machine.truth(c) for c in surface.configs()),
         processes=sum(len(one) for one in contest.course.rounds),
     )

@@ -3,6 +3,8 @@
 import math
 
 from kamerton_ray.answer.verdict import Decision, Standing, Verdict
+from kamerton_ray.machine.hardware import Machine
+from kamerton_ray.trial.result import Result
 
 MACHINE = {"cpu_model": "simulated", "usable_cpus": 2, "tensorflow": "2.21.0", "onednn": "on"}
 BEST, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 2, "inter_op": 2}
@@ -17,6 +19,8 @@ GAINS = {
     (4, 4): 0.66,
 }
 """The speed-up of each pair of counts, in the order of the trials."""
+
+SAID = ("seconds", "outcome")
 
 FAILURE = "build raised an exception\nMemoryError: <b>no</b> & $\\frac{1}{0}$"
 
@@ -64,8 +68,8 @@ def verdict(best=BEST, **more):
     """The best beat the default in nine rounds, after a race of four."""
     rounds = [
         [
-            {"config": None, "seconds": 0.02 + 0.001 * (number % 3), "outcome": "ok"},
-            {"config": best, "seconds": 0.015 + 0.001 * (number % 2), "outcome": "ok"},
+            Result(config=None, seconds=0.02 + 0.001 * (number % 3), names=SAID),
+            Result(config=best, seconds=0.015 + 0.001 * (number % 2), names=SAID),
         ]
         for number in range(13)
     ]
@@ -90,15 +94,16 @@ def verdict(best=BEST, **more):
         "rounds": rounds,
         "race_rounds": 4,
     }
-    return Verdict(**{**found, **more})
+    found |= more
+    return Verdict(**{**found, "machine": Machine.of(found["machine"])})
 
 
 def lower(best=BEST):
     """The same for a loss, which may be below zero."""
     rounds = [
         [
-            {"config": None, "loss": 0.5 + 0.01 * (number % 3), "outcome": "ok"},
-            {"config": best, "loss": -0.2 + 0.01 * (number % 2), "outcome": "ok"},
+            Result.of({"config": None, "loss": 0.5 + 0.01 * (number % 3)}),
+            Result.of({"config": best, "loss": -0.2 + 0.01 * (number % 2)}),
         ]
         for number in range(13)
     ]

@@ -16,6 +16,7 @@ import pytest
 from ray import tune
 
 from kamerton_ray import InvalidInputError, NelderMeadSearcher, benchmark
+from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.timing import TimingOptions
@@ -116,16 +117,16 @@ def test_every_way_to_run_tensorflow_works_in_a_forked_process(tmp_path):
             folder = str(tmp_path / kind)
             config = {"kind": kind, "folder": folder, "intra_op": 3, "inter_op": 2}
             result = made.measure(config)
-            assert (kind, result["outcome"], result["error"]) == (kind, "ok", "")
-            assert result["speedup_low"] <= result["speedup"] <= result["speedup_high"]
-            assert result["seconds"] <= result["seconds_p90"] <= result["seconds_p99"]
-            assert result["isolation"] == "fork"
+            assert (kind, result.outcome, result.error) == (kind, Outcome.OK, "")
+            assert result.speedup_low <= result.speedup <= result.speedup_high
+            assert result.seconds <= result.seconds_p90 <= result.seconds_p99
+            assert result.isolation == "fork"
         import tensorflow as tf
 
-        assert result["machine"]["tensorflow"] == tf.__version__
-        assert result["machine"]["onednn"] in {"on", "off"}
-        assert result["machine"]["usable_cpus"] >= 1
-        assert result["machine"]["cpu_model"]
+        assert result.machine.tensorflow == tf.__version__
+        assert result.machine.onednn in {"on", "off"}
+        assert result.machine.usable_cpus >= 1
+        assert result.machine.cpu_model
     assert children() <= before
 
 
@@ -140,7 +141,7 @@ def test_a_variable_that_binds_on_import_takes_effect_for_each_configuration():
 
     before = children()
     with bench(build, env=env, pair=False) as made:
-        found = [made.measure({"onednn": value})["machine"]["onednn"] for value in ("0", "1", "0")]
+        found = [made.measure({"onednn": value}).machine.onednn for value in ("0", "1", "0")]
         assert found == ["off", "on", "off"]
         assert len(children() - before) == 2  # a server for each environment, kept
 
@@ -157,7 +158,7 @@ def test_a_module_that_starts_the_runtime_on_import_is_spawned(tmp_path, monkeyp
     monkeypatch.syspath_prepend(str(tmp_path))
     with bench(_by_name("eager_module"), pair=False) as made, caplog.at_level(logging.WARNING):
         result = made.measure({"intra_op": 3, "inter_op": 1})
-    assert (result["outcome"], result["error"], result["isolation"]) == ("ok", "", "spawn")
+    assert (result.outcome, result.error, result.isolation) == (Outcome.OK, "", "spawn")
     assert "starts TensorFlow's runtime" in caplog.text
 
 
@@ -175,7 +176,7 @@ def test_whatever_a_module_starts_on_import_is_spawned(code, said, tmp_path, mon
     monkeypatch.syspath_prepend(str(tmp_path))
     with bench(_by_name(name), pair=False) as made, caplog.at_level(logging.WARNING):
         result = made.measure({"intra_op": 1, "inter_op": 1})
-    assert (result["outcome"], result["error"], result["isolation"]) == ("ok", "", "spawn")
+    assert (result.outcome, result.error, result.isolation) == (Outcome.OK, "", "spawn")
     assert said in caplog.text
 
 
@@ -191,7 +192,7 @@ def test_no_file_is_left_in_the_temporary_folder(tmp_path, monkeypatch):
     with bench(build, pair=False) as made:
         result = made.measure({"intra_op": 1, "inter_op": 1})
         assert list(tmp_path.glob("*/*.py"))
-    assert result["outcome"] == "ok", result["error"]
+    assert result.outcome is Outcome.OK, result.error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -227,10 +228,10 @@ def test_a_default_that_fails_leaves_the_candidates_timed_alone(caplog):
     with bench(build) as made:
         results = [made.measure({"intra_op": 1, "inter_op": n}) for n in (1, 2)]
     for result in results:
-        assert result["outcome"] == "ok"
-        assert result["seconds"] > 0.01
-        assert math.isnan(result["speedup"])
-        assert "only explicit threads here" in result["error"]
+        assert result.outcome is Outcome.OK
+        assert result.seconds > 0.01
+        assert math.isnan(result.speedup)
+        assert "only explicit threads here" in result.error
     assert caplog.text.count("default could not be measured") == 1
 
 
@@ -251,16 +252,16 @@ def test_a_lost_server_is_replaced_and_the_configuration_measured_once_more():
             lost, after = (made.measure({"intra_op": 1}) for _ in range(2))
     finally:
         Path(flag).unlink(missing_ok=True)
-    assert lost["outcome"] == after["outcome"] == "ok"
-    assert "SIGKILL" in lost["restarted"]
-    assert after["restarted"] == ""
+    assert lost.outcome is after.outcome is Outcome.OK
+    assert "SIGKILL" in lost.restarted
+    assert after.restarted == ""
 
 
 def test_a_step_that_does_nothing_is_too_fast():
     with bench(lambda: lambda: None, pair=False) as made:
         result = made.measure({"intra_op": 1})
-    assert result["outcome"] == "too_fast"
-    assert math.isnan(result["seconds"])
+    assert result.outcome is Outcome.TOO_FAST
+    assert math.isnan(result.seconds)
 
 
 def test_build_must_be_a_function_that_can_be_pickled():
@@ -340,8 +341,8 @@ def test_a_round_times_each_in_a_fresh_process_and_the_default_as_one(tmp_path):
     with bench(build) as made:
         first = made.measure_round(order)
         second = made.measure_round([None, configs[0]])
-    assert [result["outcome"] for result in first + second] == ["ok"] * 7
-    speedups = [result["speedup"] for result in first]
+    assert [result.outcome for result in first + second] == [Outcome.OK] * 7
+    speedups = [result.speedup for result in first]
     assert speedups[2] == 1
     assert all(1.5 < speedup < 2.5 for speedup in speedups[:2] + speedups[3:])
     pids = Path(log).read_text().split()
@@ -367,8 +368,9 @@ def test_a_round_goes_on_without_the_one_that_fails():
     order = [{"intra_op": n, "inter_op": 1} for n in (1, 2, 3)]
     with bench(build) as made:
         found = made.measure_round([*order, None])
-    assert [r["outcome"] for r in found] == ["build_raised", "signalled", "ok", "ok"]
-    assert found[2]["speedup"] > 0
+    outcomes = [Outcome.BUILD_RAISED, Outcome.SIGNALLED, Outcome.OK, Outcome.OK]
+    assert [r.outcome for r in found] == outcomes
+    assert found[2].speedup > 0
 
 
 def test_a_round_without_the_default_says_why():
@@ -378,8 +380,8 @@ def test_a_round_without_the_default_says_why():
 
     with bench(build) as made:
         found = made.measure_round([None, {"intra_op": 1, "inter_op": 1}])
-    assert [r["outcome"] for r in found] == ["build_raised"] * 2
-    assert math.isnan(found[1]["speedup"])
+    assert [r.outcome for r in found] == [Outcome.BUILD_RAISED] * 2
+    assert math.isnan(found[1].speedup)
 
 
 def test_an_objective_adds_the_score_that_a_search_maximises():
@@ -389,7 +391,7 @@ def test_an_objective_adds_the_score_that_a_search_maximises():
     strict = Objective(metric="throughput", at_most={"seconds_p99": 0.001})
     for objective, feasible in ((Objective(metric="throughput"), True), (strict, False)):
         with bench(build, objective=objective) as made:
-            score = made.measure({"intra_op": 1, "inter_op": 1})["score"]
+            score = made.measure({"intra_op": 1, "inter_op": 1}).score
         assert (0.5 < score < 2) if feasible else (0 < score < 0.001)
 
 

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from kamerton_ray.cli.commands import main
 from kamerton_ray.report.exports import export
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
 
 ROOT = Path(__file__).parent.parent
@@ -391,7 +392,9 @@ def session(tmp_path):
     ranges = {"intra_op": [1, 3], "inter_op": [1, 2]}
     goal = {"space": ranges, "starts": [{"intra_op": 2, "inter_op": 2}]}
     session.describe({"goal": {**goal, "metric": "objective", "mode": "min"}})
-    session.add({"config": {"intra_op": 2, "inter_op": 2}, "objective": 1.0, "outcome": "ok"})
+    session.add(
+        Result.of({"config": {"intra_op": 2, "inter_op": 2}, "objective": 1.0, "outcome": "ok"})
+    )
     return session
 
 

@@ -17,6 +17,7 @@ from ray import cloudpickle
 from ray.tune.search import Searcher
 
 from kamerton_ray import usable_cpus
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.pace import LEAST_PACE
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
@@ -38,7 +39,7 @@ class Sleeper:
 
     def measure(self, config):
         time.sleep(self.seconds)
-        return {"loss": float(config["x"])}
+        return Result.of({"loss": float(config["x"])})
 
     def close(self):
         pass
@@ -338,7 +339,7 @@ def test_trials_run_on_one_kind_of_node_which_can_be_chosen(cluster, tmp_path):
     assert chosen.returncode == 0, chosen.stderr
     ran = Session(tmp_path / json.loads(chosen.stdout)["folder"]).results()
     assert len(ran) == 3
-    assert {one["node_ip"] for one in ran} in ({odd.ip}, {large.ip})
+    assert {one.node_ip for one in ran} in ({odd.ip}, {large.ip})
     same = sorted(node.ip for node in cluster.nodes if node is not cluster.head)
     assert found["most"] == same
     assert found["one"] in ([odd.ip], [large.ip])

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamerton_ray import InvalidInputError
+from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.trial.command import CommandOptions, Direction, Runner, read_as
 
 CONFIG = {"intra_op": 2, "inter_op": 1, "KNOB": 3}
@@ -34,8 +35,8 @@ def shell(code):
 def test_the_configuration_is_in_the_environment(measure):
     code = "echo $TF_NUM_INTRAOP_THREADS$TF_NUM_INTEROP_THREADS$KNOB$MINE"
     result = measure(*shell(code), objective="last", env={"MINE": "7"})
-    assert result["objective"] == 2137
-    assert result["outcome"] == "ok"
+    assert result.objective == 2137
+    assert result.outcome is Outcome.OK
 
 
 def test_it_runs_where_it_is_told_to(measure, tmp_path):
@@ -45,7 +46,7 @@ def test_it_runs_where_it_is_told_to(measure, tmp_path):
 
 def test_the_time_is_from_start_to_end(measure):
     result = measure("sleep", "0.3")
-    assert result["objective"] == result["seconds"] >= 0.3
+    assert result.objective == result.seconds >= 0.3
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_the_time_is_from_start_to_end(measure):
     ],
 )
 def test_the_objective_is_found_in_what_is_printed(measure, printed, objective, number):
-    assert measure(*shell(f"printf -- '{printed}\\n'"), objective=objective)["objective"] == number
+    assert measure(*shell(f"printf -- '{printed}\\n'"), objective=objective).objective == number
 
 
 @pytest.mark.parametrize(
@@ -82,30 +83,30 @@ def test_where_the_number_was_read_is_kept_as_it_was_printed(
     measure, printed, objective, read, line, others
 ):
     result = measure(*shell(f"printf '{printed}\n'"), objective=objective)
-    assert (result["read"], result["line"]) == (read, line)
-    assert ",".join(result["other_lines"]) == others
+    assert (result.read, result.line) == (read, line)
+    assert ",".join(result.other_lines) == others
 
 
 def test_of_a_long_line_the_part_around_the_number_is_kept(measure):
     result = measure(*shell("printf 'x%.0s' $(seq 9000); echo ' p99 5'"), objective="last")
-    assert result["line"].endswith("xx p99 5")
-    assert len(result["line"]) < 100
+    assert result.line.endswith("xx p99 5")
+    assert len(result.line) < 100
 
 
 def test_a_time_is_read_from_no_line(measure):
     result = measure("true")
-    assert read_as(result, Direction.ASSUMED) == result["line"] == ""
+    assert read_as(result, Direction.ASSUMED) == result.line == ""
 
 
 def test_what_is_no_finite_number_is_passed_over(measure):
-    assert measure(*shell("echo loss 5; echo loss nan"), objective="loss (.*)")["objective"] == 5
+    assert measure(*shell("echo loss 5; echo loss nan"), objective="loss (.*)").objective == 5
 
 
 def test_an_output_without_the_number_is_shown(measure):
-    error = measure(*shell("echo one; echo two 2"), objective="p99 (.*)")["error"]
+    error = measure(*shell("echo one; echo two 2"), objective="p99 (.*)").error
     assert "no number is matched by 'p99 (.*)'" in error
     assert error.endswith("Its last lines of stdout:\none\ntwo 2")
-    error = measure("true", objective="last")["error"]
+    error = measure("true", objective="last").error
     assert error.endswith("It printed nothing to stdout.")
 
 
@@ -162,32 +163,32 @@ def test_what_was_read_and_how_it_is_meant_is_said(line, direction, meant):
 
 
 def test_the_standard_error_is_looked_at_second(measure):
-    assert measure(*shell("echo 5 >&2"), objective="last")["objective"] == 5
-    assert measure(*shell("echo 5 >&2; echo 4"), objective="last")["objective"] == 4
+    assert measure(*shell("echo 5 >&2"), objective="last").objective == 5
+    assert measure(*shell("echo 5 >&2; echo 4"), objective="last").objective == 4
 
 
 @pytest.mark.parametrize(
     ("code", "outcome", "named"),
     [
-        ("echo sorry >&2; exit 3", "exited", "sorry"),
-        ("kill -SEGV $$", "signalled", "SIGSEGV"),
-        ("kill -KILL $$", "signalled", "SIGKILL"),
-        ("sleep 1000", "timeout", "2 s"),
-        ("yes", "output_flood", "more than"),
-        ("echo no number", "no_objective", "no number is matched"),
+        ("echo sorry >&2; exit 3", Outcome.EXITED, "sorry"),
+        ("kill -SEGV $$", Outcome.SIGNALLED, "SIGSEGV"),
+        ("kill -KILL $$", Outcome.SIGNALLED, "SIGKILL"),
+        ("sleep 1000", Outcome.TIMEOUT, "2 s"),
+        ("yes", Outcome.OUTPUT_FLOOD, "more than"),
+        ("echo no number", Outcome.NO_OBJECTIVE, "no number is matched"),
     ],
 )
 def test_a_failure_is_named(measure, code, outcome, named):
     result = measure(*shell(code), objective="last", timeout_s=2.0)
-    assert result["outcome"] == outcome
-    assert named in result["error"]
-    assert math.isnan(result["objective"])
+    assert result.outcome is outcome
+    assert named in result.error
+    assert math.isnan(result.objective)
 
 
 def test_a_command_that_does_not_exist_is_named(measure):
     result = measure("no-such-command")
-    assert result["outcome"] == "exited"
-    assert "no-such-command: No such file or directory" in result["error"]
+    assert result.outcome is Outcome.EXITED
+    assert "no-such-command: No such file or directory" in result.error
 
 
 def test_nothing_that_a_command_starts_outlives_it(measure, tmp_path):
@@ -206,17 +207,17 @@ def test_a_lost_launcher_is_replaced_once(measure, times, tmp_path):
     )
     result = measure(*shell(f"{lives} echo 5"), objective="last")
     assert len(list(tmp_path.iterdir())) == times
-    assert result["outcome"] == ("ok" if times == 1 else "server_lost")
-    assert "the process that forks the attempts ended" in result["restarted"]
+    assert result.outcome is (Outcome.OK if times == 1 else Outcome.SERVER_LOST)
+    assert "the process that forks the attempts ended" in result.restarted
 
 
 def test_after_a_failure_the_next_run_works():
     runner = Runner(CommandOptions(argv=shell("test $KNOB = 1 && echo 5"), objective="last"))
     try:
-        found = [runner.measure({"KNOB": knob})["outcome"] for knob in (2, 1, 2, 1)]
+        found = [runner.measure({"KNOB": knob}).outcome for knob in (2, 1, 2, 1)]
     finally:
         runner.close()
-    assert found == ["exited", "ok", "exited", "ok"]
+    assert found == [Outcome.EXITED, Outcome.OK] * 2
 
 
 def test_a_round_runs_in_the_order_asked_and_the_default_without_any_variable(tmp_path):
@@ -227,13 +228,13 @@ def test_a_round_runs_in_the_order_asked_and_the_default_without_any_variable(tm
     finally:
         runner.close()
     assert (tmp_path / "log").read_text().split() == ["3", "2", "none", "none", "4", "none"]
-    assert [result["objective"] for result in found] == [5, 5, 5]
+    assert [result.objective for result in found] == [5, 5, 5]
 
 
 def test_the_machine_is_named(measure):
-    machine = measure("true")["machine"]
-    assert machine["usable_cpus"] >= 1
-    assert machine["cpu_model"]
+    machine = measure("true").machine
+    assert machine.usable_cpus >= 1
+    assert machine.cpu_model
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from kamerton_ray.cli.display import Display, headline, in_unit
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.run import Goal, Limits
 
 SPACE = {"intra_op": (1, 4), "inter_op": (1, 4)}
@@ -21,7 +22,7 @@ def shown(capsys):
         goal = Goal(space=SPACE, starts=[DEFAULT], metric=metric, mode="max")
         display = Display(goal, Limits(), objective, quiet=False, **options)
         for result in results:
-            display.show({metric: 1.0, "machine": MACHINE, **result})
+            display.show(Result.of({metric: 1.0, "machine": MACHINE, **result}))
         return [line.partition("inter_op=2  ")[2] for line in capsys.readouterr().err.splitlines()]
 
     return go
@@ -79,7 +80,7 @@ def test_a_limit_that_is_broken_is_named(shown):
 def test_a_number_is_shown_as_it_was_printed_and_once_where_it_was_read(shown):
     results = [{"config": OTHER, "objective": 204.5, "read": "204.50"}] * 2
     found = shown(
-        Objective(metric="objective"), *results, metric="objective", note=lambda r: r["read"]
+        Objective(metric="objective"), *results, metric="objective", note=lambda r: r.read
     )
     assert found == ["204.50", "", "204.50"]
 

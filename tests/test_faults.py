@@ -19,6 +19,7 @@ import faults
 from cluster import Cluster
 
 from kamerton_ray import InvalidInputError
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.run import SLOW_TRIALS, _Log, why_lost
 from kamerton_ray.tune.session import RESULTS, Session
 
@@ -94,7 +95,7 @@ def test_a_slow_node_is_waited_for(cluster, driver, tmp_path):
     cluster.kill_node(slow)
     assert faults.complaints(search, [], ending) == []
     # How many trials it gets depends on how soon its process has started.
-    ran = [one["node_ip"] for one in search.results()].count(slow.ip)
+    ran = [one.node_ip for one in search.results()].count(slow.ip)
     told = f"A trial on {slow.ip} takes " in driver.said()[before:]
     assert told or ran < SLOW_TRIALS
 
@@ -245,7 +246,7 @@ def test_the_command_line_says_what_ended_it_and_resumes(fault, said, code, star
     out, err = again.communicate(timeout=200)
     assert again.returncode == 0, err
     assert out.startswith("intra_op=3 inter_op=2 is the best")
-    tried = [tuple(one["config"].values()) for one in session.results()]
+    tried = [tuple(one.tuned.values()) for one in session.results()]
     assert session.results()[: len(kept)] == kept
     assert len(set(tried)) == len(tried)
 
@@ -255,19 +256,19 @@ def test_the_command_line_says_what_ended_it_and_resumes(fault, said, code, star
 
 def test_a_line_that_was_cut_off_costs_no_other(tmp_path):
     session = Session(tmp_path)
-    session.add({"config": {"number": 1}})
+    session.add(Result(config={"number": 1}))
     with (tmp_path / RESULTS).open("a") as file:
         file.write('{"config": {"number": 2')
-    session.add({"config": {"number": 3}})
-    session.add({"config": {"number": 4}})
-    assert [result["config"]["number"] for result in session.results()] == [1, 3, 4]
+    session.add(Result(config={"number": 3}))
+    session.add(Result(config={"number": 4}))
+    assert [result.tuned["number"] for result in session.results()] == [1, 3, 4]
 
 
 def test_a_line_that_lacks_its_end_alone_is_kept(tmp_path):
     (tmp_path / RESULTS).write_text('{"config": {"number": 1}}')
     session = Session(tmp_path)
-    session.add({"config": {"number": 2}})
-    assert [result["config"]["number"] for result in session.results()] == [1, 2]
+    session.add(Result(config={"number": 2}))
+    assert [result.tuned["number"] for result in session.results()] == [1, 2]
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):

@@ -19,6 +19,7 @@ from kamerton_ray import InvalidInputError, NelderMeadSearcher, report
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.cli import commands as cli
 from kamerton_ray.cli.commands import main
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import (
     ANSWER,
     DESCRIPTION,
@@ -102,7 +103,7 @@ def session_in(folder, *, program=False):
     kind, description = ("exec", RAN) if program else ("tune", TUNED)
     session = Session.create(folder, kind, description)
     for one in results():
-        session.add({**one, "objective": one.get("seconds")} if program else one)
+        session.add(Result.of({**one, "objective": one["seconds"]} if program else one))
     answer = verdict()
     session.conclude({**answer.to_json(rounds=True), "stopped_by": "it was told to"})
     return session.folder
@@ -294,15 +295,15 @@ def test_nothing_in_rays_own_files_is_unpickled(give, tmp_path):
     folder = run_in(tmp_path / "run", Payload(tmp_path / "ran"))
     give(folder)
     assert not (tmp_path / "ran").exists()
-    assert trial_results(folder)[0]["config"]["build"] is None
+    assert trial_results(folder)[0].tuned["build"] is None
 
 
 def test_a_run_is_read_in_its_order_whichever_files_are_there(tmp_path):
     folder = run_in(tmp_path / "run")
     expected = [one["config"] for one in results()]
-    assert [one["config"] for one in trial_results(folder)] == expected
+    assert [one.config for one in trial_results(folder)] == expected
     next(folder.glob("experiment_state-*")).unlink()
-    assert [one["config"] for one in trial_results(folder)] == expected[1::2]
+    assert [one.config for one in trial_results(folder)] == expected[1::2]
     for file in folder.glob("*/result.json"):
         result = json.loads(file.read_text())
         file.unlink()
@@ -310,7 +311,7 @@ def test_a_run_is_read_in_its_order_whichever_files_are_there(tmp_path):
         rows = [names, ["early", 9, 9], [result[name] for name in names]]
         table = "\n".join(",".join(map(str, row)) for row in rows)
         (file.parent / "progress.csv").write_text(table + "\n")
-    assert [one["seconds"] for one in trial_results(folder)][:3] == [
+    assert [one.seconds for one in trial_results(folder)][:3] == [
         one["seconds"] for one in results()[1:6:2]
     ]
 

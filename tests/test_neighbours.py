@@ -14,7 +14,7 @@ import pytest
 from kamerton_ray import neighbours
 from kamerton_ray.machine.neighbours import Gauges, Reading, Watch
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.process.isolation import Server
+from kamerton_ray.process.isolation import Outcome, Server
 from kamerton_ray.trial.command import CommandOptions, Runner
 from kamerton_ray.trial.timing import Timer, TimingOptions
 
@@ -125,9 +125,9 @@ def test_a_command_beside_other_work_is_run_again_and_says_so(neighbour, tmp_pat
         result = runner.measure({"intra_op": 1, "inter_op": 1})
         waited = len(runs.read_text())
         runner.measure({"intra_op": 1, "inter_op": 1})
-    assert result["outcome"] == "ok"
-    assert result["others"] > 0.2
-    assert f"(process {neighbour})" in result["beside"]
+    assert result.outcome is Outcome.OK
+    assert result.others > 0.2
+    assert f"(process {neighbour})" in result.beside
     assert waited >= 2  # patience was left
     assert len(runs.read_text()) == waited + 1  # none was left
 
@@ -137,7 +137,7 @@ def test_a_command_that_fails_is_not_run_again(neighbour, tmp_path):  # noqa: AR
     code = f"open({str(runs)!r}, 'a').write('x'); import time; time.sleep(0.5); raise SystemExit(3)"
     runner = Runner(CommandOptions(argv=(sys.executable, "-c", code), patience_s=5))
     with contextlib.closing(runner):
-        assert runner.measure({"intra_op": 1})["outcome"] == "exited"
+        assert runner.measure({"intra_op": 1}).outcome is Outcome.EXITED
     assert runs.read_text() == "x"
 
 

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from kamerton_ray.numeric import as_float, number, standard_error
+from kamerton_ray.numeric import as_float, number
+from kamerton_ray.trial.result import Result
 
 
 class Tensor:
@@ -120,4 +121,4 @@ def test_what_no_framework_takes_for_a_number_is_none(value):
     ],
 )
 def test_a_standard_error_is_given_or_follows_from_a_95_percent_interval(result, expected):
-    assert standard_error(result, "loss") == pytest.approx(expected, nan_ok=True)
+    assert Result.of(result).standard_error("loss") == pytest.approx(expected, nan_ok=True)

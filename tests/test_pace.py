@@ -1,14 +1,17 @@
 """Which nodes keep pace, by what the default took on each."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.pace import in_pace, out_of_pace
 
 
 def ran(ip, default_seconds, times=3, **config):
-    return [{"node_ip": ip, "default_seconds": default_seconds, "config": config}] * times
+    return [Result(node_ip=ip, default_seconds=default_seconds, config=config)] * times
 
 
 def test_a_node_that_is_out_of_pace_with_the_others_of_its_kind_is_named():
@@ -18,7 +21,7 @@ def test_a_node_that_is_out_of_pace_with_the_others_of_its_kind_is_named():
     assert out_of_pace([*steady, *ran("4", 2.0)], least=2.5) == {}
     assert out_of_pace([*steady, *ran("4", 2.0, times=2)]) == {}
     assert out_of_pace([*ran("1", 1.0), *ran("2", 3.0)]) == {"2": pytest.approx(3.0)}
-    assert out_of_pace([*ran("1", 5.0), *ran("2", math.nan), {"outcome": "lost"}]) == {}
+    assert out_of_pace([*ran("1", 5.0), *ran("2", math.nan), Result(outcome=Outcome.LOST)]) == {}
 
 
 def test_another_model_on_a_node_does_not_make_it_slow():
@@ -34,8 +37,8 @@ def test_the_thread_counts_do_not_make_another_model():
 
 def test_what_ran_on_a_slow_node_does_not_count_where_it_was_run_elsewhere():
     results = [*ran("1", 1.0, x=1), *ran("2", 2.0, x=1, times=2), *ran("2", 2.0, x=2, times=1)]
-    kept = in_pace([{**one, "config": {"intra_op": one["config"]["x"]}} for one in results])
-    assert [(one["node_ip"], one["config"]["intra_op"]) for one in kept] == [
+    kept = in_pace([replace(one, config={"intra_op": one.tuned["x"]}) for one in results])
+    assert [(one.node_ip, one.tuned["intra_op"]) for one in kept] == [
         *[("1", 1)] * 3,
         ("2", 2),
     ]

@@ -12,6 +12,8 @@ from findings import BEST, DEFAULT, GAINS, printed, results, trial, verdict
 from kamerton_ray import InvalidInputError, Objective
 from kamerton_ray.report import plot
 from kamerton_ray.report.measured import Basis, Measured
+from kamerton_ray.trial.result import Result
+from kamerton_ray.tune.results import trial_results
 
 
 def texts(figure):
@@ -57,7 +59,7 @@ def test_the_map_has_a_cell_with_its_gain_for_each_configuration():
 
 
 def test_the_map_marks_the_default_and_the_best():
-    found = Measured(results())
+    found = Measured(trial_results(results()))
     shown = {
         tuple(row.config.values()): plot.marks_of(row, found, plot.best_row(found, None))
         for row in found.rows
@@ -72,7 +74,7 @@ def test_the_map_marks_the_default_and_the_best():
 
 def test_the_verdicts_best_is_marked_rather_than_the_searchs():
     other = {"intra_op": 1, "inter_op": 2}
-    found = Measured(results())
+    found = Measured(trial_results(results()))
     assert plot.best_row(found, verdict()).config == BEST
     assert plot.best_row(found, verdict(other)).config == other
 
@@ -132,14 +134,14 @@ def test_the_speed_ups_are_sorted_and_have_their_intervals():
     assert len(gains) == len(GAINS)
     shown = texts(figure)
     assert {"best  1 · 1", "default  2 · 2", "intra_op · inter_op", "1.29x"} < set(shown)
-    rows = {tuple(row.config.values()): row for row in Measured(results()).rows}
+    rows = {tuple(row.config.values()): row for row in Measured(trial_results(results())).rows}
     once, twice = rows[1, 2], rows[1, 1]
     assert (once.low, once.high) == pytest.approx((1.12 / 1.1, 1.12 * 1.1))
     assert twice.high / twice.low == pytest.approx((once.high / once.low) ** (1 / math.sqrt(2)))
 
 
 def test_what_is_not_told_apart_from_the_default_is_grey():
-    found = Measured(results())
+    found = Measured(trial_results(results()))
     colors = {
         tuple(row.config.values()): plot.row_color(row, found, plot.LIGHT) for row in found.working
     }
@@ -166,10 +168,10 @@ def test_the_best_so_far_only_improves():
 
 
 def test_time_is_counted_from_the_first_trials_begin():
-    assert plot.times(results())[:2] == [5.0, 10.0]
+    assert plot.times(trial_results(results()))[:2] == [5.0, 10.0]
     untold = [{key: v for key, v in one.items() if key != "timestamp"} for one in results()]
-    assert plot.times(untold)[:2] == [5.0, 10.0]
-    assert plot.times([{"config": {}}]) is None
+    assert plot.times(trial_results(untold))[:2] == [5.0, 10.0]
+    assert plot.times(trial_results([{"config": {}}])) is None
     figure = plot.progress(results(), against="time")
     assert figure.axes[0].get_xlabel() == "time since the search began (s)"
     with pytest.raises(InvalidInputError, match="their times"):
@@ -194,7 +196,7 @@ def test_each_fresh_process_is_a_dot_and_the_final_is_told_from_the_race():
 
 
 def test_where_trials_say_no_speed_up_it_is_the_ratio_to_the_defaults_own_trial():
-    found = Measured([printed(10.0, **DEFAULT), printed(8.0, **BEST)])
+    found = Measured(trial_results([printed(10.0, **DEFAULT), printed(8.0, **BEST)]))
     assert found.baseline.basis is Basis.TRIAL
     assert found.best.gain == pytest.approx(1.25)
     assert str(found.baseline) == "the trial of intra_op=2 inter_op=2, TensorFlow's default"
@@ -203,14 +205,15 @@ def test_where_trials_say_no_speed_up_it_is_the_ratio_to_the_defaults_own_trial(
 def test_where_the_default_was_no_trial_its_fresh_runs_or_the_start_stand_in():
     trials = [printed(10.0, intra_op=3, inter_op=2), printed(8.0, **BEST), printed(5.0, **BEST)]
     start = trials[0]["config"]
-    assert Measured(trials, start=start).baseline.config == start
-    assert Measured(trials, start=start, fresh=[{"objective": 12.0}]).baseline.value == 12.0
-    middle = Measured(trials).baseline
+    assert Measured(trial_results(trials), start=start).baseline.config == start
+    fresh = [Result(objective=12.0)]
+    assert Measured(trial_results(trials), start=start, fresh=fresh).baseline.value == 12.0
+    middle = Measured(trial_results(trials)).baseline
     assert (middle.value, middle.basis, middle.name) == (8.0, Basis.MEDIAN, "median")
 
 
 def test_one_fixed_count_that_is_not_the_defaults_means_that_the_default_was_not_tried():
-    found = Measured([printed(9.0, intra_op=n, inter_op=1) for n in (1, 2, 3)])
+    found = Measured(trial_results([printed(9.0, intra_op=n, inter_op=1) for n in (1, 2, 3)]))
     assert found.axes == ["intra_op"]
     assert found.default is None
 
@@ -218,7 +221,7 @@ def test_one_fixed_count_that_is_not_the_defaults_means_that_the_default_was_not
 @pytest.mark.parametrize("kind", [int, np.float32])
 def test_where_there_are_no_ratios_the_values_are_shown(kind):
     trials = [printed(kind(value), intra_op=value + 3, inter_op=1) for value in (4, 0, -2)]
-    found = Measured(trials)
+    found = Measured(trial_results(trials))
     assert not found.ratios
     assert [row.value for row in found.rows] == [-2, 0, 4]
     assert [row.gain for row in found.rows] == [2, 0, -4]  # over the median
@@ -233,7 +236,7 @@ def test_without_ratios_an_interval_lies_around_its_value_and_tells_it_apart():
         {**printed(v, intra_op=n, inter_op=1), "objective_low": v - 1, "objective_high": v + 1}
         for n, v in enumerate((-5.0, 0.5, 0.0, 4.0), 1)
     ]
-    found = Measured(trials, start=trials[2]["config"])
+    found = Measured(trial_results(trials), start=trials[2]["config"])
     best, *_, worst = found.rows
     assert (best.gain, best.low, best.high) == pytest.approx((5, 4, 6))
     assert plot.row_color(best, found, plot.LIGHT) == plot.LIGHT.better
@@ -252,19 +255,19 @@ def test_numpys_integers_make_a_map_without_gaps():
 
 def test_what_breaks_a_limit_is_not_the_best_and_says_so():
     limited = Objective(at_most={"seconds_p99": 0.0195})
-    found = Measured(results(), limited)
+    found = Measured(trial_results(results()), limited)
     assert {tuple(row.config.values()) for row in found.working if row.miss == 0} == {(1, 1)}
     limited = Objective(at_most={"cpu_seconds": 0.0151})
-    found = Measured([one for one in results() if one["config"] != BEST], limited)
+    found = Measured(trial_results([one for one in results() if one["config"] != BEST]), limited)
     assert found.best.miss > 0
     assert any("breaks a limit" in text for text in texts(plot.speedups(found)))
 
 
 def test_a_key_that_counts_is_guessed_or_asked_for():
-    assert Measured(results()).objective.metric == "speedup"
-    assert Measured([printed(1.0, intra_op=1)]).objective.metric == "objective"
+    assert Measured(trial_results(results())).objective.metric == "speedup"
+    assert Measured(trial_results([printed(1.0, intra_op=1)])).objective.metric == "objective"
     with pytest.raises(InvalidInputError, match=r"which key counts, of \['loss'\]"):
-        Measured([{"loss": 1.0, "config": {"x": 1}}])
+        Measured(trial_results([{"loss": 1.0, "config": {"x": 1}}]))
 
 
 # --- that it can be read -------------------------------------------------------------------------

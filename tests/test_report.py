@@ -34,6 +34,7 @@ import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
 from kamerton_ray.report.exports import FORMS, export
 from kamerton_ray.report.report import FORM_NAMES, verdict_of
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
 
@@ -49,11 +50,9 @@ def session_of(folder, kind, description, found, answer=None):
     """A session's folder as the command line leaves it."""
     session = Session.create(folder, kind, description)
     for one in found:
-        session.add(one)
+        session.add(Result.of(one))
     if answer is not None:
-        session.conclude(
-            {**answer.to_json(), "rounds": answer.rounds, "stopped_by": "it was told to"}
-        )
+        session.conclude({**answer.to_json(rounds=True), "stopped_by": "it was told to"})
     return session.folder
 
 
@@ -97,7 +96,7 @@ def test_a_verdict_given_or_kept_by_the_session_says_the_same(session):
 def test_a_verdict_comes_back_from_its_json():
     elsewhere = (verdict(machine={"cpu_model": "other"}, rounds=[]),)
     found = verdict(elsewhere=elsewhere)
-    answer = json.loads(json.dumps({**found.to_json(), "rounds": found.rounds, "trials": 9}))
+    answer = json.loads(json.dumps({**found.to_json(rounds=True), "trials": 9}))
     back = verdict_of(answer)
     assert back.to_json() == found.to_json()
     assert back.rounds == found.rounds
@@ -325,10 +324,9 @@ class Simulated:
     def measure(self, config):
         intra, inter = config["threads"]["intra_op"], config["threads"]["inter_op"]
         worked = intra != 3
-        return {**trial(2.0 / (intra + inter) if worked else math.nan, place=0, config=config)} | {
-            "outcome": "ok" if worked else "exited",
-            "error": "" if worked else "sorry",
-        }
+        found = trial(2.0 / (intra + inter) if worked else math.nan, place=0, config=config)
+        ended = {"outcome": "ok" if worked else "exited", "error": "" if worked else "sorry"}
+        return Result.of({**found, **ended})
 
     def close(self):
         """Nothing is open."""

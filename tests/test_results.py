@@ -8,8 +8,10 @@ from ray import tune
 
 from kamerton_ray import InvalidInputError
 from kamerton_ray.answer.candidates import candidates, check_reported, pareto
+from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.report.measured import Measured
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.results import trial_results
 from kamerton_ray.tune.session import Session
 
@@ -17,7 +19,7 @@ SPEED = Objective()
 
 
 def result(intra, speedup=1.0, **more):
-    return {"config": {"intra_op": intra}, "speedup": speedup, **more}
+    return Result.of({"config": {"intra_op": intra}, "speedup": speedup, **more})
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -34,7 +36,7 @@ def test_ray_tunes_own_results_and_their_folder_are_read(storage):
     analysis = tune.ExperimentAnalysis(f"{storage}/run")
     for given in (grid, analysis, f"{storage}/run"):
         found = trial_results(given)
-        assert {r["config"]["intra_op"]: r["seconds"] for r in found} == {1: 0.1, 2: 0.2}
+        assert {r.tuned["intra_op"]: r.seconds for r in found} == {1: 0.1, 2: 0.2}
 
 
 def test_a_sessions_folder_is_read(tmp_path):
@@ -71,13 +73,15 @@ def test_a_lucky_trial_is_not_the_value_of_a_configuration():
 @pytest.mark.parametrize(("mode", "order"), [("min", [3, 2, 1, 4]), ("max", [4, 1, 2, 3])])
 def test_values_of_zero_or_less_have_their_place(kind, mode, order):
     losses = [0.5, 0.0, -1.0, 2.0]
-    found = [{"config": {"intra_op": n}, "loss": kind(v)} for n, v in enumerate(losses, 1)]
+    found = [
+        Result.of({"config": {"intra_op": n}, "loss": kind(v)}) for n, v in enumerate(losses, 1)
+    ]
     rows = candidates(found, Objective(metric="loss", mode=mode))
     assert [one.config["intra_op"] for one in rows] == order
 
 
 def test_results_must_have_what_they_are_judged_by():
-    found = [result(1), {"config": {"intra_op": 2}, "outcome": "exited"}]
+    found = [result(1), Result(config={"intra_op": 2}, outcome=Outcome.EXITED)]
     check_reported(found, SPEED)
     check_reported(found[1:], SPEED)  # nothing worked, which is said elsewhere
     for objective in (Objective(metric="p99"), Objective(at_most={"p99": 1.0})):

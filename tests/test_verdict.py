@@ -26,7 +26,10 @@ from kamerton_ray.answer.head_to_head import (
 )
 from kamerton_ray.answer.rounds import AT_ONCE, Contest, Course, groups
 from kamerton_ray.answer.verdict import affordable, contestants, decide, screen
+from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.trial.estimate import hodges_lehmann
+from kamerton_ray.trial.result import Result
+from kamerton_ray.tune.results import trial_results
 from kamerton_ray.tune.trainable import one_step
 
 for pickler in (cloudpickle, rays):
@@ -48,7 +51,7 @@ class Simulated:
 
     def measure_round(self, configs):
         self.rounds += 1
-        return [self._result(config) for config in configs]
+        return [Result.of(self._result(config)) for config in configs]
 
     def close(self):
         """Nothing is open."""
@@ -128,7 +131,7 @@ LOSS = Objective(metric="loss")
 
 def judged(results, objective=SECONDS, by=Simulated, *, shared=False, **machine):
     """The verdict on these results without Ray."""
-    (kind,) = kinds_of(results)
+    (kind,) = kinds_of(trial_results(results))
     chosen = screen(contestants(kind, objective), objective, most=12)
     contest = Contest(by(**machine), [one.config for one in chosen], objective)
     while not contest.step():
@@ -163,8 +166,8 @@ def told(gains, *, levels=None, objective=SECONDS, correlation=0.0, undecided=Fa
         finalists=[own],
         rounds=[
             [
-                {"config": None, "seconds": math.exp(gain - level), "outcome": "ok"},
-                {"config": own, "seconds": math.exp(-level), "outcome": "ok"},
+                Result(config=None, seconds=math.exp(gain - level)),
+                Result(config=own, seconds=math.exp(-level)),
             ]
             for gain, level in zip(gains, levels, strict=True)
         ],
@@ -176,7 +179,7 @@ def told(gains, *, levels=None, objective=SECONDS, correlation=0.0, undecided=Fa
         correlation=correlation,
         interval=signed_rank_interval(gains, correlation=correlation),
     )
-    (kind,) = kinds_of(searched(1.0))
+    (kind,) = kinds_of(trial_results(searched(1.0)))
     return decide(course, objective, searched=kind)
 
 
@@ -267,7 +270,7 @@ def test_a_machine_that_has_changed_since_the_search_is_said():
     other = {**MACHINE, "cpu_model": "another"}
     found = judged(searched(1.0, 1.3, machine=other))
     assert any("another kind of machine" in reason for reason in found.reasons)
-    assert found.machine == MACHINE
+    assert found.machine == Machine.of(MACHINE)
 
 
 def test_what_the_hypervisor_takes_is_said():
@@ -349,7 +352,7 @@ def test_a_limit_is_kept_before_anything_else():
 def test_where_none_keeps_the_limit_the_closest_is_compared():
     results = searched(2.0, 1.3)
     results[0]["seconds_p99"], results[1]["seconds_p99"] = 0.3, 0.2
-    (kind,) = kinds_of(results)
+    (kind,) = kinds_of(trial_results(results))
     strict = Objective(metric="seconds", at_most={"seconds_p99": 0.1})
     assert [one.config["speed"] for one in screen(contestants(kind, strict), strict, most=9)] == [
         1.3
@@ -360,11 +363,11 @@ def test_what_is_unknown_keeps_no_limit():
     results = searched(2.0, 1.3)
     results[0]["seconds_p99"], results[1]["seconds_p99"] = math.nan, 0.8
     strict = Objective(metric="seconds", at_most={"seconds_p99": 1.0})
-    (kind,) = kinds_of(results)
+    (kind,) = kinds_of(trial_results(results))
     chosen = screen(contestants(kind, strict), strict, most=9)
     assert [one.config["speed"] for one in chosen] == [1.3]
     results[1]["seconds_p99"] = 1.5  # not even one that is known to break it comes after it
-    (kind,) = kinds_of(results)
+    (kind,) = kinds_of(trial_results(results))
     chosen = screen(contestants(kind, strict), strict, most=9)
     assert [one.config["speed"] for one in chosen] == [1.3]
 
@@ -401,7 +404,7 @@ def test_without_the_default_there_is_no_comparison():
 
 
 def test_the_best_of_the_search_are_the_finalists():
-    (kind,) = kinds_of(searched(1.0, 1.5, 1.45))
+    (kind,) = kinds_of(trial_results(searched(1.0, 1.5, 1.45)))
     chosen = screen(contestants(kind, SECONDS), SECONDS, most=2)
     assert [one.config["speed"] for one in chosen] == [1.5, 1.45]
 
@@ -414,7 +417,7 @@ def test_many_are_measured_in_groups_with_a_default_of_their_own():
     assert abs(len(first) - len(second)) <= 1
     found = judged(searched(*(1.0 + 0.01 * n for n in range(AT_ONCE)), 1.5))
     assert [len(one) for one in found.rounds[:2]] == [len(first), len(second)]
-    assert all(sum(one["config"] is None for one in group) == 1 for group in found.rounds)
+    assert all(sum(one.config is None for one in group) == 1 for group in found.rounds)
     assert found.config["speed"] == 1.5
 
 
@@ -422,9 +425,9 @@ def test_the_defaults_own_counts_do_not_meet_the_default():
     results = searched(1.0, 1.0)
     for result, counts in zip(results, ((4, 4), (1, 1)), strict=True):
         result["config"] = dict(zip(("intra_op", "inter_op"), counts, strict=True))
-    (kind,) = kinds_of(results)
+    (kind,) = kinds_of(trial_results(results))
     assert [one.config["intra_op"] for one in contestants(kind, SECONDS)] == [1]
-    (alone,) = kinds_of(results[:1])
+    (alone,) = kinds_of(trial_results(results[:1]))
     assert [one.config["intra_op"] for one in contestants(alone, SECONDS)] == [4]
 
 
@@ -433,7 +436,7 @@ def own_counts(config, *, others):
     results = searched(*[1.0] * (1 + len(others)))
     for result, one in zip(results, (config, *others), strict=True):
         result["config"] = one
-    (kind,) = kinds_of(results)
+    (kind,) = kinds_of(trial_results(results))
     return config in [one.config for one in contestants(kind, SECONDS)]
 
 
@@ -563,8 +566,8 @@ def test_results_of_different_machines_are_never_ranked_together():
         *searched(5.0, 4.0, machine=large, node_ip="2"),
         {"config": {}, "machine": {}, "node_ip": "2"},
     ]
-    kinds = kinds_of(results)
-    assert [kind.machine for kind in kinds] == [small, large]
+    kinds = kinds_of(trial_results(results))
+    assert [kind.machine for kind in kinds] == [Machine.of(small), Machine.of(large)]
     assert [len(kind.results) for kind in kinds] == [3, 3]
     assert [kind.nodes for kind in kinds] == [["1"], ["2"]]
 
