@@ -97,7 +97,7 @@ def folder_of(tmp_path):
 def test_help_teaches_and_needs_neither_ray_nor_tensorflow():
     code = (
         "import sys; sys.argv = ['kamerton-ray', '--help']\n"
-        "from kamerton_ray.cli import main\n"
+        "from kamerton_ray.cli.commands import main\n"
         "try:\n    main()\nexcept SystemExit:\n    print({'ray', 'tensorflow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,7 +17,7 @@ from ray import cloudpickle as rays
 
 from kamerton_ray import InvalidInputError, NelderMeadSearcher, report
 from kamerton_ray.answer.rounds import Course
-from kamerton_ray.cli import commands as cli
+from kamerton_ray.cli import searching
 from kamerton_ray.cli.commands import main
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import (
@@ -93,7 +93,7 @@ def nothing_is_unpickled(monkeypatch, request):
 @pytest.fixture
 def search_here(ray_cluster, monkeypatch):  # noqa: ARG001 - the cluster has to be there
     """Run a command that searches in this process, on the tests' Ray."""
-    monkeypatch.setattr(cli, "_ray", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(searching, "connected", lambda *_: contextlib.nullcontext())
     ranges = ["--intra", "1:8", "--inter", "1:8", "--shared"]
     return lambda command, *args: CliRunner().invoke(main, [command, *ranges, *args])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.live import Live
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.rounds import Course
+from kamerton_ray.cli.saying import printable
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.process.isolation import TRACEBACK
 from kamerton_ray.trial.config import in_words
@@ -25,6 +26,9 @@ LONGEST_ERROR = 200
 
 OUTPUT = re.compile(r"^Its last lines of std(?:out|err):$", re.MULTILINE)
 """What stands in an error before these."""
+
+WHOLE_FROM = 100.0
+"""So many steps a second and more have no decimals."""
 
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 
@@ -65,10 +69,9 @@ class Display:
         self._state: tuple[Stage, int] | None = None
         self._live = Live(console=self._console, get_renderable=self._status, refresh_per_second=2)
 
-    def __enter__(self) -> Display:  # noqa: PYI034 - Self is of Python 3.11
+    def __enter__(self) -> None:
         if self._console.is_terminal:
             self._live.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
@@ -77,20 +80,19 @@ class Display:
     def show(self, result: Result) -> None:
         """Show what a trial found."""
         self._results.append(result)
-        value = self._value(result)
-        if math.isnan(value):
-            found = f"failed: {headline(result.error)}"
-        else:
-            found = self._found(result)
-            if self._best is None or self._is_better(value, self._value(self._best)):
-                self._best = result
-        spent = time.monotonic() - self._begin
-        place = self._before + len(self._results)
-        lines = [f"{spent:5.0f} s  trial {place:>3}  {self._config(result)}  {found}"]
-        if not math.isnan(value) and self._first is None:
+        worked = not math.isnan(self._value(result))
+        if worked and (self._best is None or self._is_better(result, self._best)):
+            self._best = result
+        lines = [self._line(result, worked=worked)]
+        if worked and self._first is None:
             self._first = result
-            lines += [f"{MARGIN}{self._note(result)}"] if self._note(result) else []
+            lines += [f"{MARGIN}{note}"] if (note := self._note(result)) else []
         self._say("\n".join(lines))
+
+    def _line(self, result: Result, *, worked: bool) -> str:
+        place = self._before + len(self._results)
+        found = self._found(result) if worked else f"failed: {headline(result.error)}"
+        return f"{self._spent():5.0f} s  trial {place:>3}  {self._config(result)}  {found}"
 
     def show_round(self, course: Course) -> None:
         """Show how the comparison stands: a line where it has changed, and always on a terminal."""
@@ -99,7 +101,10 @@ class Display:
         if state == self._state:
             return
         self._state = state
-        self._say(f"{time.monotonic() - self._begin:5.0f} s  {self._standing()}")
+        self._say(f"{self._spent():5.0f} s  {self._standing()}")
+
+    def _spent(self) -> float:
+        return time.monotonic() - self._begin
 
     def _say(self, text: str) -> None:
         # A file has no width to be broken at.
@@ -115,39 +120,46 @@ class Display:
         return f"comparison, round {len(course.rounds)}: {best} against the default"
 
     def _status(self) -> Text:
-        if self._course is not None:
-            spent = time.monotonic() - self._begin
-            return Text(f"{spent:.0f} s; {self._standing()}", style="bold")
-        spent = time.monotonic() - self._begin
-        parts = [f"{spent:.0f} s, {len(self._results)} trials"]
+        if self._course is None:
+            return Text("; ".join(self._progress()), style="bold")
+        return Text(f"{self._spent():.0f} s; {self._standing()}", style="bold")
+
+    def _progress(self) -> Iterator[str]:
+        """How far the search has come, in parts."""
+        spent = self._spent()
+        yield f"{spent:.0f} s, {len(self._results)} trials"
         if self._best is not None:
-            parts.append(f"best {self._config(self._best)} {self._found(self._best)}")
+            yield f"best {self._config(self._best)} {self._found(self._best)}"
         if self._limits.time_budget_s is not None:
-            parts.append(f"{max(0.0, self._limits.time_budget_s - spent):.0f} s left")
+            yield f"{max(0.0, self._limits.time_budget_s - spent):.0f} s left"
         if self._limits.trials is not None:
-            parts.append(f"at most {self._limits.trials} trials")
-        return Text("; ".join(parts), style="bold")
+            yield f"at most {self._limits.trials} trials"
 
     def _value(self, result: Result) -> float:
         return result.number(self._goal.metric)
 
     def _found(self, result: Result) -> str:
         """What a trial measured: the objective's value, the default's beside it, broken limits."""
+        found = f"{self._measured(result)}{self._over_limits(result)}"
+        return f"{found}; beside {result.beside}" if result.beside else found
+
+    def _measured(self, result: Result) -> str:
+        """The objective's value, with what is known of it."""
         metric = self._objective.metric
-        found = in_unit(metric, result.number(metric))
-        low, high = result.interval(metric)
+        value = in_unit(metric, result.number(metric))
         if metric == "objective":
-            found = result.read or found
-        elif metric == "speedup":
-            found += "" if math.isnan(low + high) else f" [{low:.2f}, {high:.2f}]"
-        elif metric != "seconds":
-            found = f"{metric} {found}{self._beside(result)}"
-        found += "".join(
+            return result.read or value
+        if metric == "speedup":
+            low, high = result.interval(metric)
+            return value if math.isnan(low + high) else f"{value} [{low:.2f}, {high:.2f}]"
+        return value if metric == "seconds" else f"{metric} {value}{self._beside(result)}"
+
+    def _over_limits(self, result: Result) -> str:
+        return "".join(
             f"; over the limit: {key} {in_unit(key, value)}, at most {in_unit(key, most)}"
             for key, most in self._objective.at_most.items()
             if not (value := result.number(key)) <= most
         )
-        return f"{found}; beside {result.beside}" if result.beside else found
 
     def _beside(self, result: Result) -> str:
         """What the default's own trial measured, for the others."""
@@ -156,16 +168,12 @@ class Display:
             return ""
         return f" (default {in_unit(metric, first.number(metric))})"
 
-    def _is_better(self, value: float, other: float) -> bool:
-        return value < other if self._goal.mode == "min" else value > other
+    def _is_better(self, result: Result, other: Result) -> bool:
+        value, best = self._value(result), self._value(other)
+        return value < best if self._goal.mode == "min" else value > best
 
     def _config(self, result: Result) -> str:
         return in_words({name: result.tuned[name] for name in self._goal.space})
-
-
-def printable(text: str) -> str:
-    """A text without what would steer a terminal, which a program's output or a folder may hold."""
-    return "".join(one if one in "\n\t" or one.isprintable() else "?" for one in text)
 
 
 def is_default(result: Result) -> bool:
@@ -179,7 +187,7 @@ def in_unit(metric: str, value: float) -> str:
     if metric == "speedup":
         return f"{value:.2f}x"
     if metric == "throughput":
-        return f"{value:.3g} steps/s" if abs(value) < 100 else f"{value:.0f} steps/s"  # noqa: PLR2004
+        return f"{value:.3g} steps/s" if abs(value) < WHOLE_FROM else f"{value:.0f} steps/s"
     if metric.startswith("seconds") or metric == "cpu_seconds":
         scale, unit = next(((s, u) for s, u in UNITS if abs(value) >= s), UNITS[-1])
         return f"{value / scale:.3g} {unit}"

@@ -7,7 +7,7 @@ import importlib.metadata
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,11 @@ VARIABLES = (
 )
 """What changes how many threads compute, or where."""
 
+ONE_NODE = (
+    "Memory of another NUMA node is slower: for the best step time tune under "
+    "`numactl --cpunodebind=0 --membind=0`, one instance a node."
+)
+"""The advice for a machine with several NUMA nodes."""
 
 NEEDED = {"tensorflow": "tensorflow", "ray": "'ray[tune]'"}
 """What has to be installed, and how pip is asked for it."""
@@ -73,6 +78,15 @@ def examine(
     ]
 
 
+def as_text(findings: Sequence[Finding]) -> str:
+    """What was found, what to mend, and what to do next, for a terminal."""
+    found = [f"{one.name:<20} " + one.found.replace("\n", "\n" + " " * 21) for one in findings]
+    advice = [f"- {one.advice}" for one in findings if one.advice]
+    heading = "Before tuning:" if advice else "Nothing to mend."
+    following = "Next: kamerton-ray exec -- python my_program.py"
+    return "\n".join([*found, "", heading, *advice, "", following])
+
+
 def _usable(cpus: UsableCpus) -> Finding:
     return Finding("usable CPUs", str(cpus))
 
@@ -80,26 +94,17 @@ def _usable(cpus: UsableCpus) -> Finding:
 def _topology(root: Path) -> Finding:
     """Cores, their threads, sockets and NUMA nodes, from Linux's sysfs."""
     system = root / "sys/devices/system"
-    cores, sockets = set(), set()
     logical = sorted((system / "cpu").glob("cpu[0-9]*/topology"))
-    for folder in logical:
-        socket, core = read(folder / "physical_package_id"), read(folder / "core_id")
-        sockets.add(socket)
-        cores.add((socket, core))
-    nodes = len(list((system / "node").glob("node[0-9]*")))
     if not logical:
         return Finding("topology", "not to be found in sysfs")
+    cores = {(read(one / "physical_package_id"), read(one / "core_id")) for one in logical}
+    sockets = {socket for socket, _ in cores}
+    nodes = len(list((system / "node").glob("node[0-9]*")))
     found = (
         f"{len(logical)} logical CPUs on {len(cores)} cores, {len(sockets)} sockets, "
         f"{max(nodes, 1)} NUMA nodes, SMT {'on' if len(logical) > len(cores) else 'off'}"
     )
-    advice = ""
-    if nodes > 1:
-        advice = (
-            "Memory of another NUMA node is slower: for the best step time tune under "
-            "`numactl --cpunodebind=0 --membind=0`, one instance a node."
-        )
-    return Finding("topology", found, advice)
+    return Finding("topology", found, ONE_NODE if nodes > 1 else "")
 
 
 def _tensorflow_default(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:

@@ -1,0 +1,248 @@
+"""The options of the commands that search: how each is read, and one record of all of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import click
+
+from kamerton_ray.machine.threads import THREADS
+from kamerton_ray.report.exports import FORMS
+from kamerton_ray.trial.config import is_variable
+
+Bounds = tuple[int, int]
+Knob = tuple[str, Bounds]
+Trait = tuple[str, str | int]
+Limit = tuple[str, float]
+
+Command = Callable[..., None]
+Decorator = Callable[[Command], Command]
+
+TRAITS = ("cpu_model", "usable_cpus", "slots")
+"""What nodes can be chosen by."""
+
+WITHIN = 0.02
+"""Configurations no farther apart than this share count as equal, unless the user says another."""
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What the user says of a search, whatever is tuned.
+
+    Attributes:
+        intra: The range of intra-op threads; None for the usual one, as the next.
+        inter: The range of inter-op threads.
+        trials: At most so many trials.
+        time_budget: The search may take so many seconds.
+        address: The Ray cluster's; None to start Ray here.
+        kinds: What the nodes have to be.
+        shared: Whether the machine does other work, too.
+        storage: Where the session's folder is made.
+        resume: The folder of the session to go on with.
+        page: The file to write a page into.
+        form: The form in which the setting is printed; None for a sentence.
+        as_json: Whether to print the answer as JSON.
+        quiet: Whether to show nothing on the way.
+        seed: What settles the search's chance.
+        within: Configurations no farther apart than this share count as equal. A script's loop has
+            this and the next two not, since nothing is compared.
+        fewest: Whether of those the one with the fewest threads is wanted.
+        no_compare: Whether to leave out the comparison with the default.
+    """
+
+    intra: Bounds | None
+    inter: Bounds | None
+    trials: int | None
+    time_budget: float | None
+    address: str | None
+    kinds: tuple[Trait, ...]
+    shared: bool
+    storage: Path
+    resume: Path | None
+    page: Path | None
+    form: str | None
+    as_json: bool
+    quiet: bool
+    seed: int
+    within: float = WITHIN
+    fewest: bool = False
+    no_compare: bool = False
+
+    def threads(self) -> dict[str, Bounds | None]:
+        """The ranges of the two counts, by their names in a configuration."""
+        return dict(zip(THREADS, (self.intra, self.inter), strict=True))
+
+
+def bounds(text: str) -> Bounds:
+    """`1:16`, both included."""
+    try:
+        low, high = (int(part) for part in text.split(":"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form 1:16") from None
+    if low < 0:
+        raise click.BadParameter(f"{text!r}: the first number must be 0 or more")
+    if low > high:
+        raise click.BadParameter(f"{text!r}: the first number must not be above the second")
+    return low, high
+
+
+def knob(text: str) -> Knob:
+    """`NAME=1:16`."""
+    name, _, ends = text.partition("=")
+    if not is_variable(name):
+        raise click.BadParameter(f"{name!r} is not the name of a variable, in capitals")
+    return name, bounds(ends)
+
+
+def trait(text: str) -> Trait:
+    """`usable_cpus=64`, or `cpu_model=...`."""
+    name, _, value = text.partition("=")
+    if name not in TRAITS or not value:
+        raise click.BadParameter(f"{text!r} is not of the form usable_cpus=64; keys: {TRAITS}")
+    return name, int(value) if value.isdecimal() else value
+
+
+def limit(text: str) -> Limit:
+    """`seconds_p99=0.02`."""
+    name, _, value = text.partition("=")
+    try:
+        return name, float(value)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form seconds_p99=0.02") from None
+
+
+SEARCH: tuple[Decorator, ...] = (
+    click.option(
+        "--intra",
+        type=bounds,
+        metavar="LOW:HIGH",
+        help="The range of intra-op threads, both ends included; by default 1 to the usable CPUs.",
+    ),
+    click.option(
+        "--inter",
+        type=bounds,
+        metavar="LOW:HIGH",
+        help="The range of inter-op threads; by default 1 to the usable CPUs, at most 16.",
+    ),
+    click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
+    click.option(
+        "--time-budget",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="The search may take so long; the comparison after it takes its own time.",
+    ),
+    click.option(
+        "--address",
+        help="A Ray cluster's, to which this folder travels; without it Ray starts here.",
+    ),
+    click.option(
+        "--kind",
+        "kinds",
+        type=trait,
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Run on nodes of this kind alone, as usable_cpus=64; by default the most numerous.",
+    ),
+    click.option(
+        "--shared",
+        is_flag=True,
+        help="Tune for a machine that does other work, too: nothing waits for it to end.",
+    ),
+    click.option(
+        "--storage",
+        type=FOLDER,
+        default=Path("kamerton-ray"),
+        show_default=True,
+        help="Where a folder with the results is made.",
+    ),
+    click.option(
+        "--resume",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        help="Go on with the search in this folder.",
+    ),
+    click.option(
+        "--report",
+        "page",
+        type=FILE,
+        metavar="FILE",
+        help="Write a page on what was found into this file, too.",
+    ),
+    click.option(
+        "--export",
+        "form",
+        type=click.Choice(sorted(FORMS)),
+        help="Print the setting alone, in the form in which it is put to use: for a shell (env), a "
+        ".env file (dotenv), docker run, Kubernetes (k8s), TensorFlow Serving, Python, or as JSON.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
+    click.option("--quiet", is_flag=True, help="Show nothing on the way."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Settles what the search leaves to chance: another one takes another way.",
+    ),
+)
+
+COMPARE: tuple[Decorator, ...] = (
+    click.option(
+        "--within",
+        type=click.FloatRange(0, 1, min_open=True, max_open=True),
+        default=WITHIN,
+        show_default=True,
+        help="Configurations no farther apart than this share count as equal.",
+    ),
+    click.option(
+        "--fewest",
+        is_flag=True,
+        help="Of those within that share of the best take the one with the fewest threads.",
+    ),
+    click.option(
+        "--no-compare", is_flag=True, help="Leave out the comparison of the best with the default."
+    ),
+)
+
+
+def search_options(command: Command) -> Command:
+    """Give a command the options of every search; it gets them as one record, `options`."""
+    names = {one.name for one in fields(SearchOptions)}
+
+    @functools.wraps(command)
+    def gathering(**said: object) -> None:
+        shared = {name: value for name, value in said.items() if name in names}
+        own = {name: value for name, value in said.items() if name not in names}
+        options = SearchOptions(**shared)  # type: ignore[arg-type] - click has read each
+        command(**own, options=options)
+
+    return _with(SEARCH, gathering)
+
+
+def compare_options(command: Command) -> Command:
+    """Give a command those of a comparison with the default; `search_options` gathers them, too."""
+    return _with(COMPARE, command)
+
+
+def timeout_option(default: float, text: str) -> Decorator:
+    """The option that says how long something may take, in seconds."""
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=text,
+    )
+
+
+def _with(options: Sequence[Decorator], command: Command) -> Command:
+    """A command with these options, the first of them shown first."""
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,243 @@
+"""What each command tunes, and the plan of its search: what to search for, what a trial runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from kamerton_ray.cli.connecting import send_by_value
+from kamerton_ray.cli.options import Bounds, Knob, Limit, SearchOptions
+from kamerton_ray.cli.target import Build
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.environment import working_directory
+from kamerton_ray.machine.neighbours import patience
+from kamerton_ray.machine.threads import default_threads, thread_bounds
+from kamerton_ray.trial.command import TIME, CommandOptions, Direction
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.script import Described, Script, ScriptRunner
+from kamerton_ray.tune.run import Goal
+from kamerton_ray.tune.thread_space import trial_cpus
+from kamerton_ray.tune.trainable import benchmark, command, one_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A search.
+
+    Attributes:
+        goal: What is searched for.
+        trainable: What a trial runs.
+        objective: What is shown of it, and by what the best and the default are compared.
+        compare: Whether they are.
+        direction: Which numbers of a command are better.
+    """
+
+    goal: Goal
+    trainable: type[object]
+    objective: Objective
+    compare: bool
+    direction: Direction = Direction.LOWER
+
+
+class Task(Protocol):
+    """What a command tunes."""
+
+    kind: ClassVar[str]
+    """The command's name, as it stands in the session."""
+
+    def description(self) -> dict[str, object]:
+        """What a resumed search has to have in common with this one."""
+
+    def plan(self, options: SearchOptions) -> Plan:
+        """How to search; Ray has to be there, since its nodes decide the ranges."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramTask:
+    """A program, which every trial runs.
+
+    Attributes:
+        command: The program, and how its number is read.
+        direction: Which numbers are better.
+        objective: What it is judged by.
+        knobs: The variables that are tuned beside the threads.
+    """
+
+    kind: ClassVar[str] = "exec"
+
+    command: CommandOptions
+    direction: Direction
+    objective: Objective
+    knobs: tuple[Knob, ...]
+
+    def description(self) -> dict[str, object]:
+        """What a resumed search has to have in common with this one."""
+        return {
+            "argv": list(self.command.argv),
+            "objective": self.command.objective,
+            "maximize": self.direction is Direction.HIGHER,
+            "knobs": self.knobs,
+            "timeout": self.command.timeout_s,
+        }
+
+    def plan(self, options: SearchOptions) -> Plan:
+        """How to search for its best configuration."""
+        return Plan(
+            goal=_goal(options, "objective", self.direction.mode, knobs=dict(self.knobs)),
+            trainable=command(
+                self.command.argv,
+                objective=self.command.objective,
+                timeout_s=self.command.timeout_s,
+                patience_s=_patience(options),
+            ),
+            objective=self.objective,
+            compare=not options.no_compare,
+            direction=self.direction,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionTask:
+    """A function that builds a model and returns a step of it, which every trial times.
+
+    Attributes:
+        target: How the user names the function.
+        build: The function.
+        objective: What a step is judged by.
+        limits: The objective's limits, as the user has said them.
+        seconds: How long each trial measures.
+        timeout_s: How long a build, or a block of steps, may take.
+    """
+
+    kind: ClassVar[str] = "tune"
+
+    target: str
+    build: Build
+    objective: Objective
+    limits: tuple[Limit, ...]
+    seconds: float
+    timeout_s: float
+
+    def description(self) -> dict[str, object]:
+        """What a resumed search has to have in common with this one."""
+        return {
+            "target": self.target,
+            "seconds": self.seconds,
+            "objective": self.objective.metric,
+            "limits": self.limits,
+        }
+
+    def plan(self, options: SearchOptions) -> Plan:
+        """How to search for its best configuration."""
+        # The trials' processes, maybe on other machines, get the function by value.
+        send_by_value(sys.modules[self.build.__module__])
+        plain = self.objective.metric == "speedup" and not self.objective.at_most
+        return Plan(
+            goal=_goal(options, "speedup" if plain else "score", "max"),
+            trainable=benchmark(
+                self.build,
+                budget_s=self.seconds,
+                timeout_s=self.timeout_s,
+                patience_s=_patience(options),
+                objective=None if plain else self.objective,
+            ),
+            objective=self.objective,
+            compare=not options.no_compare,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopTask:
+    """A script with Kamerton's loop, which every trial executes.
+
+    Attributes:
+        path: The script, as the user names it.
+        script: The same, as a trial finds it.
+        loop: What its loop searches for.
+    """
+
+    kind: ClassVar[str] = "run"
+
+    path: str
+    script: Script
+    loop: Described
+
+    def description(self) -> dict[str, object]:
+        """What a resumed search has to have in common with this one."""
+        return {"script": self.path, "args": list(self.script.args)}
+
+    def plan(self, options: SearchOptions) -> Plan:
+        """How to search for what its loop searches for."""
+        asked = options.threads()
+        space = {name: asked.get(name) or bounds for name, bounds in self.loop.space.items()}
+        starts = _inside(self.loop.starts, space)
+        return Plan(
+            goal=Goal(space=space, starts=starts, metric="objective", mode="min"),
+            trainable=self._trainable(list(space), _patience(options)),
+            objective=Objective(metric="objective"),
+            compare=False,
+        )
+
+    def _trainable(self, names: Sequence[str], patience_s: float) -> type[object]:
+        script, loop = self.script, self.loop
+
+        def runner() -> ScriptRunner:
+            return ScriptRunner(
+                script,
+                names=names,
+                repeats=loop.repeats,
+                timeout_s=loop.timeout_s,
+                patience_s=patience_s,
+                cwd=working_directory(),  # the trial's, not ours
+            )
+
+        return one_step(Path(script.path).name, runner)
+
+
+def direction_of(objective: str, *, maximize: bool, minimize: bool) -> Direction:
+    """Which of a program's numbers are better, as the options say.
+
+    Raises:
+        InvalidInputError: They say both, or do not say it of what looks like a rate.
+    """
+    if maximize and minimize:
+        raise InvalidInputError("--maximize and --minimize exclude each other")
+    if objective == TIME and maximize:
+        raise InvalidInputError("--maximize is for a number that is printed; see --objective")
+    if maximize:
+        return Direction.HIGHER
+    if minimize:
+        return Direction.LOWER
+    if doubt := Direction.ASSUMED.doubt(objective):
+        raise InvalidInputError(doubt)
+    return Direction.ASSUMED
+
+
+def _patience(options: SearchOptions) -> float:
+    """How many seconds a trial waits for other work to end."""
+    return 0.0 if options.shared else patience()
+
+
+def _goal(
+    options: SearchOptions, metric: str, mode: str, *, knobs: Mapping[str, Bounds] | None = None
+) -> Goal:
+    knobs = knobs or {}
+    cpus = trial_cpus(dict(options.kinds))
+    asked = options.threads()
+    threads = {name: asked[name] or usual for name, usual in thread_bounds(cpus).items()}
+    space = {**threads, **knobs}
+    start = {**{name: low for name, (low, _) in knobs.items()}, **default_threads(cpus)}
+    return Goal(space=space, starts=_inside([start], space), metric=metric, mode=mode)
+
+
+def _inside(
+    starts: Sequence[Mapping[str, int]], space: Mapping[str, Bounds]
+) -> list[dict[str, int]]:
+    """The configurations to begin with, moved onto the bounds."""
+    return [
+        {name: min(max(start[name], low), high) for name, (low, high) in space.items()}
+        for start in starts
+    ]

@@ -1,0 +1,133 @@
+"""A search from beginning to end: search, compare the best with the default, say the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+
+from kamerton_ray.answer.candidates import nothing_worked
+from kamerton_ray.answer.verdict import Decision, Verdict, verdict
+from kamerton_ray.cli.answering import conclude
+from kamerton_ray.cli.connecting import connected
+from kamerton_ray.cli.display import Display
+from kamerton_ray.cli.options import SearchOptions
+from kamerton_ray.cli.planning import Plan, Task
+from kamerton_ray.cli.resuming import check_ranges, open_session, settled
+from kamerton_ray.cli.saying import mistakes, say
+from kamerton_ray.machine.neighbours import look, patience
+from kamerton_ray.trial.command import read_as
+from kamerton_ray.trial.config import Config, in_words
+from kamerton_ray.tune.run import INTERRUPTED, Ending, Limits, search
+from kamerton_ray.tune.session import Session
+
+LEAST_COMPARISON_S = 60.0
+"""The comparison may take as long as the search took, and at least so many seconds."""
+
+
+def run(task: Task, options: SearchOptions, *, folder: Path | None = None) -> Ending:
+    """Search, compare, and say the answer; ends the process after Ctrl-C, or if nothing worked.
+
+    Args:
+        task: What is tuned.
+        options: What the user says of the search.
+        folder: What travels to a cluster, by default the current folder.
+    """
+    session = open_session(task.kind, options, task.description())
+    say(options, f"The results go to {session.folder}.")
+    if options.address is None:
+        _say_who_else(options)
+    with mistakes(), connected(options.address, folder or Path.cwd()):
+        with _nothing_on_standard_output():
+            ending, answer = _answered(task.plan(options), session, options)
+        conclude(ending, answer, session, options)  # now: Ray's end takes seconds
+    return ending
+
+
+def _say_who_else(options: SearchOptions) -> None:
+    """Say what other work takes this machine's CPUs, before Ray's own start takes them."""
+    reading, names = look()
+    if not reading.disturbed:
+        return
+    what = f"Other work takes {reading.cpus:.1f} CPUs here: {names or 'processes without a name'}."
+    if options.shared:
+        then = "The answer will be that of a machine shared with it."
+    else:
+        then = (
+            f"Trials wait up to {patience():.0f} s for it to end, and what it disturbs is "
+            "measured again. For an answer beside it: --shared."
+        )
+    say(options, f"{what} {then}")
+
+
+@contextmanager
+def _nothing_on_standard_output() -> Iterator[None]:
+    """Keep it for the answer: Ray tells of lost nodes there."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        yield
+
+
+def _answered(plan: Plan, session: Session, options: SearchOptions) -> tuple[Ending, Verdict]:
+    """Search, and compare unless that is done already."""
+    check_ranges(session, plan.goal)
+    session.describe({"goal": asdict(plan.goal)})
+    before = len(session.results())
+    ending = _searched(plan, session, options, before=before)
+    trials = "1 trial" if len(ending.results) == 1 else f"{len(ending.results)} trials"
+    say(options, f"The search ended after {trials}: {ending.reason}.")
+    earlier = settled(session) if len(ending.results) == before else None
+    return ending, _judged(plan, ending, options) if earlier is None else earlier
+
+
+def _searched(plan: Plan, session: Session, options: SearchOptions, *, before: int) -> Ending:
+    limits = Limits(trials=options.trials, time_budget_s=options.time_budget)
+    display = Display(
+        plan.goal,
+        limits,
+        plan.objective,
+        quiet=options.quiet,
+        before=before,
+        note=lambda result: read_as(result, plan.direction),
+    )
+    with display:
+        return search(
+            plan.trainable,
+            plan.goal,
+            session,
+            limits=limits,
+            seed=options.seed,
+            kind=dict(options.kinds),
+            watch=display.show,
+            doubt=lambda result: plan.direction.doubt(result.line),
+        )
+
+
+def _judged(plan: Plan, ending: Ending, options: SearchOptions) -> Verdict:
+    """The answer to what the search found."""
+    if ending.best is None:
+        return Verdict(decision=Decision.NONE, sentence=nothing_worked(ending.results))
+    if ending.broken or ending.reason == INTERRUPTED or not plan.compare:
+        return _not_compared(ending, ending.best)
+    return _compared(plan, ending, options)
+
+
+def _not_compared(ending: Ending, best: Config) -> Verdict:
+    standing = "the best so far" if ending.reason == INTERRUPTED else "the best of the search"
+    sentence = f"{in_words(best)} is {standing}; it was not compared with the default."
+    return Verdict(decision=Decision.UNSURE, sentence=sentence, config=best)
+
+
+def _compared(plan: Plan, ending: Ending, options: SearchOptions) -> Verdict:
+    took = sum(result.time_total_s for result in ending.results)
+    display = Display(plan.goal, Limits(), plan.objective, quiet=options.quiet)
+    with display:
+        return verdict(
+            ending.results,
+            plan.trainable,
+            objective=plan.objective,
+            budget_s=max(LEAST_COMPARISON_S, took),
+            shared=options.shared,
+            watch=display.show_round,
+        )
