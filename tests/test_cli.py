@@ -1,5 +1,6 @@
 """The command line as a user types it, in processes of its own."""
 
+import contextlib
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from kamerton_ray.cli import searching
 from kamerton_ray.cli.commands import main
 from kamerton_ray.report.exports import export
 from kamerton_ray.trial.result import Result
@@ -76,7 +78,7 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def search(run, ray_cluster):
+def apart(run, ray_cluster):
     """Run one of its commands that search on the tests' cluster, which is faster than a new one.
 
     The machine is shared with the other tests, and that is said.
@@ -85,6 +87,22 @@ def search(run, ray_cluster):
 
     def go(command, *args, **options):
         return run(command, "--shared", "--address", address, *args, **options)
+
+    return go
+
+
+@pytest.fixture
+def search(ray_cluster, tmp_path, monkeypatch):  # noqa: ARG001 - the cluster has to be there
+    """The same in this process, which has Ray already: only its start and end are left out."""
+    monkeypatch.setattr(searching, "connected", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+
+    def go(command, *args, code=0):
+        done = CliRunner().invoke(main, [command, "--shared", *args])
+        assert done.exit_code == code, done.output
+        assert "Traceback" not in done.stderr
+        return done.stdout, done.stderr
 
     return go
 
@@ -207,10 +225,10 @@ def test_a_failure_after_a_success_ends_nothing(search, tmp_path):
 
 
 def test_a_build_that_raises_ends_the_search_at_its_first_trial(search, tmp_path):
-    (tmp_path / "model.py").write_text("def build():\n    raise ValueError('no model')\n")
-    out, err = search("tune", "model.py:build", code=1)
+    (tmp_path / "no_model.py").write_text("def build():\n    raise ValueError('no model')\n")
+    out, err = search("tune", "no_model.py:build", code=1)
     assert out.endswith("ValueError: no model\n")
-    assert "model.py" in out
+    assert "no_model.py" in out
     assert "failed: build raised an exception, ValueError: no model\n" in err
     assert results_in(tmp_path) == 1
 
@@ -325,21 +343,21 @@ def test_a_trial_that_ray_loses_is_named(search):
     assert "actor" in out
 
 
-def test_run_searches_for_the_loop_of_a_script_and_prints_what_the_loop_would(search, tmp_path):
+def test_run_searches_for_the_loop_of_a_script_and_prints_what_the_loop_would(apart, tmp_path):
     (tmp_path / "script.py").write_text(LOOP)
-    out, err = search("run", "script.py", str(tmp_path / "log"), "one", "--two")
+    out, err = apart("run", "script.py", str(tmp_path / "log"), "one", "--two")
     assert out.endswith("arguments: ['one', '--two']\n[4, 3]\n0\nafter the loop: [4, 3]\n")
     attempts = len((tmp_path / "log").read_text()) - 2  # one described it, one was the last
     assert f"after {attempts} trials" in err
 
 
-def test_a_body_that_leaves_its_loop_ends_the_search(search, tmp_path):
+def test_a_body_that_leaves_its_loop_ends_the_search(apart, tmp_path):
     leaves = LOOP.replace("    print(attempt)", "    if attempt[0] < 5: break\n    print(attempt)")
     (tmp_path / "script.py").write_text(leaves)
-    out, err = search("run", "script.py", str(tmp_path / "log"))
+    out, err = apart("run", "script.py", str(tmp_path / "log"))
     assert "the loop's body left its loop" in err
     results = results_in(tmp_path)
-    search("run", "--resume", str(folder_of(tmp_path)), "script.py", str(tmp_path / "log"))
+    apart("run", "--resume", str(folder_of(tmp_path)), "script.py", str(tmp_path / "log"))
     assert results_in(tmp_path) == results
     best = [int(count) for count in re.findall(r"\d+", out.splitlines()[-1])]
     assert out.splitlines()[-1].startswith("after the loop: ")

@@ -9,6 +9,7 @@ import pytest
 from kamerton_ray import InvalidInputError
 from kamerton_ray.process.isolation import Outcome
 from kamerton_ray.trial.command import CommandOptions, Direction, Runner, read_as
+from kamerton_ray.trial.result import Result
 
 CONFIG = {"intra_op": 2, "inter_op": 1, "KNOB": 3}
 
@@ -158,7 +159,7 @@ def test_what_is_no_rate_is_not_asked_about(text):
     ],
 )
 def test_what_was_read_and_how_it_is_meant_is_said(line, direction, meant):
-    said = read_as({"read": "204", "line": line}, direction)
+    said = read_as(Result(read="204", line=line), direction)
     assert said == f'reading 204 from "{line}"; higher is better: {meant}'
 
 

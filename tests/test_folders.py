@@ -34,7 +34,7 @@ from kamerton_ray.tune.run import Goal, _tell
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
 
-verdicts = importlib.import_module("kamerton_ray.verdict")
+verdicts = importlib.import_module("kamerton_ray.answer.verdict")
 
 CASES = 500
 RESUMED = 20  # of them by the command line itself

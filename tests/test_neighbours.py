@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kamerton_ray import neighbours
+from kamerton_ray.machine import neighbours
 from kamerton_ray.machine.neighbours import Gauges, Reading, Watch
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.process.isolation import Outcome, Server

@@ -42,7 +42,7 @@ def despite_a_lost_server(
     """Have a configuration measured once more whose server was lost, which may be chance."""
 
     @functools.wraps(measure)
-    def measured(owner: Owner, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+    def measured(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         result = measure(owner, *args, **kwargs)
         if result.outcome is not Outcome.SERVER_LOST:
             return result

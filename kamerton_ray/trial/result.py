@@ -78,7 +78,7 @@ class Result(Timing):
         known = {name: _READ[name](report[name]) for name in names if name in _READ}
         config = report.get("config")
         return cls(
-            **known,  # type: ignore[arg-type] - each by its field's own reader
+            **known,  # type: ignore[arg-type]  # each is read by its field's own reader
             config=dict(config) if isinstance(config, Mapping) else None,
             more={name: report[name] for name in names if name not in _READ},
             names=names,
