@@ -156,14 +156,14 @@ def verdict_of(answer: Mapping[str, Any]) -> Verdict:
     names = {one.name for one in dataclasses.fields(Verdict)}
     told = {name: value for name, value in answer.items() if name in names and value is not None}
     told["decision"] = Decision(answer["decision"])
-    told["table"] = tuple(_standing(row) for row in answer.get("table", ()))
+    told["table"] = tuple(_standing_of(row) for row in answer.get("table", ()))
     told["machine"] = Machine.of(answer.get("machine"))
     told["rounds"] = [[Result.of(one) for one in some] for some in answer.get("rounds", ())]
     told["elsewhere"] = tuple(verdict_of(one) for one in answer.get("elsewhere", ()))
     return Verdict(**told)
 
 
-def _standing(row: Mapping[str, Any]) -> Standing:
+def _standing_of(row: Mapping[str, Any]) -> Standing:
     known: dict[str, Any] = {
         one.name: number(row.get(one.name)) for one in dataclasses.fields(Standing)
     }
