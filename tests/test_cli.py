@@ -22,8 +22,6 @@ from kamerton_ray.tune.session import Session
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "kamerton_ray.cli"]
 
-PROGRAM = (sys.executable, "-IS", "program.py")  # it starts sooner without site-packages
-
 # Three counts a side; 2 and 1 are best, and everything is ten times better than the default.
 SIMULATED = """
 import os, sys, time
@@ -107,6 +105,11 @@ def search(ray_cluster, tmp_path, monkeypatch):  # noqa: ARG001 - the cluster ha
     return go
 
 
+def program_in(tmp_path):
+    """The command that runs `program.py`; it starts sooner without site-packages."""
+    return (sys.executable, "-IS", str(tmp_path / "program.py"))
+
+
 def folder_of(tmp_path):
     (folder,) = (tmp_path / "kamerton-ray").iterdir()
     return folder
@@ -142,7 +145,7 @@ def test_the_doctor_says_what_it_found(run):
 def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     search = ("--intra", "1:3", "--inter", "1:3", "--objective", "last", "--export", "dotenv")
-    out, err = run("exec", "--shared", *search, "--", *PROGRAM)
+    out, err = run("exec", "--shared", *search, "--", *program_in(tmp_path))
     assert out == "TF_NUM_INTRAOP_THREADS=2\nTF_NUM_INTEROP_THREADS=1\n"
     assert re.search(r"intra_op=2 inter_op=1 is 11\.\d+x \[.*\] lower than TensorFlow's", err)
     assert re.search(r"trial   1  intra_op=\d inter_op=\d  (\d+\.\d+).*\n +reading \1 from", err)
@@ -206,7 +209,7 @@ def test_where_the_first_trial_fails_by_itself_the_search_ends_there(search, tmp
 
 def test_what_was_mended_is_tried_again_by_the_resumed_search(search, tmp_path):
     command = ("exec", "--trials", "2", "--no-compare", "--objective", "last")
-    program = ("--", *PROGRAM)
+    program = ("--", *program_in(tmp_path))
     search(*command, *program, code=1)
     (tmp_path / "program.py").write_text(SIMULATED)
     folder = folder_of(tmp_path)
@@ -259,7 +262,7 @@ def test_a_loop_whose_number_never_changes_ends_the_search(search, tmp_path):
 def test_ctrl_c_keeps_what_was_measured_and_the_resumed_search_goes_on(search, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     args = ["exec", "--intra", "1:3", "--inter", "1:2", "--objective", "last"]
-    program = ["--", *PROGRAM]
+    program = ["--", *program_in(tmp_path)]
     process = subprocess.Popen(
         [*COMMAND, *args, *program],
         cwd=tmp_path,
@@ -294,7 +297,7 @@ def test_ctrl_c_during_the_comparison_keeps_the_search(search, ray_cluster, tmp_
     (tmp_path / "program.py").write_text(SIMULATED)
     args = ["exec", "--trials", "2", "--intra", "2:3", "--inter", "1:1", "--objective", "last"]
     address = ["--address", ray_cluster.get_runtime_context().gcs_address]
-    program = ["--", *PROGRAM]
+    program = ["--", *program_in(tmp_path)]
     process = subprocess.Popen(
         [*COMMAND, *args, *address, *program],
         cwd=tmp_path,
