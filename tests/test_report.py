@@ -127,8 +127,8 @@ def test_a_session_that_has_not_ended_reports_what_is_there(tmp_path):
     folder = session_of(tmp_path, "exec", {"argv": ["true"], "objective": "last"}, [])
     with pytest.raises(InvalidInputError, match="at least one trial"):
         report(folder)
-    Session.open(folder).add(printed(3.0, **DEFAULT))
-    Session.open(folder).add(printed(2.0, **BEST))
+    Session.open(folder).add(Result.of(printed(3.0, **DEFAULT)))
+    Session.open(folder).add(Result.of(printed(2.0, **BEST)))
     assert "(1.50x)" in report(folder).sentence
 
 
