@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 from findings import BEST, DEFAULT, GAINS, printed, results, trial, verdict
 
-from kamerton_ray import InvalidInputError, Objective
-from kamerton_ray.report import plot
-from kamerton_ray.report.measured import Basis, Measured
+from kamerton_ray import InvalidInputError, Objective, plot
+from kamerton_ray.report.labels import short
+from kamerton_ray.report.measured import Basis, Measured, best_row, marks_of, times
+from kamerton_ray.report.palette import contrast, mixed, readable_on
+from kamerton_ray.report.paper import WIDTH
+from kamerton_ray.report.plot_speedups import MOST_ROWS, row_color
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.results import trial_results
 
@@ -61,7 +64,7 @@ def test_the_map_has_a_cell_with_its_gain_for_each_configuration():
 def test_the_map_marks_the_default_and_the_best():
     found = Measured(trial_results(results()))
     shown = {
-        tuple(row.config.values()): plot.marks_of(row, found, plot.best_row(found, None))
+        tuple(row.config.values()): marks_of(row, found, best_row(found, None))
         for row in found.rows
     }
     assert {key: marks for key, marks in shown.items() if marks} == {
@@ -75,8 +78,8 @@ def test_the_map_marks_the_default_and_the_best():
 def test_the_verdicts_best_is_marked_rather_than_the_searchs():
     other = {"intra_op": 1, "inter_op": 2}
     found = Measured(trial_results(results()))
-    assert plot.best_row(found, verdict()).config == BEST
-    assert plot.best_row(found, verdict(other)).config == other
+    assert best_row(found, verdict()).config == BEST
+    assert best_row(found, verdict(other)).config == other
 
 
 def test_the_path_goes_through_the_trials_in_their_order():
@@ -120,7 +123,7 @@ def test_other_parameters_make_a_strip_or_a_map_with_their_names(names):
 def test_a_large_space_gives_a_large_map_without_gaps():
     found = [trial(1.0, place=n, intra_op=n * n, inter_op=1 + n % 5) for n in range(1, 31)]
     figure = plot.surface(found)
-    assert figure.get_figwidth() > 3 * plot.WIDTH
+    assert figure.get_figwidth() > 3 * WIDTH
     assert len(figure.axes[0].get_xticks()) == 31  # and the default's
 
 
@@ -143,7 +146,7 @@ def test_the_speed_ups_are_sorted_and_have_their_intervals():
 def test_what_is_not_told_apart_from_the_default_is_grey():
     found = Measured(trial_results(results()))
     colors = {
-        tuple(row.config.values()): plot.row_color(row, found, plot.LIGHT) for row in found.working
+        tuple(row.config.values()): row_color(row, found, plot.LIGHT) for row in found.working
     }
     assert colors[1, 1] == plot.LIGHT.better
     assert colors[2, 2] == plot.LIGHT.neither
@@ -154,7 +157,7 @@ def test_of_many_configurations_the_best_and_the_default_are_listed():
     found = [trial(1 + n / 100, place=n, intra_op=n, inter_op=1) for n in range(1, 60)]
     found.append(trial(0.5, place=60, **DEFAULT))
     figure = plot.speedups(found)
-    assert len(named(figure, "row")) == plot.MOST_ROWS + 1
+    assert len(named(figure, "row")) == MOST_ROWS + 1
     assert "default  2 · 2" in texts(figure)
     assert "34 more" in figure.axes[0].get_xlabel()
 
@@ -168,10 +171,10 @@ def test_the_best_so_far_only_improves():
 
 
 def test_time_is_counted_from_the_first_trials_begin():
-    assert plot.times(trial_results(results()))[:2] == [5.0, 10.0]
+    assert times(trial_results(results()))[:2] == [5.0, 10.0]
     untold = [{key: v for key, v in one.items() if key != "timestamp"} for one in results()]
-    assert plot.times(trial_results(untold))[:2] == [5.0, 10.0]
-    assert plot.times(trial_results([{"config": {}}])) is None
+    assert times(trial_results(untold))[:2] == [5.0, 10.0]
+    assert times(trial_results([{"config": {}}])) is None
     figure = plot.progress(results(), against="time")
     assert figure.axes[0].get_xlabel() == "time since the search began (s)"
     with pytest.raises(InvalidInputError, match="their times"):
@@ -239,9 +242,9 @@ def test_without_ratios_an_interval_lies_around_its_value_and_tells_it_apart():
     found = Measured(trial_results(trials), start=trials[2]["config"])
     best, *_, worst = found.rows
     assert (best.gain, best.low, best.high) == pytest.approx((5, 4, 6))
-    assert plot.row_color(best, found, plot.LIGHT) == plot.LIGHT.better
-    assert plot.row_color(found.rows[1], found, plot.LIGHT) == plot.LIGHT.neither
-    assert plot.row_color(worst, found, plot.LIGHT) == plot.LIGHT.worse
+    assert row_color(best, found, plot.LIGHT) == plot.LIGHT.better
+    assert row_color(found.rows[1], found, plot.LIGHT) == plot.LIGHT.neither
+    assert row_color(worst, found, plot.LIGHT) == plot.LIGHT.worse
     (axes,) = plot.speedups(found).axes
     ends = [sorted(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) > 1]
     assert ends[0] == pytest.approx([-6, -4])
@@ -283,10 +286,10 @@ def test_axes_are_labelled(name):
 @pytest.mark.parametrize("palette", [plot.LIGHT, plot.DARK])
 def test_texts_stand_out_from_what_they_stand_on(palette):
     for color in (palette.ink, palette.soft, palette.better, palette.worse):
-        assert plot.contrast(color, palette.paper) >= 4.5
+        assert contrast(color, palette.paper) >= 4.5
     for end, share in itertools.product((palette.better, palette.worse), range(11)):
-        fill = plot.mixed(palette.middle, end, share / 10)
-        assert plot.contrast(plot.readable_on(fill), fill) >= 4.5
+        fill = mixed(palette.middle, end, share / 10)
+        assert contrast(readable_on(fill), fill) >= 4.5
 
 
 # Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color
@@ -314,7 +317,7 @@ def test_names_are_shown_as_they_are(name, tmp_path):
     found = [trial(1.0 + n / 10, place=n, **{name: n, "$y^2$": n % 2}) for n in range(1, 5)]
     for figure in (plot.surface(found), plot.speedups(found)):
         figure.savefig(tmp_path / "figure.png")
-        assert any(plot.short(name) in text for text in texts(figure))
+        assert any(short(name) in text for text in texts(figure))
     assert plot.surface(found).axes[0].get_ylabel() == "$y^2$"
 
 

@@ -32,8 +32,8 @@ from ray import tune
 
 import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
-from kamerton_ray.report.exports import FORMS, export
-from kamerton_ray.report.report import FORM_NAMES, verdict_of
+from kamerton_ray.answer.verdict import verdict_of
+from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
@@ -127,8 +127,8 @@ def test_a_session_that_has_not_ended_reports_what_is_there(tmp_path):
     folder = session_of(tmp_path, "exec", {"argv": ["true"], "objective": "last"}, [])
     with pytest.raises(InvalidInputError, match="at least one trial"):
         report(folder)
-    Session.open(folder).add(printed(3.0, **DEFAULT))
-    Session.open(folder).add(printed(2.0, **BEST))
+    Session.open(folder).add(Result.of(printed(3.0, **DEFAULT)))
+    Session.open(folder).add(Result.of(printed(2.0, **BEST)))
     assert "(1.50x)" in report(folder).sentence
 
 
@@ -260,7 +260,7 @@ def test_csv_has_a_line_for_each_trial_and_json_everything(session, tmp_path):
 def test_the_template_and_both_names_are_shipped():
     assert kamerton_ray.report is report
     folder = Path(kamerton_ray.__file__).parent
-    assert (folder / "report.html.j2").is_file()
+    assert (folder / "report" / "report.html.j2").is_file()
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -269,7 +269,8 @@ def test_the_template_and_both_names_are_shipped():
 def run(*args, code=0, first=""):
     """`kamerton-ray report`, in a process of its own."""
     program = (
-        f"{first}\nfrom kamerton_ray.cli import main\nmain(['report', *{list(map(str, args))}])"
+        f"{first}\nfrom kamerton_ray.cli.commands import main\n"
+        f"main(['report', *{list(map(str, args))}])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import Threading
@@ -13,7 +12,7 @@ from kamerton_ray.numeric import plain
 from kamerton_ray.trial.config import environment, has_threads, variables
 
 
-def export(config: Mapping[str, Any], form: str) -> str:
+def export(config: Mapping[str, object], form: str) -> str:
     """A configuration in one of `FORMS`.
 
     Args:
@@ -38,29 +37,29 @@ def export(config: Mapping[str, Any], form: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _env(config: Mapping[str, Any]) -> list[str]:
+def _env(config: Mapping[str, object]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in environment(config).items()]
 
 
-def _dotenv(config: Mapping[str, Any]) -> list[str]:
+def _dotenv(config: Mapping[str, object]) -> list[str]:
     return [f"{name}={shlex.quote(value)}" for name, value in environment(config).items()]
 
 
-def _docker(config: Mapping[str, Any]) -> list[str]:
+def _docker(config: Mapping[str, object]) -> list[str]:
     pairs = environment(config).items()
     return (
         [" ".join(f"--env {name}={shlex.quote(value)}" for name, value in pairs)] if pairs else []
     )
 
 
-def _k8s(config: Mapping[str, Any]) -> list[str]:
+def _k8s(config: Mapping[str, object]) -> list[str]:
     pairs = environment(config).items()
     # A value in JSON is one in YAML, and stays the string that Kubernetes asks for.
     lines = [f"  - name: {name}\n    value: {json.dumps(value)}" for name, value in pairs]
     return ["env:", *lines] if lines else []
 
 
-def _tf_serving(config: Mapping[str, Any]) -> list[str]:
+def _tf_serving(config: Mapping[str, object]) -> list[str]:
     if not has_threads(config):
         return []
     intra, inter = Threading.of(config)
@@ -68,7 +67,7 @@ def _tf_serving(config: Mapping[str, Any]) -> list[str]:
     return [" ".join(f"--tensorflow_{name}_op_parallelism={count}" for name, count in options)]
 
 
-def _python(config: Mapping[str, Any]) -> list[str]:
+def _python(config: Mapping[str, object]) -> list[str]:
     # What binds when TensorFlow is imported comes before the import.
     own = variables(config)
     lines = ["import os", ""] if own else []
@@ -84,11 +83,11 @@ def _python(config: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _json(config: Mapping[str, Any]) -> list[str]:
+def _json(config: Mapping[str, object]) -> list[str]:
     return [json.dumps(dict(config), default=plain)]
 
 
-FORMS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
+FORMS: dict[str, Callable[[Mapping[str, object]], list[str]]] = {
     "env": _env,
     "dotenv": _dotenv,
     "docker": _docker,
@@ -97,3 +96,15 @@ FORMS: dict[str, Callable[[Mapping[str, Any]], list[str]]] = {
     "python": _python,
     "json": _json,
 }
+"""Each form, and what writes it."""
+
+FORM_NAMES = {
+    "env": "Shell",
+    "dotenv": ".env file",
+    "docker": "docker run",
+    "k8s": "Kubernetes",
+    "tf-serving": "TensorFlow Serving",
+    "python": "Python",
+    "json": "JSON",
+}
+"""What a form is called on a page."""

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 from kamerton_ray.answer.candidates import check_reported, miss_of, value_of
+from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS, default_threads
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import Config, flat, in_words, key_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, numbers_in
+from kamerton_ray.tune.results import trial_results
 
 GUESSES = ("speedup", "objective", "seconds")
 """Which key of a result counts where nobody says it: the first of these that has numbers."""
@@ -88,6 +91,16 @@ class Row:
         """Whether any of its trials did."""
         return not math.isnan(self.value)
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether its trials say how sure they are."""
+        return not math.isnan(self.low)
+
+    def to_json(self) -> dict[str, object]:
+        """It by name, without what its trials reported."""
+        names = (one.name for one in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in names if name != "results"}
+
 
 class Measured:
     """Trials, and what they say of each configuration.
@@ -151,16 +164,16 @@ class Measured:
         """A trial's value; NaN where it failed."""
         return self.objective.value(result)
 
-    def tuned(self, config: Mapping[str, Any] | None) -> Config:
+    def tuned(self, config: Mapping[str, object] | None) -> Config:
         """The part of a configuration that was tuned, by flat names."""
         values = dict(flat(config or {}))
         return {name: values[name] for name in self.axes if name in values}
 
-    def words(self, config: Mapping[str, Any] | None) -> str:
+    def words(self, config: Mapping[str, object] | None) -> str:
         """A configuration as a user writes it, without what is the same everywhere."""
         return in_words(None if config is None else self.tuned(config) or dict(config))
 
-    def find(self, config: Mapping[str, Any] | None) -> Row | None:
+    def find(self, config: Mapping[str, object] | None) -> Row | None:
         """The row of a configuration."""
         wanted = None if config is None else self.tuned(config)
         return next((row for row in self.rows if row.config == wanted), None)
@@ -201,20 +214,21 @@ class Measured:
         """The default's own trial, or the next best thing."""
         if self.objective.metric == "speedup":
             return Baseline(value=1.0, basis=Basis.PAIRED)
-
-        def of(config: Config | None) -> float:
-            same = [r for r in self.results if config and self.tuned(r.config) == config]
-            return value_of(same, self.objective)
-
-        everything = value_of(self.results, self.objective)
+        own, begin = self._value_of(self.default), self._value_of(start)
+        alone, everything = (value_of(some, self.objective) for some in (fresh, self.results))
         choices = (
-            Baseline(value=of(self.default), basis=Basis.TRIAL, config=self.default),
-            Baseline(value=value_of(fresh, self.objective), basis=Basis.FRESH),
-            Baseline(value=of(start), basis=Basis.TRIAL, config=start, is_default=False),
+            Baseline(value=own, basis=Basis.TRIAL, config=self.default),
+            Baseline(value=alone, basis=Basis.FRESH),
+            Baseline(value=begin, basis=Basis.TRIAL, config=start, is_default=False),
             Baseline(value=everything, basis=Basis.MEDIAN, is_default=False),
             Baseline(value=1.0, basis=Basis.MEDIAN, is_default=False),
         )
         return next(one for one in choices if not math.isnan(one.value))
+
+    def _value_of(self, config: Config | None) -> float:
+        """The value of a configuration; NaN where none of its trials worked."""
+        same = [one for one in self.results if config and self.tuned(one.config) == config]
+        return value_of(same, self.objective)
 
     def _row(self, group: Sequence[tuple[int, Result]]) -> Row:
         results = [result for _, result in group]
@@ -242,6 +256,36 @@ class Measured:
         middle = statistics.fmean((low + high) / 2 for low, high in ends)
         reach = math.hypot(*(high - low for low, high in ends)) / (2 * len(ends))
         return self.comparison.amount(middle - reach), self.comparison.amount(middle + reach)
+
+
+def as_measured(results: object, objective: Objective | None = None) -> Measured:
+    """What was measured, from whatever holds it."""
+    return results if isinstance(results, Measured) else Measured(trial_results(results), objective)
+
+
+def best_row(found: Measured, verdict: Verdict | None) -> Row | None:
+    """The verdict's best, or else the search's."""
+    told = None if verdict is None else found.find(verdict.config)
+    return told or found.best
+
+
+def marks_of(row: Row, found: Measured, best: Row | None) -> list[str]:
+    """What a configuration is beside its values: the best, the default."""
+    base = found.default or found.baseline.config
+    named = [("best", row is best), (found.baseline.name, row.config == base)]
+    return [name for name, is_it in named if is_it]
+
+
+def times(results: Sequence[Result]) -> list[float] | None:
+    """When each trial ended, in seconds since the first one began; None where nothing says it."""
+    took = [result.time_total_s for result in results]
+    ends = [result.timestamp for result in results]
+    if ends and not any(map(math.isnan, ends)):
+        begin = min(end - (0 if math.isnan(t) else t) for end, t in zip(ends, took, strict=True))
+        return [end - begin for end in ends]
+    if all(map(math.isnan, took)):
+        return None
+    return list(itertools.accumulate(0.0 if math.isnan(one) else one for one in took))
 
 
 def _known(objective: Objective | None, results: Sequence[Result]) -> Objective:

@@ -1,0 +1,112 @@
+"""The page: what `report.html.j2` shows, put together."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kamerton_ray.errors import InvalidInputError, MissingExtraError
+from kamerton_ray.report import tables, words
+from kamerton_ray.report.about import About
+from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
+from kamerton_ray.report.palette import DARK, LIGHT
+from kamerton_ray.report.part import Part
+from kamerton_ray.report.pictures import Chart, charts
+from kamerton_ray.report.tables import Table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+TEMPLATE = "report.html.j2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """What the page shows of a part; the names are the template's.
+
+    Attributes:
+        part: The part.
+        decision: What to do, in two or three words.
+        headline: The first line of the answer.
+        more: Its other lines.
+        facts: The numbers to know, and what they are.
+        charts: The pictures by name.
+        says_intervals: Whether trials say how sure they are.
+        finalists: The gains of the fresh runs.
+        costs: What the finalists cost.
+        trade_offs: The search's Pareto set.
+        forms: The configuration in each form that can say it, after that form's name.
+        failures: The trials that failed.
+    """
+
+    part: Part
+    decision: str
+    headline: str
+    more: str
+    facts: list[tuple[str, str]]
+    charts: Mapping[str, Chart]
+    says_intervals: bool
+    finalists: Table | None
+    costs: Table | None
+    trade_offs: Table | None
+    forms: list[tuple[str, str]]
+    failures: list[tuple[int, str, str, str]]
+
+    @classmethod
+    def of(cls, part: Part, prefix: str) -> Shown:
+        """A part with what is made of it; the ids in its pictures begin with the prefix."""
+        headline, _, more = part.sentence.partition("\n")
+        return cls(
+            part=part,
+            decision=words.decision(part.verdict),
+            headline=headline,
+            more=more,
+            facts=list(words.facts(part)),
+            charts=charts(part, prefix),
+            says_intervals=any(row.has_interval for row in part.measured.rows),
+            finalists=tables.finalists(part),
+            costs=tables.costs(part),
+            trade_offs=tables.trade_offs(part),
+            forms=list(_forms(part)),
+            failures=list(words.failures(part.measured)),
+        )
+
+
+def page(parts: Sequence[Part], about: About) -> str:
+    """One page on all parts, which needs no other file.
+
+    Raises:
+        MissingExtraError: matplotlib or jinja2 is not installed.
+    """
+    return _template().render(
+        parts=[Shown.of(part, f"p{place}") for place, part in enumerate(parts)],
+        title=words.title(parts[0]),
+        source=about.command,
+        method=list(words.method(parts, about)),
+        light=LIGHT,
+        dark=DARK,
+    )
+
+
+def _template() -> Template:
+    try:
+        import jinja2  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise MissingExtraError.of("report", error) from error
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    source = importlib.resources.files("kamerton_ray.report").joinpath(TEMPLATE)
+    return environment.from_string(source.read_text(encoding="utf-8"))
+
+
+def _forms(part: Part) -> Iterator[tuple[str, str]]:
+    """The configuration in each form that can say it."""
+    if part.config is None:
+        return
+    for form in FORMS:
+        with contextlib.suppress(InvalidInputError):  # a form that cannot say it
+            yield FORM_NAMES[form], export(part.config, form)

@@ -1,0 +1,255 @@
+"""The map of what was measured, with the search's path on it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kamerton_ray.answer.verdict import Verdict
+from kamerton_ray.machine.threads import THREADS
+from kamerton_ray.numeric import number
+from kamerton_ray.report.labels import TITLE_LENGTH, gain_label, short
+from kamerton_ray.report.measured import Measured, Row, as_measured, best_row, marks_of
+from kamerton_ray.report.palette import LIGHT, Palette, mixed, readable_on
+from kamerton_ray.report.paper import WIDTH, Paper, paper
+from kamerton_ray.trial.config import Config
+from kamerton_ray.trial.objective import Objective
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Place = tuple[int, int]
+"""A cell of a map: across and up, from 0."""
+
+ROW, COLUMN = 0.6, 0.58
+"""A cell's least height and width in inches."""
+
+MOST_FILLED = 12
+"""Up to this many integers in a row are all on a map's axis, measured or not."""
+
+VALUE_LENGTH = 8
+"""Longer values are cut in a map."""
+
+LEAST_CONTRAST, MOST_CONTRAST = math.log(1.15), math.log(2.0)
+"""The gain whose colour is the strongest lies between these: noise should not look dramatic."""
+
+
+def surface(
+    results: object,
+    *,
+    verdict: Verdict | None = None,
+    objective: Objective | None = None,
+    palette: Palette = LIGHT,
+) -> Figure:
+    """The map of what was measured: a cell for each pair of values, and the search's path on it.
+
+    A cell's colour is its gain over the default, which is written in it. The small number is that
+    of its trial. Of more than two tuned parameters the first two make the map, and a cell shows the
+    best over the others. A single one makes a strip.
+
+    Args:
+        results: Whatever `trial_results` takes, or a `Measured`.
+        verdict: Names the best; without it that is the search's.
+        objective: What the configurations are judged by.
+        palette: The colours.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    found = as_measured(results, objective)
+    cells = _Cells(found)
+    with paper(palette, _size(cells)) as sheet:
+        _Map(sheet, found, cells, best_row(found, verdict)).draw()
+    return sheet.figure
+
+
+# --- where the configurations lie ----------------------------------------------------------------
+
+
+class _Cells:
+    """Which configurations lie in which cell of a map.
+
+    Attributes:
+        names: The axes' names, across and up; empty where there is none.
+        others: What else was tuned.
+        across: The values on the first axis, in order.
+        up: The same on the second.
+        rows: The configurations of each cell, the best first.
+        unmeasured: The cell of the default, where that was not measured.
+        path: The cells of the trials, in order.
+    """
+
+    def __init__(self, found: Measured) -> None:
+        self.names = [*found.axes, "", ""][:2]
+        self.others = found.axes[2:]
+        shown = [row.config for row in found.rows] + [c for c in [found.default] if c]
+        self.across, self.up = (_in_order([one.get(name) for one in shown]) for name in self.names)
+        self.rows: dict[Place, list[Row]] = {}
+        for row in found.rows:
+            self.rows.setdefault(self.place(row.config), []).append(row)
+        missing = found.default if found.find(found.default) is None else None
+        self.unmeasured = None if missing is None else self.place(missing)
+        trials = {trial: row for row in found.rows for trial in row.trials}
+        self.path = [self.place(trials[trial].config) for trial in sorted(trials)]
+
+    @property
+    def empty(self) -> list[Place]:
+        """The cells in which nothing was measured, the default's left out."""
+        places = itertools.product(range(len(self.across)), range(len(self.up)))
+        return [one for one in places if one not in self.rows and one != self.unmeasured]
+
+    def place(self, config: Config) -> Place:
+        """The cell of a configuration."""
+        x, y = (config.get(name) for name in self.names)
+        return self.across.index(x), self.up.index(y)
+
+
+def _in_order(values: Sequence[object]) -> list[object]:
+    """The values in order; a short range of integers without gaps."""
+    distinct = {repr(value): value for value in values}.values()
+    counts = [int(value) for value in distinct if isinstance(value, numbers.Integral)]
+    if len(counts) == len(distinct) and _is_short(counts):
+        return list(range(min(counts), max(counts) + 1))
+    # What is no number comes after those that are, by its name.
+    named = sorted(distinct, key=repr)
+    return sorted((one for one in named if not math.isnan(number(one))), key=number) + [
+        one for one in named if math.isnan(number(one))
+    ]
+
+
+def _is_short(counts: Sequence[int]) -> bool:
+    """Whether an axis has room for all integers between these."""
+    return max(counts) - min(counts) < max(MOST_FILLED, 1.5 * len(counts))
+
+
+def _size(cells: _Cells) -> tuple[float, float]:
+    return max(WIDTH, 0.8 + COLUMN * len(cells.across)), 1.0 + ROW * len(cells.up)
+
+
+# --- drawing them --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Map:
+    """A map on its paper."""
+
+    paper: Paper
+    found: Measured
+    cells: _Cells
+    best: Row | None
+
+    def draw(self) -> None:
+        """Draw all of it."""
+        for place, rows in self.cells.rows.items():
+            row = next((one for one in rows if one is self.best), rows[0])
+            fill = self._fill(row)
+            self._box(place, fill, outlined=row is self.best)
+            self._write(place, row, fill or self.paper.palette.paper)
+        self._unmeasured()
+        self._path()
+        self._ticks()
+        self._labels()
+
+    def _fill(self, row: Row) -> str | None:
+        """A cell's colour; None where its trials failed."""
+        if not row.worked:
+            return None
+        palette, merit = self.paper.palette, self.found.merit(row.value)
+        end = palette.better if merit > 0 else palette.worse
+        return mixed(palette.middle, end, min(1.0, abs(merit) / self._strongest))
+
+    @functools.cached_property
+    def _strongest(self) -> float:
+        """The merit whose colour is the strongest."""
+        found = self.found
+        most = max((abs(found.merit(row.value)) for row in found.working), default=1.0)
+        return min(max(most, LEAST_CONTRAST), MOST_CONTRAST) if found.ratios else most or 1.0
+
+    def _box(self, place: Place, fill: str | None, *, outlined: bool) -> None:
+        from matplotlib.patches import Rectangle  # noqa: PLC0415 - an extra
+
+        (x, y), palette = place, self.paper.palette
+        self.paper.axes.add_patch(
+            Rectangle(
+                (x - 0.46, y - 0.45),
+                0.92,
+                0.9,
+                facecolor=fill or "none",
+                edgecolor=palette.ink if outlined else palette.line,
+                linewidth=2 if outlined else 0.5,
+                hatch=None if fill else "////",
+                zorder=2 if outlined else 1,
+                gid="cell",
+            )
+        )
+
+    def _write(self, place: Place, row: Row, ground: str) -> None:
+        """The value, under it what the cell is, and in its corner the trial's number."""
+        x, y = place
+        others = [short(row.config.get(name), VALUE_LENGTH) for name in self.cells.others]
+        said = [*others, *marks_of(row, self.found, self.best)]
+        # Its own ground keeps the search's path from crossing it.
+        box = {"facecolor": ground, "edgecolor": "none", "pad": 0.8}
+        write = functools.partial(
+            self.paper.axes.text, color=readable_on(ground), zorder=4, bbox=box
+        )
+        value = self.found.shown(row) if row.worked else "failed"
+        weight, size = ("bold" if row is self.best else "normal"), (10 if row.worked else 8)
+        middle = y - 0.08 + 0.07 * len(said)
+        write(x, middle, value, ha="center", va="center", weight=weight, size=size)
+        if said:
+            under = "\n".join(said)
+            write(x, y - 0.4, under, ha="center", va="bottom", size=7.5, linespacing=0.95)
+        write(x - 0.42, y + 0.4, _trials(row), ha="left", va="top", size=7)
+
+    def _unmeasured(self) -> None:
+        """A dot for each cell that was not measured, or that it is the default's."""
+        axes, palette = self.paper.axes, self.paper.palette
+        if self.cells.unmeasured:
+            x, y = self.cells.unmeasured
+            axes.text(x, y, "default", ha="center", va="center", color=palette.soft, size=7)
+        xs, ys = ([place[axis] for place in self.cells.empty] for axis in (0, 1))
+        axes.plot(xs, ys, ".", color=palette.line, ms=3)
+
+    def _path(self) -> None:
+        """The search's way from trial to trial, through the cells' corners, beside the values."""
+        xs, ys = [x - 0.38 for x, _ in self.cells.path], [y + 0.33 for _, y in self.cells.path]
+        ink = self.paper.palette.ink
+        self.paper.axes.plot(xs, ys, color=ink, lw=0.8, alpha=0.35, zorder=3, gid="path")
+
+    def _ticks(self) -> None:
+        axes, cells = self.paper.axes, self.cells
+        for show, values in ((axes.set_xticks, cells.across), (axes.set_yticks, cells.up)):
+            show(range(len(values)), [short(one, VALUE_LENGTH) for one in values])
+        axes.set(xlim=(-0.55, len(cells.across) - 0.45), ylim=(-0.55, len(cells.up) - 0.45))
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+
+    def _labels(self) -> None:
+        axes, (across, up) = self.paper.axes, self.cells.names
+        axes.set_xlabel(_axis_label(across))
+        if up:
+            axes.set_ylabel(_axis_label(up))
+        else:
+            axes.set_yticks([])
+        title = gain_label(self.found)
+        if over := short(", ".join(self.cells.others), TITLE_LENGTH):
+            title += f"\neach cell: the best over what is written below,\n{over}"
+        axes.set_title(title, loc="left", size=9, color=self.paper.palette.soft)
+
+
+def _trials(row: Row) -> str:
+    """The numbers of a row's trials, or how many there are after the first."""
+    first, *more = row.trials
+    if not more:
+        return str(first)
+    return f"{first}, {more[0]}" if len(more) == 1 else f"{first} +{len(more)}"
+
+
+def _axis_label(name: str) -> str:
+    return f"{name} (threads)" if name in THREADS else short(name)

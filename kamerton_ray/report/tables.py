@@ -1,0 +1,205 @@
+"""The tables of the page and the terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from kamerton_ray.answer.candidates import Candidate, candidates, pareto
+from kamerton_ray.answer.verdict import Standing, Verdict
+from kamerton_ray.numeric import number
+from kamerton_ray.report.labels import NAMES, short, unit_of
+from kamerton_ray.report.measured import Measured, marks_of
+from kamerton_ray.report.part import Part
+from kamerton_ray.trial.comparison import Comparison
+from kamerton_ray.trial.config import key_of
+
+COSTS = {"seconds": -1, "seconds_p99": -1, "throughput": 1, "cpu_seconds": -1}
+"""What configurations trade off: 1 where more is better, -1 where less is."""
+
+HEADS = {
+    "runs": "fresh runs",
+    "seconds": "time",
+    "seconds_p99": "p99",
+    "throughput": "throughput",
+    "cpu_seconds": "CPU time",
+}
+
+BRIEF = 5
+"""This many configurations are listed on a terminal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Configurations and their numbers.
+
+    Attributes:
+        heads: What the columns are, with their units.
+        rows: For each configuration its name, its marks and its numbers as texts.
+    """
+
+    heads: list[str]
+    rows: list[tuple[str, str, list[str]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A line of a table: a configuration, and its numbers by key."""
+
+    name: str
+    marks: str
+    numbers: Mapping[str, float]
+
+
+# --- which there are -----------------------------------------------------------------------------
+
+
+def finalists(part: Part) -> Table | None:
+    """The gains of the fresh runs; None where nothing was compared."""
+    return _finalists(part, ["gain", "runs", _own_key(part.measured)])
+
+
+def costs(part: Part) -> Table | None:
+    """What the finalists cost; None where but one of the costs is known."""
+    table = _finalists(part, list(COSTS))
+    return table if table is not None and table.heads[1:] else None
+
+
+def trade_offs(part: Part) -> Table | None:
+    """The search's Pareto set; None where the trials report but one of the costs."""
+    found = part.measured
+    rows = candidates(found.results, found.objective)
+    known = {key: sign for key, sign in COSTS.items() if any(_has(row, key) for row in rows)}
+    if not list(known)[1:]:  # one cost alone is no trade-off
+        return None
+    lines = [_searched(one, list(known), part) for one in pareto(rows, known)]
+    return _table(lines, ["gain", *known], found, found.comparison)
+
+
+def brief(part: Part) -> list[str]:
+    """The finalists, or else the search's best, in columns for a terminal."""
+    keys = dict.fromkeys(["gain", "runs", _own_key(part.measured), *COSTS])
+    table = _finalists(part, list(keys))
+    if table is None:
+        lines = _searched_best(part.measured)
+    else:
+        lines = [["", *table.heads], *([name, *cells] for name, _, cells in table.rows)]
+    return ["", *_aligned(lines)] if lines[1:] else []
+
+
+# --- what stands in them -------------------------------------------------------------------------
+
+
+def _finalists(part: Part, keys: Sequence[str]) -> Table | None:
+    """The fresh runs' medians of these."""
+    verdict = part.verdict
+    if verdict is None or not verdict.table:
+        return None
+    lines = [
+        _Line(
+            name=part.measured.words(one.config),
+            marks=_mark(one, verdict),
+            numbers={key: number(getattr(one, key)) for key in keys},
+        )
+        for one in verdict.table
+    ]
+    return _table(lines, keys, part.measured, verdict.comparison)
+
+
+def _mark(one: Standing, verdict: Verdict) -> str:
+    """What a finalist is beside its numbers."""
+    if one.config is not None and one.config == verdict.config:
+        return "best"
+    tied = {key_of(config) for config in verdict.tied}
+    return "not told apart" if one.config and key_of(one.config) in tied else ""
+
+
+def _own_key(found: Measured) -> str:
+    """Under which key of a finalist its objective stands; for a speed-up the step time."""
+    metric = found.objective.metric
+    return "seconds" if metric == "speedup" else metric if metric in COSTS else "value"
+
+
+def _has(row: Candidate, key: str) -> bool:
+    return not math.isnan(row.median(key))
+
+
+def _searched(one: Candidate, keys: Sequence[str], part: Part) -> _Line:
+    """What the search knows of a configuration."""
+    found = part.measured
+    row = found.find(one.config)
+    return _Line(
+        name=found.words(one.config),
+        marks="" if row is None else ", ".join(marks_of(row, found, part.best)),
+        numbers={
+            "gain": math.nan if row is None else row.gain,
+            **{key: one.median(key) for key in keys},
+        },
+    )
+
+
+def _searched_best(found: Measured) -> list[list[str]]:
+    """The best of the search with their intervals, below what these columns are."""
+    lines = [["", "gain" if found.ratios else found.objective.metric, "95 % interval"]]
+    for row in found.working[:BRIEF]:
+        low, high = map(found.comparison.figure, sorted(map(found.drawn, (row.low, row.high))))
+        interval = f"[{low}, {high}]" if row.has_interval else ""
+        shown = f"{found.shown(row)}{found.comparison.times}"
+        lines.append([found.words(row.config), shown, interval])
+    return lines
+
+
+# --- how they are written ------------------------------------------------------------------------
+
+
+def _table(lines: Sequence[_Line], keys: Iterable[str], found: Measured, by: Comparison) -> Table:
+    """A table of those keys that have numbers; what the gains are is said."""
+    numbers = {key: [one.numbers[key] for one in lines] for key in keys}
+    columns = [
+        _column(key, values, found, by)
+        for key, values in numbers.items()
+        if not all(map(math.isnan, values))
+    ]
+    return Table(
+        heads=[head for head, _ in columns],
+        rows=[
+            (one.name, one.marks, [cells[place] for _, cells in columns])
+            for place, one in enumerate(lines)
+        ],
+    )
+
+
+def _column(
+    key: str, values: Sequence[float], found: Measured, by: Comparison
+) -> tuple[str, list[str]]:
+    """What a column is, and its cells."""
+    unit = unit_of(found.objective.metric if key == "value" else key, values)
+    head = f"{_head(key, found, by)}{unit.name and f' ({unit.name})'}"
+    return head, [_figure(key, value * unit.scale, by) for value in values]
+
+
+def _head(key: str, found: Measured, by: Comparison) -> str:
+    objective = found.objective
+    if key == "gain":
+        better = objective.better(by).split()[0]
+        return f"times {better}" if by.is_ratio else f"{better} by"
+    if key == "value":
+        return NAMES.get(objective.metric, short(objective.metric))
+    return HEADS[key]
+
+
+def _figure(key: str, value: float, by: Comparison) -> str:
+    if math.isnan(value):
+        return ""
+    if key == "gain":
+        return f"{by.figure(value)}{by.times}"
+    return f"{value:.0f}" if key == "runs" else f"{value:.4g}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lines whose columns stand below each other, the first at the left, the others right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for first, *others in lines:
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        yield "  ".join([first.ljust(widths[0]), *cells]).rstrip()
