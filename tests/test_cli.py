@@ -220,7 +220,8 @@ def test_what_was_mended_is_tried_again_by_the_resumed_search(search, tmp_path):
 
 
 def test_a_failure_after_a_success_ends_nothing(search, tmp_path):
-    code = "echo x >> runs; test $(wc -l < runs) = 1 && date +%s.%N"
+    runs = tmp_path / "runs"
+    code = f"echo x >> {runs}; test $(wc -l < {runs}) = 1 && date +%s.%N"
     options = ("--trials", "3", "--no-compare", "--objective", "last", "--minimize")
     _, err = search("exec", *options, "sh", "-c", code)
     assert "higher is better: no (--minimize)" in err
