@@ -218,7 +218,7 @@ def search_options(command: Command) -> Command:
     def gathering(**said: object) -> None:
         shared = {name: value for name, value in said.items() if name in names}
         own = {name: value for name, value in said.items() if name not in names}
-        options = SearchOptions(**shared)  # type: ignore[arg-type] - click has read each
+        options = SearchOptions(**shared)  # type: ignore[arg-type]  # click has read each
         command(**own, options=options)
 
     return _with(SEARCH, gathering)
