@@ -17,7 +17,7 @@ from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.report import check_extra
-from kamerton_ray.tune.run import Goal
+from kamerton_ray.tune.goal import Goal
 from kamerton_ray.tune.session import Session
 
 SETTLED = {"use", "keep"}

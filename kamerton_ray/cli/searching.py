@@ -20,7 +20,9 @@ from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.machine.neighbours import look, patience
 from kamerton_ray.trial.command import read_as
 from kamerton_ray.trial.config import Config, in_words
-from kamerton_ray.tune.run import INTERRUPTED, Ending, Limits, search
+from kamerton_ray.tune.ending import INTERRUPTED, Ending
+from kamerton_ray.tune.goal import Limits
+from kamerton_ray.tune.run import search
 from kamerton_ray.tune.session import Session
 
 LEAST_COMPARISON_S = 60.0
