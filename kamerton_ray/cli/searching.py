@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kamerton_ray.answer.candidates import nothing_worked
-from kamerton_ray.answer.verdict import Decision, Verdict, verdict
+from kamerton_ray.answer.comparing import verdict
+from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.cli.answering import conclude
 from kamerton_ray.cli.connecting import connected
 from kamerton_ray.cli.display import Display

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.answer.candidates import candidates, kinds_of, nothing_worked, pareto
-from kamerton_ray.answer.verdict import Decision, Verdict, verdict_of
+from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.numeric import number, plain
@@ -300,7 +300,7 @@ def report(
     about = _about(session)
     if session is not None:
         answer = session.answer()
-        verdict = verdict or (None if answer is None else verdict_of(answer))
+        verdict = verdict or (None if answer is None else Verdict.from_json(answer))
         objective = objective or _searched_for(about)
     objective = objective or _of_ray(results, found)
     parts: list[Part] = []
