@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import cast
 
 from kamerton_ray.answer.candidates import (
     Candidate,
@@ -33,7 +34,7 @@ from kamerton_ray.tune.trainable import Trainable
 
 def verdict(
     results: object,
-    trainable: type[Trainable[RoundMeasurer]],
+    trainable: type[object],
     *,
     objective: Objective | None = None,
     budget_s: float | None = None,
@@ -74,7 +75,7 @@ def verdict(
     if finalists < 1:
         raise InvalidInputError(f"finalists must be 1 or more, but got {finalists!r}")
     compare = _Comparison(
-        trainable=trainable,
+        trainable=cast("type[Trainable[RoundMeasurer]]", trainable),
         objective=objective or Objective(),
         budget_s=budget_s,
         finalists=finalists,

@@ -82,7 +82,9 @@ def _range(bounds: tuple[int, int] | None) -> str:
 def settled(session: Session) -> Verdict | None:
     """The answer of an earlier comparison that came to its end."""
     answer = session.answer()
-    return None if answer is None or answer["decision"] not in SETTLED else Verdict.from_json(answer)
+    if answer is None or answer["decision"] not in SETTLED:
+        return None
+    return Verdict.from_json(answer)
 
 
 def command_to_resume(session: Session) -> str:

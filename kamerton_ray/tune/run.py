@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.search.nelder_mead import StopRule
-from kamerton_ray.trial.measurer import Measurer
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.ending import (
@@ -33,7 +32,6 @@ from kamerton_ray.tune.pace import in_pace
 from kamerton_ray.tune.placement import Kind, one_per_node
 from kamerton_ray.tune.recorder import Log, recorder, stopper
 from kamerton_ray.tune.session import Session
-from kamerton_ray.tune.trainable import Trainable
 
 if TYPE_CHECKING:
     from kamerton_ray.tune.searcher import NelderMeadSearcher
@@ -44,7 +42,7 @@ configuration that loses one more is taken to be the reason."""
 
 
 def search(
-    trainable: type[Trainable[Measurer]],
+    trainable: type[object],
     goal: Goal,
     session: Session,
     *,
@@ -136,7 +134,7 @@ def tell(searcher: NelderMeadSearcher, goal: Goal, results: Sequence[Result]) ->
 
 
 def _run(
-    trainable: type[Trainable[Measurer]],
+    trainable: type[object],
     goal: Goal,
     searcher: NelderMeadSearcher,
     log: Log,
@@ -173,7 +171,7 @@ def _run(
             log.stops.append(Stop(StopKind.FAULT, str(error)))
 
 
-def _placed(trainable: type[Trainable[Measurer]], kind: Kind) -> object:
+def _placed(trainable: type[object], kind: Kind) -> object:
     """The trainable, run on nodes of a kind."""
     # A function, so that nodes that join count.
     placed: object = ray_api.ray("tune").with_resources(trainable, lambda _: one_per_node(kind))
