@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from cluster import Cluster
 
 from kamerton_ray.tune.folders import write
-from kamerton_ray.tune.run import Goal, Limits, search
+from kamerton_ray.tune.goal import Goal, Limits
+from kamerton_ray.tune.run import search
 from kamerton_ray.tune.session import RESULTS, Session
 from kamerton_ray.tune.trainable import command
 

@@ -37,17 +37,14 @@ from kamerton_ray import (
     verdict,
 )
 from kamerton_ray.answer.candidates import kinds_of
-from kamerton_ray.answer.head_to_head import (
-    DEFAULT,
-    GOOD_SELECTION,
-    MOST_FINAL,
-    Final,
-    HeadToHead,
-    Trimmed,
-    two_groups,
-)
+from kamerton_ray.answer.deciding import decide
+from kamerton_ray.answer.final import MOST_FINAL, Final
+from kamerton_ray.answer.finalists import MOST_FINALISTS, contestants, screen
+from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead
+from kamerton_ray.answer.race import GOOD_SELECTION
 from kamerton_ray.answer.rounds import Contest
-from kamerton_ray.answer.verdict import MOST_FINALISTS, contestants, decide, screen
+from kamerton_ray.answer.trimmed import Trimmed
+from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.machine import hardware
 from kamerton_ray.trial.config import key_of
 from kamerton_ray.trial.result import Result

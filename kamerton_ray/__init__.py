@@ -7,7 +7,8 @@ import Ray when they are first used, and `set_threading` imports TensorFlow when
 from typing import TYPE_CHECKING
 
 from kamerton_ray import plot as plot
-from kamerton_ray.answer.verdict import Decision, Standing, Verdict, verdict
+from kamerton_ray.answer.comparing import verdict
+from kamerton_ray.answer.verdict import Decision, Standing, Verdict
 from kamerton_ray.errors import (
     InvalidInputError,
     KamertonError,

@@ -7,7 +7,7 @@ import pytest
 from kamerton_ray.cli.display import Display, headline, in_unit
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
-from kamerton_ray.tune.run import Goal, Limits
+from kamerton_ray.tune.goal import Goal, Limits
 
 SPACE = {"intra_op": (1, 4), "inter_op": (1, 4)}
 DEFAULT, OTHER = {"intra_op": 2, "inter_op": 2}, {"intra_op": 1, "inter_op": 2}

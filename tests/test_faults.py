@@ -20,7 +20,8 @@ from cluster import Cluster
 
 from kamerton_ray import InvalidInputError
 from kamerton_ray.trial.result import Result
-from kamerton_ray.tune.run import SLOW_TRIALS, _Log, why_lost
+from kamerton_ray.tune.pace import LEAST_TRIALS
+from kamerton_ray.tune.recorder import Log, why_lost
 from kamerton_ray.tune.session import RESULTS, Session
 
 pytestmark = pytest.mark.cluster
@@ -97,13 +98,13 @@ def test_a_slow_node_is_waited_for(cluster, driver, tmp_path):
     # How many trials it gets depends on how soon its process has started.
     ran = [one.node_ip for one in search.results()].count(slow.ip)
     told = f"A trial on {slow.ip} takes " in driver.said()[before:]
-    assert told or ran < SLOW_TRIALS
+    assert told or ran < LEAST_TRIALS
 
 
 def test_a_slow_node_is_named_once(tmp_path, caplog):
-    log = _Log(Session(tmp_path), [], lambda _: None)
+    log = Log(Session(tmp_path), [], lambda _: None)
     for node, seconds in ("a", 1), ("b", 4), ("a", 1.2), ("b", 5), ("b", 5), ("c", 1), ("c", 2):
-        log.note_pace(node, seconds)
+        log.note_pace(Result(node_ip=node, time_total_s=seconds))
     assert [record.getMessage() for record in caplog.records] == [
         "A trial on b takes 4.1 times as long as elsewhere."
     ]

@@ -29,12 +29,13 @@ from kamerton_ray.tune.folders import (
     read_object,
     write,
 )
+from kamerton_ray.tune.goal import Goal
 from kamerton_ray.tune.results import trial_results
-from kamerton_ray.tune.run import Goal, _tell
+from kamerton_ray.tune.run import tell
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
 
-verdicts = importlib.import_module("kamerton_ray.answer.verdict")
+verdicts = importlib.import_module("kamerton_ray.answer.comparing")
 
 CASES = 500
 RESUMED = 20  # of them by the command line itself
@@ -270,7 +271,7 @@ def taken_up(folder):
                 goal["metric"],
                 goal["mode"],
             )
-            _tell(searcher, Goal(**goal), found)
+            tell(searcher, Goal(**goal), found)
     except InvalidInputError as error:
         assert str(error)  # noqa: PT017 - any sentence will do
 

@@ -5,26 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from kamerton_ray.answer.head_to_head import (
-    DEFAULT,
-    LEAST_FINAL,
-    LEAST_RACE,
-    LOOKS,
-    MOST_FINAL,
-    MOST_RACE,
-    SCREEN_RACE,
-    Final,
-    HeadToHead,
-    Stage,
-    correlation,
-    independent,
-    signed_rank_interval,
-    signed_rank_tails,
-    two_groups,
-    walsh_means,
-    widening,
-)
-from kamerton_ray.trial.estimate import hodges_lehmann
+from kamerton_ray.answer.correlation import correlation, independent
+from kamerton_ray.answer.final import LEAST_FINAL, MOST_FINAL, Final
+from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
+from kamerton_ray.answer.race import LEAST_RACE, LOOKS, MOST_RACE, SCREEN_RACE
+from kamerton_ray.answer.signed_rank import signed_rank_interval, signed_rank_tails
+from kamerton_ray.answer.two_groups import two_groups
+from kamerton_ray.answer.widening import widening
+from kamerton_ray.trial.estimate import hodges_lehmann, walsh_means
 
 
 def play(gains, *, threads=None, noise=0.02, seed=0, failing=(), within=0.02):

@@ -32,7 +32,6 @@ from ray import tune
 
 import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
-from kamerton_ray.answer.verdict import verdict_of
 from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
@@ -97,11 +96,11 @@ def test_a_verdict_comes_back_from_its_json():
     elsewhere = (verdict(machine={"cpu_model": "other"}, rounds=[]),)
     found = verdict(elsewhere=elsewhere)
     answer = json.loads(json.dumps({**found.to_json(rounds=True), "trials": 9}))
-    back = verdict_of(answer)
+    back = Verdict.from_json(answer)
     assert back.to_json() == found.to_json()
     assert back.rounds == found.rounds
     unsure = Verdict(decision=Decision.UNSURE, sentence="?")
-    assert math.isnan(verdict_of(unsure.to_json()).speedup)
+    assert math.isnan(Verdict.from_json(unsure.to_json()).speedup)
 
 
 def test_the_default_is_kept_where_nothing_beat_it():
@@ -218,7 +217,7 @@ def test_a_searchs_best_loss_is_told_by_its_value():
 
 
 def test_a_verdict_of_differences_comes_back_from_its_json():
-    back = verdict_of(json.loads(json.dumps(lower().to_json())))
+    back = Verdict.from_json(json.loads(json.dumps(lower().to_json())))
     assert (back.difference, back.ratios) == (0.7, False)
     assert math.isnan(back.speedup)
 

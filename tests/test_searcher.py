@@ -761,7 +761,7 @@ def test_the_budget_ends_the_search():
 def test_no_state_is_kept_for_an_id_that_was_told_to_wait():
     searcher = make()
     live = fill(searcher)
-    assert set(searcher._live) == set(live)
+    assert set(searcher._state.trials.live) == set(live)
     for trial, config in live.items():
         searcher.on_trial_complete(trial, {"loss": bowl(config)})
     searcher.on_trial_complete(f"open{len(live)}", {"loss": -1.0})
@@ -979,8 +979,8 @@ def test_a_batching_limiter_does_not_stop_the_search():
     for i in range(200):
         if limiter.suggest(str(i)) == FINISHED:
             break
-        for trial, number in list(searcher._live.items()):
-            config = searcher._search.space.config(searcher._search.open[number])
+        for trial, number in list(searcher._state.trials.live.items()):
+            config = searcher._state.search.space.config(searcher._state.search.open[number])
             limiter.on_trial_complete(trial, {"loss": bowl(config)})
     assert searcher.best.config == LOWEST
 
@@ -1047,7 +1047,7 @@ def test_a_copy_shares_nothing_with_the_original(copied, tmp_path):  # T6
     again = copied(searcher, tmp_path)
     again.on_trial_complete("open0", {"loss": 1.0})
     assert searcher.best is None
-    assert "open0" in searcher._live
+    assert "open0" in searcher._state.trials.live
 
 
 def test_what_cannot_be_pickled_is_refused_as_a_constant():  # T6
@@ -1079,7 +1079,7 @@ def test_a_blank_searcher_is_restored_whole(tmp_path):  # T4, Ray's SaveRestoreC
     assert again.suggest("3") != FINISHED
     assert again.best.value == (8.0 if opened[1] is None else 7.0)
     again.on_trial_complete("not_completed", {"loss": 6.0})
-    assert set(again._live) <= {"3"}
+    assert set(again._state.trials.live) <= {"3"}
 
 
 def test_open_trials_are_restored_with_their_configurations(tmp_path):
@@ -1089,8 +1089,8 @@ def test_open_trials_are_restored_with_their_configurations(tmp_path):
     again = through_file(searcher, tmp_path)
     again.on_trial_complete("open1", {"loss": 7.0})
     assert again.best.config == points[1]
-    assert "open0" in again._live
-    assert "open1" not in again._live
+    assert "open0" in again._state.trials.live
+    assert "open1" not in again._state.trials.live
 
 
 def test_a_param_space_with_constants_is_restored(tmp_path):  # T4
@@ -1224,7 +1224,7 @@ def test_junk_anywhere_is_refused_or_harmless(junk, state, tmp_path):
         except StateError:
             refused += 1
             continue
-        for trial in (*searcher._live, *searcher._failed):
+        for trial in (*searcher._state.trials.live, *searcher._state.trials.failed):
             searcher.on_trial_complete(trial, {searcher.metric: 3.0})
         drive(searcher, names="rest", value=lambda _: 3.0)
     assert refused > 30

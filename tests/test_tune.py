@@ -263,7 +263,7 @@ def test_it_works_in_a_concurrency_limiter(run):
         callbacks=[live],
     )
     assert live.most == 2
-    assert len(analysis.trials) == searcher._search.measured == 8
+    assert len(analysis.trials) == searcher._state.search.measured == 8
 
 
 @pytest.mark.parametrize(
@@ -510,7 +510,7 @@ def test_trials_of_an_earlier_run_are_taken_in(earlier, choose, known):
     # Ray's AddEvaluatedPointTest.
     searcher = NelderMeadSearcher(SPACE, "loss", "min")
     searcher.add_evaluated_trials(choose(earlier), "loss")
-    assert searcher._search.measured == known
+    assert searcher._state.search.measured == known
     assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.0)
     assert searcher.suggest("t") not in configs(earlier)[:known] or known == 1
 

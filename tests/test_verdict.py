@@ -17,15 +17,13 @@ from ray import cloudpickle as rays
 
 from kamerton_ray import Decision, InvalidInputError, Objective, verdict
 from kamerton_ray.answer.candidates import kinds_of
-from kamerton_ray.answer.head_to_head import (
-    DEFAULT,
-    LEAST_FINAL,
-    LEAST_RACE,
-    Stage,
-    signed_rank_interval,
-)
+from kamerton_ray.answer.deciding import decide
+from kamerton_ray.answer.final import LEAST_FINAL
+from kamerton_ray.answer.finalists import affordable, contestants, screen
+from kamerton_ray.answer.head_to_head import DEFAULT, Stage
+from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import AT_ONCE, Contest, Course, groups
-from kamerton_ray.answer.verdict import affordable, contestants, decide, screen
+from kamerton_ray.answer.signed_rank import signed_rank_interval
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.result import Result

@@ -1,4 +1,4 @@
 """From a search's results to a verdict; it imports `tune` and below.
 
-Begin with `verdict.py`.
+Begin with `comparing.py` and `verdict.py`.
 """

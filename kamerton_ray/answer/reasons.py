@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Sequence
 
 from kamerton_ray.answer.candidates import Kind
-from kamerton_ray.answer.head_to_head import Stage, two_groups, widening
+from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.rounds import Course
+from kamerton_ray.answer.two_groups import two_groups
+from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.isolation import Outcome
@@ -31,7 +33,7 @@ NOTABLE = 2.0
 """A correlation is worth a word from so many of its standard errors, 1 / sqrt(rounds) each."""
 
 MOSTLY = 0.8
-"""Two groups are by the doing of the one whose own step time is so much of what they are apart."""
+"""Two groups are the doing of the one whose own step time makes up this share of the gap."""
 
 
 def other_work(course: Course) -> str:
@@ -47,37 +49,68 @@ def other_work(course: Course) -> str:
 
 
 def reasons(course: Course, objective: Objective, searched: Kind, machine: Machine) -> list[str]:
-    """What the user should know of how the answer came about, in sentences."""
-    found = []
-    if course.preferred:
-        found.append(
+    """What the user should know of how the answer came about, in sentences.
+
+    Args:
+        course: How the comparison went.
+        objective: What the configurations are judged by.
+        searched: What the search measured.
+        machine: What the comparison ran on.
+    """
+    return [
+        *_preferred(course, objective),
+        *_tied(course),
+        *_another_machine(searched.machine, machine),
+        *_slow_nodes(searched),
+        *_undecided(course, objective),
+        *_groups(course, objective),
+        *_alike(course),
+        *_drift(course, searched),
+        *_throttled(course),
+        *_stolen(course),
+        *_failed(course),
+    ]
+
+
+def _preferred(course: Course, objective: Objective) -> list[str]:
+    """Whether the chosen one was preferred for its fewer threads."""
+    if not course.preferred:
+        return []
+    return [
+        (
             f"{in_words(course.chosen)} was preferred to others within "
             f"{objective.share(course.comparison)} of it for its fewer threads."
         )
-    if course.stage is Stage.DONE and len(course.left) > 1:
-        tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)
-        found.append(f"Not told apart from the best: {tied}.")
-    if searched.machine and machine and searched.machine != machine:
-        found.append(
-            f"The search ran on another kind of machine ({searched.machine}) than the "
-            f"comparison ({machine})."
+    ]
+
+
+def _tied(course: Course) -> list[str]:
+    """Which others may be as good as the chosen one."""
+    if course.stage is not Stage.DONE or len(course.left) <= 1:
+        return []
+    tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)
+    return [f"Not told apart from the best: {tied}."]
+
+
+def _another_machine(searched: Machine, compared: Machine) -> list[str]:
+    """Whether the search and the comparison ran on different kinds of machine."""
+    if not searched or not compared or searched == compared:
+        return []
+    return [
+        (
+            f"The search ran on another kind of machine ({searched}) than the comparison "
+            f"({compared})."
         )
-    found += [
+    ]
+
+
+def _slow_nodes(searched: Kind) -> list[str]:
+    """Which nodes of the search were slower than the others."""
+    return [
         f"The node {ip} was out of pace with the others of its kind: the default took {times:.2f} "
         "times as long there."
         for ip, times in out_of_pace(searched.results).items()
     ]
-    found += _undecided(course, objective)
-    found += [*_groups(course, objective), *_alike(course), *_drift(course, searched)]
-    found += _throttled(course)
-    stolen = median_of([one for results in course.rounds for one in results], "stolen")
-    if stolen > STOLEN:
-        found.append(f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile.")
-    failed = [
-        c for c in course.finalists if any(one.outcome is not Outcome.OK for one in course.of(c))
-    ]
-    found += [f"{in_words(config)} failed when it was run again." for config in failed]
-    return found
 
 
 def _undecided(course: Course, objective: Objective) -> list[str]:
@@ -107,17 +140,7 @@ def _groups(course: Course, objective: Objective) -> list[str]:
     found = two_groups(gains, least=by.tolerance(objective.within))
     if found is None:
         return []
-
-    def apart(values: Sequence[float]) -> float:
-        upper, lower = (statistics.median(values[number] for number in group) for group in found)
-        return upper - lower
-
-    ours = apart([level for _, level in known]) / apart(gains)
-    one, who = in_words(course.chosen), "the default, or this configuration,"
-    if ours < 1 - MOSTLY:
-        who = "the default"
-    elif ours > MOSTLY:
-        who = one
+    who = _whose_doing(course, known, found)
     said = " and ".join(
         f"{by.figure(by.amount(middle))}{by.times} ({len(group)})"
         for group in found
@@ -129,6 +152,29 @@ def _groups(course: Course, objective: Objective) -> list[str]:
             "in others."
         )
     ]
+
+
+def _whose_doing(
+    course: Course,
+    known: Sequence[tuple[float, float]],
+    groups: tuple[list[int], list[int]],
+) -> str:
+    """Who makes the groups, the chosen one or the default, in words.
+
+    Args:
+        course: How the comparison went.
+        known: The gain of each round, and the chosen one's own level in it.
+        groups: The places of the upper and of the lower gains.
+    """
+
+    def apart(values: Sequence[float]) -> float:
+        upper, lower = (statistics.median(values[number] for number in group) for group in groups)
+        return upper - lower
+
+    ours = apart([level for _, level in known]) / apart([gain for gain, _ in known])
+    if ours < 1 - MOSTLY:
+        return "the default"
+    return in_words(course.chosen) if ours > MOSTLY else "the default, or this configuration,"
 
 
 def _alike(course: Course) -> list[str]:
@@ -156,25 +202,58 @@ def _throttled(course: Course) -> list[str]:
     return [f"The CPU quota stopped {said} of its periods until the next began."]
 
 
+def _stolen(course: Course) -> list[str]:
+    """How much of the CPU time the hypervisor gave to others."""
+    stolen = median_of([one for results in course.rounds for one in results], "stolen")
+    if not stolen > STOLEN:
+        return []
+    return [f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile."]
+
+
+def _failed(course: Course) -> list[str]:
+    """Which finalists failed in the comparison."""
+    failed = [
+        config
+        for config in course.finalists
+        if any(one.outcome is not Outcome.OK for one in course.of(config))
+    ]
+    return [f"{in_words(config)} failed when it was run again." for config in failed]
+
+
 def _drift(course: Course, searched: Kind) -> list[str]:
-    """Whether the default's pace changed."""
+    """Whether the default's pace changed, during the comparison and since the search."""
     pace = [one.seconds for one in course.of(None) if one.seconds > 0]
-    found = []
+    return [*_drift_within(pace), *_drift_since(pace, searched)]
+
+
+def _drift_within(pace: Sequence[float]) -> list[str]:
+    """Whether it changed from the first third of the comparison to the last."""
     third = len(pace) // 3
-    if third:
-        change = statistics.median(pace[-third:]) / statistics.median(pace[:third])
-        if max(change, 1 / change) > DRIFT_WITHIN:
-            found.append(
-                f"The machine was not steady: at the end of the comparison the default took "
-                f"{change:.2f} times as long as at its beginning. Taking turns evens that out, but "
-                "the answer holds for such a machine."
-            )
+    if not third:
+        return []
+    change = statistics.median(pace[-third:]) / statistics.median(pace[:third])
+    if max(change, 1 / change) <= DRIFT_WITHIN:
+        return []
+    return [
+        (
+            f"The machine was not steady: at the end of the comparison the default took "
+            f"{change:.2f} times as long as at its beginning. Taking turns evens that out, but "
+            "the answer holds for such a machine."
+        )
+    ]
+
+
+def _drift_since(pace: Sequence[float], searched: Kind) -> list[str]:
+    """Whether it changed from the search to the comparison."""
     before = median_of(searched.results, "default_seconds")
-    if pace and before > 0:
-        change = statistics.median(pace) / before
-        if max(change, 1 / change) > DRIFT_SINCE:
-            found.append(
-                f"The machine has changed since the search: the default took {change:.2f} times "
-                "as long in the comparison."
-            )
-    return found
+    if not pace or not before > 0:
+        return []
+    change = statistics.median(pace) / before
+    if max(change, 1 / change) <= DRIFT_SINCE:
+        return []
+    return [
+        (
+            f"The machine has changed since the search: the default took {change:.2f} times "
+            "as long in the comparison."
+        )
+    ]

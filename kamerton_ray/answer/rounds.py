@@ -7,9 +7,9 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Interval, Stage
+from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
+from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.comparison import RATIO, Comparison
 from kamerton_ray.trial.config import Config
@@ -17,13 +17,14 @@ from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.own_node import LostError, interruptible, on_a_node
+from kamerton_ray.tune.trainable import Trainable
 
 GIVE_UP = 3
 """After so many rounds in a row without a value for the default, there is nothing to compare."""
 
 AT_ONCE = 6
-"""At most so many are measured in turn with a default of their own: each may hold a model in memory
-meanwhile, and what lies far apart in time cannot be compared."""
+"""At most so many are measured in turn with a default of their own. Each may hold a model in memory
+meanwhile, and what is measured at times far apart cannot be compared."""
 
 RACE_SHARE = 0.6
 """How much of the time budget the race may take."""
@@ -32,7 +33,7 @@ ATTEMPTS = 2
 """A node may be lost: the comparison is then begun once more."""
 
 Round = list[Result]
-"""What those measured in turn have found: each one's result with its `config`, None for a default.
+"""What those measured in turn have found: a result for each, with its `config`; None for a default.
 
 A round of the head-to-head with more than `AT_ONCE` configurations is several of these."""
 
@@ -209,7 +210,7 @@ def threads(config: Config) -> int:
 
 
 def run_on_a_node(
-    trainable: type[Any],
+    trainable: type[Trainable[RoundMeasurer]],
     finalists: Sequence[Config],
     objective: Objective,
     *,
@@ -244,7 +245,7 @@ def run_on_a_node(
 
 
 def _lost(
-    trainable: type[Any],
+    trainable: type[Trainable[RoundMeasurer]],
     course: Course,
     objective: Objective,
     *,
@@ -259,11 +260,11 @@ def _lost(
         with on_a_node(make, node_ips=node_ips) as call:
             done = False
             while not done:
-                new, done = call("step")
+                new, done = call(_Steps.step)
                 rounds += new.rounds
                 vars(course).update({**vars(new), "rounds": rounds})
                 watch(course)
-            call("close")
+            call(_Steps.close)
     except KeyboardInterrupt:
         return False
     except LostError as error:
@@ -277,13 +278,13 @@ class _Steps:
 
     def __init__(
         self,
-        trainable: type[Any],
+        trainable: type[Trainable[RoundMeasurer]],
         finalists: Sequence[Config],
         objective: Objective,
         *,
         budget_s: float | None,
     ) -> None:
-        self._measurer: RoundMeasurer = trainable.measurer()
+        self._measurer = trainable.measurer()
         self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
 
     def step(self) -> tuple[Course, bool]:

@@ -14,7 +14,7 @@ from kamerton_ray.cli.resuming import command_to_resume
 from kamerton_ray.cli.saying import mistakes, printable, say
 from kamerton_ray.report.exports import export
 from kamerton_ray.report.report import report
-from kamerton_ray.tune.run import INTERRUPTED, Ending
+from kamerton_ray.tune.ending import INTERRUPTED, Ending
 from kamerton_ray.tune.session import Session
 
 FAILED_CODE, INTERRUPTED_CODE = 1, 130

@@ -19,7 +19,7 @@ from kamerton_ray.process.isolation import TRACEBACK
 from kamerton_ray.trial.config import in_words
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
-from kamerton_ray.tune.run import Goal, Limits
+from kamerton_ray.tune.goal import Goal, Limits
 
 LONGEST_ERROR = 200
 """So much of why a trial failed is shown in its line."""

@@ -18,7 +18,7 @@ from kamerton_ray.machine.threads import default_threads, thread_bounds
 from kamerton_ray.trial.command import TIME, CommandOptions, Direction
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
-from kamerton_ray.tune.run import Goal
+from kamerton_ray.tune.goal import Goal
 from kamerton_ray.tune.thread_space import trial_cpus
 from kamerton_ray.tune.trainable import benchmark, command, one_step
 

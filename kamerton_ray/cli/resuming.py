@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from kamerton_ray.answer.verdict import Verdict, verdict_of
+from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.cli.options import SearchOptions
 from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.report import check_extra
-from kamerton_ray.tune.run import Goal
+from kamerton_ray.tune.goal import Goal
 from kamerton_ray.tune.session import Session
 
 SETTLED = {"use", "keep"}
@@ -82,7 +82,9 @@ def _range(bounds: tuple[int, int] | None) -> str:
 def settled(session: Session) -> Verdict | None:
     """The answer of an earlier comparison that came to its end."""
     answer = session.answer()
-    return None if answer is None or answer["decision"] not in SETTLED else verdict_of(answer)
+    if answer is None or answer["decision"] not in SETTLED:
+        return None
+    return Verdict.from_json(answer)
 
 
 def command_to_resume(session: Session) -> str:

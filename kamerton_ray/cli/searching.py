@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from kamerton_ray.answer.candidates import nothing_worked
-from kamerton_ray.answer.verdict import Decision, Verdict, verdict
+from kamerton_ray.answer.comparing import verdict
+from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.cli.answering import conclude
 from kamerton_ray.cli.connecting import connected
 from kamerton_ray.cli.display import Display
@@ -20,7 +21,9 @@ from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.machine.neighbours import look, patience
 from kamerton_ray.trial.command import read_as
 from kamerton_ray.trial.config import Config, in_words
-from kamerton_ray.tune.run import INTERRUPTED, Ending, Limits, search
+from kamerton_ray.tune.ending import INTERRUPTED, Ending
+from kamerton_ray.tune.goal import Limits
+from kamerton_ray.tune.run import search
 from kamerton_ray.tune.session import Session
 
 LEAST_COMPARISON_S = 60.0

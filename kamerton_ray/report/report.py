@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kamerton_ray.answer.verdict import Verdict, verdict_of
+from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
 from kamerton_ray.numeric import plain
 from kamerton_ray.report.about import About
@@ -149,7 +149,7 @@ def report(
         session = Session.open(Path(results))
         answer = session.answer() or {}
         about = About.of(session.description(), stopped_by=answer.get("stopped_by", ""))
-        verdict = verdict or (verdict_of(answer) if answer else None)
+        verdict = verdict or (Verdict.from_json(answer) if answer else None)
     objective = objective or about.objective or _of_ray(results, found)
     parts = parts_of(found, objective, verdict, start=about.start)
     return Report(parts=tuple(parts), about=about)

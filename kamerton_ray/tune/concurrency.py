@@ -1,35 +1,32 @@
 """every_node: how a search uses every node of a cluster, and keeps its warm processes.
 
-Left alone, Tune starts one process at a time, and keeps one that is idle while it stops the others.
-And a trial that waits for its process to start gets that of the next trial to end instead, the
-start being called off (ray/tune/execution/tune_controller.py, `_maybe_reuse_cached_actor`), so that
-where trials are shorter than a start most nodes never run one.
+Left alone, Tune starts one process at a time. Of the idle ones it keeps one and stops the others. A
+trial that waits for its process to start gets that of the next trial to end instead, and the start
+is called off (ray/tune/execution/tune_controller.py, `_maybe_reuse_cached_actor`). So where trials
+are shorter than a start most nodes never run one.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter, Searcher
 
+from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.result import Result
-from kamerton_ray.tune.pace import TOO_SLOW, out_of_pace
+from kamerton_ray.tune.pace import BY_DEFAULT, TOO_SLOW, SlowNodes
 from kamerton_ray.tune.placement import Kind, chosen_kind, shun, trial_nodes
+from kamerton_ray.tune.ray_api import Trial
 from kamerton_ray.tune.searcher import NelderMeadSearcher
 
 logger = logging.getLogger(__name__)
 
 MOST = 1024
 """So many trials may wait for their processes to start at the same time."""
-
-PACED = 256
-"""The nodes' pace is that of so many trials, the last ones."""
 
 LOOK_S = 1.0
 """The nodes are counted no more often; Ray asks a searcher ten times a second and more."""
@@ -73,15 +70,7 @@ class _NodeCount:
         return self._count
 
 
-@dataclass
-class _Paced:
-    """What a trial reported, and whether it was run again elsewhere."""
-
-    result: Result
-    again: bool = False
-
-
-class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
+class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]  # Ray is untyped
     """Lets a searcher have as many live trials as there are nodes to run them.
 
     A node on which TensorFlow's default takes much longer than on the others, as the trials of
@@ -97,16 +86,15 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
         super().__init__(searcher, max_concurrent=MOST)
         self._kind = kind
         self._nodes = _NodeCount(kind)
-        self._configs: dict[str, dict[str, Any]] = {}  # of the live trials
-        self._paced: deque[_Paced] = deque(maxlen=PACED)
-        self._slow: set[str] = set()
+        self._configs: dict[str, Config] = {}  # of the live trials
+        self._slow = SlowNodes(least=TOO_SLOW, by=BY_DEFAULT)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Config | str | None:
         """The searcher's next configuration, if there is a node for it."""
-        shun(self._slow)
+        shun(self._slow.ips)
         self.max_concurrent = self._nodes.now()
         self._set_searcher_max_concurrency()
-        found: dict[str, Any] | str | None = super().suggest(trial_id)
+        found: Config | str | None = super().suggest(trial_id)
         if isinstance(found, dict):
             self._configs[trial_id] = found
         return found
@@ -114,7 +102,7 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
     def on_trial_complete(
         self,
         trial_id: str,
-        result: Mapping[str, Any] | None = None,
+        result: Mapping[str, object] | None = None,
         error: bool = False,  # noqa: FBT001, FBT002 - Ray's signature
     ) -> None:
         """Tell the searcher, and see whether the trial's node keeps pace."""
@@ -122,36 +110,29 @@ class EveryNode(ConcurrencyLimiter):  # type: ignore[misc]
         config = self._configs.pop(trial_id, None)
         if config is None or not result or "default_seconds" not in result:
             return
-        self._paced.append(_Paced(Result.of({**result, "config": config})))
-        found = [one.result for one in self._paced]
-        for ip, times in out_of_pace(found, least=TOO_SLOW).items():
-            if ip not in self._slow:
-                self._leave(ip, times)
-        if self._slow:
+        slow = self._slow.learn(Result.of({**result, "config": config}))
+        for ip, times in slow.items():
+            logger.warning(
+                "The node %s is out of pace with the others of its kind: the default takes %.2f "
+                "times as long there. It runs no more trials, and those that it ran are run again "
+                "elsewhere.",
+                ip,
+                times,
+            )
+        if self._slow.ips:
             self._run_again()
-
-    def _leave(self, ip: str, times: float) -> None:
-        self._slow.add(ip)
-        logger.warning(
-            "The node %s is out of pace with the others of its kind: the default takes %.2f times "
-            "as long there. It runs no more trials, and those that it ran are run again elsewhere.",
-            ip,
-            times,
-        )
 
     def _run_again(self) -> None:
         """Have the trials of slow nodes run again, if there are other nodes."""
-        shun(self._slow)
-        left = {node.ip for node in chosen_kind(self._kind).nodes} - self._slow
+        shun(self._slow.ips)
+        left = {node.ip for node in chosen_kind(self._kind).nodes} - self._slow.ips
         if not left or not isinstance(self.searcher, NelderMeadSearcher):
             return
-        for one in self._paced:
-            if one.result.node_ip in self._slow and not one.again:
-                one.again = True
-                self.searcher.forget(one.result.tuned)
+        for result in self._slow.take_back():
+            self.searcher.forget(result.tuned)
 
 
-class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]
+class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]  # Ray is untyped
     """Starts trials in order, and has Tune keep an idle process for every node.
 
     Args:
@@ -161,9 +142,9 @@ class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, kind: Kind | None = None) -> None:
         super().__init__()
         self._nodes = _NodeCount(kind)
-        self._kept: dict[Any, int] = {}  # of each request for resources
+        self._kept: dict[Hashable, int] = {}  # of each request for resources
 
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:  # noqa: ANN401 - Ray is untyped
+    def on_trial_add(self, tune_controller: object, trial: Trial) -> None:
         """Have as many processes kept as there are nodes, all of them for such trials."""
         controller = getattr(tune_controller, "_tune_controller", None)
         cache = getattr(controller, "_actor_cache", None)
@@ -175,7 +156,7 @@ class KeepsProcesses(FIFOScheduler):  # type: ignore[misc]
             cache.increase_max(request, count - self._kept.get(request, 0))
         self._kept = wanted
 
-    def choose_trial_to_run(self, tune_controller: Any) -> None:  # noqa: ANN401 - Ray is untyped
+    def choose_trial_to_run(self, tune_controller: object) -> None:
         """None in particular: Tune then starts those that are new, with idle processes first.
 
         The oldest one, which `FIFOScheduler` chooses, would have its start called off instead.

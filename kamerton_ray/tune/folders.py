@@ -11,13 +11,17 @@ import functools
 import json
 import os
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
 
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
+    from jsonschema.protocols import Validator
+
 Json = dict[str, Any]
+"""An object in JSON, whose values are what a shape says."""
 
 RESULTS, DESCRIPTION, ANSWER = "results.jsonl", "session.json", "answer.json"
 """A line per finished trial; what was searched for, and how; and what came of it."""
@@ -220,14 +224,14 @@ def _checked(text: str, shape: Json | None, place: str) -> Json:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{place} must hold JSON: {error}") from error
-    if not isinstance(found, Mapping):
+    if not isinstance(found, dict):
         raise InvalidInputError(f"{place} must hold a JSON object, but holds {_short(found)}")
     if shape is not None:
         check(found, shape, place)
-    return dict(found)
+    return found
 
 
-def check(found: Mapping[str, Any], shape: Json, place: str) -> None:
+def check(found: Json, shape: Json, place: str) -> None:
     """See to it that an object has a shape.
 
     Raises:
@@ -245,7 +249,7 @@ LONGEST = 200
 """So many characters of what is wrong are shown."""
 
 
-def _depth(error: Any) -> int:  # noqa: ANN401 - jsonschema's
+def _depth(error: ValidationError) -> int:
     return len(error.absolute_path)
 
 
@@ -254,7 +258,7 @@ def _short(value: object) -> str:
 
 
 @functools.cache
-def _validator() -> Any:  # noqa: ANN401 - jsonschema's
+def _validator() -> type[Validator]:
     """The class that checks; of a number with a point it says that it is no integer."""
     from jsonschema import validators  # noqa: PLC0415 - a quarter of a second
 
@@ -262,4 +266,5 @@ def _validator() -> Any:  # noqa: ANN401 - jsonschema's
     integer = base.TYPE_CHECKER.redefine(
         "integer", lambda _, one: isinstance(one, int) and not isinstance(one, bool)
     )
-    return validators.extend(base, type_checker=integer)  # type: ignore[no-untyped-call]
+    found: type[Validator] = validators.extend(base, type_checker=integer)  # type: ignore[no-untyped-call]
+    return found

@@ -6,23 +6,33 @@ import contextlib
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Protocol, TypeVar
 
 from kamerton_ray.errors import KamertonError
+from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import how_lost, node_to_itself, one_of_these, one_per_node
 
 HEARS_S = 0.1
-"""How long Ctrl-C may have to wait, in seconds."""
+"""Ctrl-C is heard after so many seconds at the latest."""
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R")
 
 
 class LostError(KamertonError, RuntimeError):
     """The process was lost, or its node; the message says which."""
 
 
+class Call(Protocol[T_co]):
+    """Calls a function with the object, in the object's process."""
+
+    def __call__(self, work: Callable[[T_co], R], /) -> R:
+        """What the function returns."""
+
+
 @contextlib.contextmanager
-def on_a_node(
-    make: Callable[[], object], *, node_ips: Sequence[str] = ()
-) -> Iterator[Callable[[str], Any]]:
+def on_a_node(make: Callable[[], T], *, node_ips: Sequence[str] = ()) -> Iterator[Call[T]]:
     """Make an object in a process of its own, on a node where no trial runs meanwhile.
 
     Args:
@@ -30,31 +40,34 @@ def on_a_node(
         node_ips: On one of which nodes; none for any.
 
     Yields:
-        What calls a method of it by name, without arguments, and returns what that returns. Ctrl-C
-        is heard meanwhile.
+        What calls a function with it, as a method of its class. Ctrl-C is heard meanwhile.
 
     Raises:
         LostError: The process or its node was lost.
     """
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # noqa: PLC0415
-
     resources = one_of_these(node_ips) if node_ips else one_per_node()
     group = resources.to_placement_group()
+    strategies = ray_api.ray("util.scheduling_strategies")
     try:
         there = (
-            ray.remote(_There)
+            ray_api.ray()
+            .remote(_There)
             .options(
                 num_cpus=resources.bundles[0]["CPU"],
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group),
+                scheduling_strategy=strategies.PlacementGroupSchedulingStrategy(group),
             )
             .remote(make)
         )
-        yield lambda method: _awaited(there.call.remote(method))
-    except ray.exceptions.RayError as error:
+
+        def call(work: Callable[[T], R], /) -> R:
+            task: ray_api.Task[R] = there.call.remote(work)
+            return _awaited(task)
+
+        yield call
+    except ray_api.error() as error:
         raise LostError(how_lost(str(error))) from error
     finally:
-        ray.util.remove_placement_group(group)  # with the actor in it
+        ray_api.ray("util").remove_placement_group(group)  # with the actor in it
 
 
 @contextlib.contextmanager
@@ -79,17 +92,14 @@ class _There:
     def __init__(self, make: Callable[[], object]) -> None:
         self._made = make()
 
-    def call(self, method: str) -> object:
-        """Call a method, while no trial of this package runs on the node."""
+    def call(self, work: Callable[[object], object]) -> object:
+        """Call a function with it, while no trial of this package runs on the node."""
         with node_to_itself():
-            found: object = getattr(self._made, method)()
-        return found
+            return work(self._made)
 
 
-def _awaited(reference: Any) -> Any:  # noqa: ANN401 - Ray is untyped
+def _awaited(task: ray_api.Task[T]) -> T:
     """What comes of a task; Ctrl-C is heard meanwhile, which `ray.get` does once a second."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    while not ray.wait([reference], timeout=HEARS_S)[0]:
+    while not ray_api.wait([task], timeout=HEARS_S)[0]:
         continue
-    return ray.get(reference)
+    return ray_api.value(task)

@@ -1,28 +1,27 @@
 """Where trials run: each has a node for itself, and all these nodes are of one kind.
 
 Ray has no request that says so. A placement group's STRICT_SPREAD acts inside the group, and every
-trial of Tune is a group of its own; what every node has one of by itself, as Ray Serve uses it
-(ray/_raylet.pyx, `IMPLICIT_RESOURCE_PREFIX`), ends the raylets of Ray 2.60 when a group asks for
-it. So a trial asks for all CPUs of a node of its kind, and by the label that Ray gives every node,
-`ray.io/node-id`, for none of the nodes of other kinds. A Ray that cannot be asked so (before
-`bundle_label_selector`, in 2.47) knows each node's address as a resource: where there are nodes to
-be shunned, one node runs all trials then.
+trial of Tune is a group of its own. Ray Serve uses a resource that every node has one of by itself
+(ray/_raylet.pyx, `IMPLICIT_RESOURCE_PREFIX`), but the raylets of Ray 2.60 end when a group asks for
+it. So a trial asks for all CPUs of a node of its kind. By the label that Ray gives every node,
+`ray.io/node-id`, it asks for none of the nodes of other kinds. A Ray before 2.47 cannot be asked so
+(it has no `bundle_label_selector`), but knows each node's address as a resource. There one node
+runs all trials where nodes have to be shunned.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.locks import locked, own_folder
+from kamerton_ray.tune import ray_api
+from kamerton_ray.tune.ray_api import Node, Resources, Task
 
 logger = logging.getLogger(__name__)
 
@@ -35,19 +34,6 @@ NAMED = 8
 
 Kind = Mapping[str, object] | Machine
 """What nodes have to be: some of `NodeKind.traits`, or what a result says of its machine."""
-
-
-@dataclass(frozen=True)
-class Node:
-    """A live node that can run trials.
-
-    Attributes:
-        id: Ray's name for it.
-        ip: Its address.
-    """
-
-    id: str
-    ip: str
 
 
 @dataclass(frozen=True)
@@ -79,7 +65,7 @@ class NodeKind:
         return all(asked[name] == value for name, value in self.traits.items() if name in asked)
 
 
-def one_per_node(kind: Kind | None = None) -> Any:  # noqa: ANN401 - Ray is untyped
+def one_per_node(kind: Kind | None = None) -> Resources:
     """The resources of a trial that has a node for itself, for `tune.with_resources`.
 
     `benchmark` and `command` ask for them anyway. Nodes without CPUs, as a head often is, run no
@@ -104,49 +90,33 @@ def one_per_node(kind: Kind | None = None) -> Any:  # noqa: ANN401 - Ray is unty
     return _request(chosen.slots, on=chosen.nodes, off=shun)
 
 
-def one_of_these(ips: Sequence[str]) -> Any:  # noqa: ANN401 - Ray is untyped
+def one_of_these(ips: Sequence[str]) -> Resources:
     """The resources of a trial that has one of some live nodes for itself."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    alive = [node for node in ray.nodes() if node["Alive"] and node["NodeManagerAddress"] in ips]
-    slots = {node["NodeID"]: node["Resources"].get("CPU", 0) for node in alive}
-    most = max(slots.values(), default=0)
+    alive = [node for node in ray_api.live_nodes() if node.ip in ips]
+    most = max((node.slots for node in alive), default=0)
     # On those with fewer CPUs it would not fit, and on others not be alone.
-    fitting = [
-        Node(node["NodeID"], node["NodeManagerAddress"])
-        for node in alive
-        if slots[node["NodeID"]] == most
-    ]
-    return _request(most, on=fitting)
+    return _request(most, on=[node for node in alive if node.slots == most])
 
 
-def _request(slots: float, *, on: Sequence[Node] | None = None, off: Sequence[Node] = ()) -> Any:  # noqa: ANN401 - Ray is untyped
-    """A `PlacementGroupFactory` of so many CPUs of one node.
+def _request(
+    slots: float, *, on: Sequence[Node] | None = None, off: Sequence[Node] = ()
+) -> Resources:
+    """The resources of so many CPUs of one node.
 
     Args:
         slots: So many.
         on: The nodes of which it may be one; None for any.
-        off: Those that it must not be, where Ray can be told so, instead of all that it may be.
+        off: Those that it must not be. Where Ray can be told so, it is told these.
     """
-    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
-
     if on is None:
-        return tune.PlacementGroupFactory([{"CPU": slots}])
-    if not _selects_nodes():
+        return ray_api.resources({"CPU": slots})
+    if not ray_api.selects_nodes():
         # Ray gives every node one of the resource with its address.
         address = on[0].ip if on else "none"
-        return tune.PlacementGroupFactory([{"CPU": slots, f"node:{address}": 0.001}])
+        return ray_api.resources({"CPU": slots, f"node:{address}": 0.001})
     ids = ",".join(sorted(node.id for node in off or on))
-    selector = [{"ray.io/node-id": f"{'!in' if off else 'in'}({ids})"}]
-    return tune.PlacementGroupFactory([{"CPU": slots}], bundle_label_selector=selector)
-
-
-@functools.cache
-def _selects_nodes() -> bool:
-    """Whether this Ray can be asked for nodes by their labels."""
-    from ray.util import placement_group  # noqa: PLC0415 - importing this must not import Ray
-
-    return "bundle_label_selector" in inspect.signature(placement_group).parameters
+    label = f"{'!in' if off else 'in'}({ids})"
+    return ray_api.resources({"CPU": slots}, {"ray.io/node-id": label})
 
 
 def trial_nodes(kind: Kind | None = None) -> int:
@@ -188,11 +158,8 @@ def shun(ips: Iterable[str]) -> None:
 
 def alive_nodes() -> set[str]:
     """The addresses of the nodes that are there; Ray is started where it was not."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    if not ray.is_initialized():
-        ray.init()
-    return {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]}
+    ray_api.start()
+    return {node.ip for node in ray_api.live_nodes()}
 
 
 def how_lost(error: str) -> str:
@@ -215,11 +182,9 @@ def node_to_itself() -> Iterator[None]:
     One's resources can be chosen so that two fit on a node, and another job may count its CPUs
     differently: two timings would still not overlap.
     """
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
     with contextlib.ExitStack() as stack:
         try:
-            path = own_folder() / f"{ray.get_runtime_context().get_node_id()}.lock"
+            path = own_folder() / f"{ray_api.this_node()}.lock"
             stack.enter_context(locked(path, wait=_say_waiting))
         except OSError as error:
             logger.warning("Nothing keeps two trials on this node apart: %s", error)
@@ -245,7 +210,7 @@ class _Known:
     """
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.asked: dict[str, Task[Machine]] = {}
         self.machines: dict[str, Machine | None] = {}
         self.chosen: dict[str, NodeKind] = {}
         self.shunned: frozenset[str] = frozenset()
@@ -257,17 +222,15 @@ _KNOWN = _Known()
 
 def _choose(kind: Kind | None) -> tuple[NodeKind, list[NodeKind]]:
     """The kind that runs trials, and the others."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
     asked = kind.to_json() if isinstance(kind, Machine) else kind or {}
-    key = f"{ray.get_runtime_context().gcs_address} {kind!r}"
+    key = f"{ray_api.cluster_address()} {kind!r}"
     settled = _KNOWN.chosen.get(key)
     kinds = node_kinds(0)
     fitting = [one for one in kinds if settled and one.fits(settled.traits)]
     if not fitting:
         kinds = node_kinds()
         fitting = [one for one in kinds if one.fits(asked)]
-    if not fitting and settled:  # all were lost; trials wait for the like of them
+    if not fitting and settled:  # all were lost; trials wait for nodes like them
         return settled, kinds
     if not kinds:
         raise InvalidInputError(
@@ -283,7 +246,7 @@ def _choose(kind: Kind | None) -> tuple[NodeKind, list[NodeKind]]:
         _announce(chosen, others, lost=settled)
     kept, shunned = _kept(chosen)
     others = [*others, *shunned]
-    if _selects_nodes() or not kept.nodes[1:] or not _fitting(others, kept.slots):
+    if ray_api.selects_nodes() or not kept.nodes[1:] or not _fitting(others, kept.slots):
         return kept, others
     return _alone(kept), others
 
@@ -319,8 +282,6 @@ def _kept(kind: NodeKind) -> tuple[NodeKind, list[NodeKind]]:
 
 def _announce(chosen: NodeKind, others: Sequence[NodeKind], *, lost: NodeKind | None) -> None:
     """Say what the user might not expect of the nodes that run trials."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
     if lost:
         logger.warning(
             "All nodes of the kind of the trials so far were lost: %s", _words(lost.traits)
@@ -332,9 +293,7 @@ def _announce(chosen: NodeKind, others: Sequence[NodeKind], *, lost: NodeKind | 
             chosen,
             _listed(others) or "others",
         )
-    every, free = (
-        found.get("CPU", 0.0) for found in (ray.cluster_resources(), ray.available_resources())
-    )
+    every, free = ray_api.cpus()
     if free < every:
         logger.warning(
             "%g of the cluster's %g CPUs are in use by other work. A trial waits until all CPUs of "
@@ -354,47 +313,28 @@ def _listed(kinds: Iterable[NodeKind]) -> str:
 
 def _survey(timeout: float) -> Iterator[tuple[Node, NodeKind]]:
     """The live nodes with CPUs that have said what they are, each with its kind."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
-    alive = {
-        node["NodeID"]: node
-        for node in ray.nodes()
-        if node["Alive"] and node["Resources"].get("CPU", 0) > 0
-    }
+    alive = {node.id: node for node in ray_api.live_nodes() if node.slots > 0}
     for number in alive.keys() - _KNOWN.machines.keys() - _KNOWN.asked.keys():
-        _KNOWN.asked[number] = _ask(number)
+        # Ray's number of CPUs does not say what a node is.
+        _KNOWN.asked[number] = ray_api.run_on(alive[number], this_machine)
     awaited = {_KNOWN.asked[number]: number for number in alive if number in _KNOWN.asked}
-    answered, silent = ray.wait(list(awaited), num_returns=len(awaited), timeout=timeout)
+    answered, silent = ray_api.wait(awaited, timeout)
     for answer in answered:
         number = awaited[answer]
         del _KNOWN.asked[number]
-        _KNOWN.machines[number] = _answer(answer, alive[number]["NodeManagerAddress"])
+        _KNOWN.machines[number] = _answer(answer, alive[number].ip)
     if silent and timeout:
-        ips = sorted(alive[awaited[one]]["NodeManagerAddress"] for one in silent)
+        ips = sorted(alive[awaited[one]].ip for one in silent)
         logger.warning("Nodes that did not say in time what they are: %s", ", ".join(ips[:NAMED]))
     for number, node in alive.items():
         if (machine := _KNOWN.machines.get(number)) is not None:
-            yield (
-                Node(number, node["NodeManagerAddress"]),
-                NodeKind(machine, float(node["Resources"]["CPU"])),
-            )
+            yield node, NodeKind(machine, node.slots)
 
 
-def _ask(node: str) -> Any:  # noqa: ANN401 - Ray is untyped
-    """Have a node say what it is: Ray's number of CPUs does not tell."""
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
-
-    there = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(this_machine).options(num_cpus=0, scheduling_strategy=there).remote()
-
-
-def _answer(answer: Any, ip: str) -> Machine | None:  # noqa: ANN401 - Ray is untyped
-    import ray  # noqa: PLC0415 - importing this package must not import Ray
-
+def _answer(answer: Task[Machine], ip: str) -> Machine | None:
+    """What a node says that it is; None where it cannot."""
     try:
-        machine: Machine = ray.get(answer)
-    except ray.exceptions.RayError as error:
+        return ray_api.value(answer)
+    except ray_api.error() as error:
         logger.warning("The node %s cannot run trials: %s", ip, error)
         return None
-    return machine

@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol, cast
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import tune_folder
 from kamerton_ray.tune.session import Session
+
+
+class _TrialResult(Protocol):
+    """What Ray's `ResultGrid` holds of each trial."""
+
+    metrics: Mapping[str, object] | None
+    config: Mapping[str, object] | None
 
 
 def trial_results(results: object) -> list[Result]:
@@ -37,7 +44,7 @@ def _found(results: object) -> Iterable[Result]:
     if isinstance(results, Sequence) and all(isinstance(one, Mapping | Result) for one in results):
         return [one if isinstance(one, Result) else Result.of(one) for one in results]
     if hasattr(results, "get_best_result"):  # ResultGrid, which is no Iterable by its type
-        grid: Any = results
+        grid = cast("Sequence[_TrialResult]", results)
         return [Result.of({**(r.metrics or {}), "config": r.config or {}}) for r in iter(grid)]
     raise InvalidInputError(
         "results must be an ExperimentAnalysis, a ResultGrid, a folder or a list of dicts, but got "

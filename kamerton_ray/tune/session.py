@@ -8,7 +8,6 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.locks import LockedError, locked
@@ -20,6 +19,7 @@ from kamerton_ray.tune.folders import (
     RESULT_SHAPE,
     RESULTS,
     SESSION_SHAPE,
+    Json,
     add_line,
     read_lines,
     read_object,
@@ -41,7 +41,7 @@ class Session:
         self.folder = folder
 
     @classmethod
-    def create(cls, storage: Path, kind: str, description: Mapping[str, Any]) -> Session:
+    def create(cls, storage: Path, kind: str, description: Mapping[str, object]) -> Session:
         """A new one below `storage`, named after its kind and the time.
 
         Raises:
@@ -75,7 +75,7 @@ class Session:
         """Whether the folder holds a session."""
         return (folder / DESCRIPTION).is_file()
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> Json:
         """What it searches for, and how.
 
         Raises:
@@ -83,7 +83,7 @@ class Session:
         """
         return read_object(self.folder / DESCRIPTION, SESSION_SHAPE)
 
-    def describe(self, more: Mapping[str, Any]) -> None:
+    def describe(self, more: Mapping[str, object]) -> None:
         """Write down more of what it searches for.
 
         Raises:
@@ -106,7 +106,7 @@ class Session:
         lines = read_lines(path, RESULT_SHAPE) if path.exists() else []
         return [Result.of(line) for line in lines]
 
-    def conclude(self, answer: Mapping[str, Any]) -> None:
+    def conclude(self, answer: Mapping[str, object]) -> None:
         """Write down what came of it.
 
         Raises:
@@ -114,7 +114,7 @@ class Session:
         """
         write(self.folder / ANSWER, json.dumps(answer, default=repr) + "\n")
 
-    def answer(self) -> dict[str, Any] | None:
+    def answer(self) -> Json | None:
         """What came of it; None before the end.
 
         Raises:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from kamerton_ray.machine.cpus import usable_cpus
 from kamerton_ray.machine.threads import thread_bounds, thread_count
+from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import Kind, chosen_kind
 
 
-def thread_space(cpus: int | None = None) -> dict[str, Any]:
+def thread_space(cpus: int | None = None) -> dict[str, object]:
     """The search space of thread counts: `{"intra_op": tune.randint, "inter_op": tune.randint}`.
 
     Args:
@@ -25,10 +25,8 @@ def thread_space(cpus: int | None = None) -> dict[str, Any]:
     Raises:
         InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
     """
-    from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
-
     bounds = thread_bounds(trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1))
-    return {name: tune.randint(low, high + 1) for name, (low, high) in bounds.items()}
+    return {name: ray_api.randint(low, high) for name, (low, high) in bounds.items()}
 
 
 def trial_cpus(kind: Kind | None = None) -> int:

@@ -5,22 +5,33 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Protocol, TypeVar
 
 from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import patience
 from kamerton_ray.numeric import positive
 from kamerton_ray.trial.bench import Bench, BenchOptions, Env, Isolation, check_keys
 from kamerton_ray.trial.command import TIME, CommandOptions, Runner
+from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.measurer import Measurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.timing import TimingOptions
 from kamerton_ray.tune.placement import node_to_itself, one_per_node
+from kamerton_ray.tune.ray_api import Resources
 
-Config = dict[str, Any]
+M = TypeVar("M", bound=Measurer)
+M_co = TypeVar("M_co", bound=Measurer, covariant=True)
 
 
-def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
+class Trainable(Protocol[M_co]):
+    """A `tune.Trainable` whose trials are one measurement each."""
+
+    @staticmethod
+    def measurer() -> M_co:
+        """What measures its configurations."""
+
+
+def one_step(name: str, make: Callable[[], M]) -> type[Trainable[M]]:
     """A trainable whose trials are one measurement each, and have a node for themselves.
 
     With `reuse_actors=True` one measurer serves all the trials of an actor. To a trial's result it
@@ -32,36 +43,37 @@ def one_step(name: str, make: Callable[[], Measurer]) -> type[Any]:
     """
     from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
 
-    class OneStep(tune.Trainable):  # type: ignore[misc]
+    class OneStep(tune.Trainable):  # type: ignore[misc]  # Ray is untyped
         """Measures one configuration a trial."""
 
         measurer = staticmethod(make)
 
-        def setup(self, config: Config) -> None:  # noqa: ARG002 - the trial's is in self.config
+        # The configuration of a trial is in `self.config`, where Ray sets it.
+        def setup(self, _config: Config) -> None:
             self._measurer = make()
 
-        def step(self) -> dict[str, Any]:
+        def step(self) -> dict[str, object]:
             with node_to_itself():
                 began = time.time()
                 result = self._measurer.measure(self.config)
                 timed = {"began": began, "ended": time.time()}
                 return {**result.report(), **timed, "done": True}
 
-        def reset_config(self, new_config: Config) -> bool:  # noqa: ARG002 - Ray sets self.config
+        def reset_config(self, _config: Config) -> bool:
             return True
 
-        def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:  # noqa: ARG002
+        def save_checkpoint(self, _folder: str) -> dict[str, object]:
             """Tuner saves every trial at its end; one of a single step has nothing to keep."""
             return {}
 
-        def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        def load_checkpoint(self, checkpoint: dict[str, object] | None) -> None:
             """Nothing was kept."""
 
         def cleanup(self) -> None:
             self._measurer.close()
 
         @classmethod
-        def default_resource_request(cls, config: Config) -> Any:  # noqa: ANN401, ARG003
+        def default_resource_request(cls, _config: Config) -> Resources:
             return one_per_node()
 
     OneStep.__name__ = OneStep.__qualname__ = name
@@ -80,7 +92,7 @@ def benchmark(
     env: Env | None = None,
     isolation: Isolation | str = Isolation.FORK,
     objective: Objective | None = None,
-) -> type[Any]:
+) -> type[Trainable[Bench]]:
     """A `tune.Trainable` that times what `build` builds, in a process of its own for each trial.
 
     Use it with `reuse_actors=True`: then the warm process that has imported TensorFlow outlives
@@ -148,7 +160,7 @@ def command(
     timeout_s: float = 3600.0,
     env: Mapping[str, str] | None = None,
     patience_s: float | None = None,
-) -> type[Any]:
+) -> type[Trainable[Runner]]:
     """A `tune.Trainable` that runs a command, with the configuration in its environment.
 
     Use it with `reuse_actors=True`. `intra_op` and `inter_op` become TensorFlow's variables; a

@@ -11,12 +11,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.tune.folders import RESULT_SHAPE, check, read_lines, read_object
+from kamerton_ray.tune.folders import RESULT_SHAPE, Json, check, read_lines, read_object
 
 STATES, RESULT, PARAMS, PROGRESS = (
     "experiment_state-*.json",
@@ -28,15 +27,13 @@ STATES, RESULT, PARAMS, PROGRESS = (
 PICKLED = "CLOUDPICKLE_FALLBACK"
 """What stands under `_type` where a pickle does."""
 
-Result = dict[str, Any]
-
 
 def is_one(folder: Path) -> bool:
     """Whether a folder looks like that of a run of Ray Tune."""
     return any(folder.glob(STATES)) or any(_trial_folders(folder))
 
 
-def results_in(folder: Path) -> list[Result]:
+def results_in(folder: Path) -> list[Json]:
     """What each trial of a run reported last, with its `config`, in the run's order.
 
     Raises:
@@ -59,9 +56,9 @@ def _trial_folders(folder: Path) -> list[Path]:
     )
 
 
-def _of_trial(folder: Path) -> Result:
+def _of_trial(folder: Path) -> Json:
     """What a trial reported last, from its own folder."""
-    result: Result = {}
+    result: Json = {}
     if (folder / RESULT).is_file():
         lines = read_lines(folder / RESULT)
         result = lines[-1] if lines else {}
@@ -73,7 +70,7 @@ def _of_trial(folder: Path) -> Result:
     return result
 
 
-def _last_row(path: Path) -> Result:
+def _last_row(path: Path) -> Json:
     """The last row of a table, numbers as such."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -85,11 +82,11 @@ def _last_row(path: Path) -> Result:
 
 def _typed(text: object) -> object:
     with contextlib.suppress(TypeError, ValueError):
-        return float(text)  # type: ignore[arg-type]
+        return float(text)  # type: ignore[arg-type]  # what is no number stays as it is
     return text
 
 
-def _of_state(folder: Path) -> Iterator[tuple[str, Result]]:
+def _of_state(folder: Path) -> Iterator[tuple[str, Json]]:
     """Each trial's number, and what the run's state says of it."""
     path = max(folder.glob(STATES), default=None)
     if path is None:
@@ -100,9 +97,9 @@ def _of_state(folder: Path) -> Iterator[tuple[str, Result]]:
     for place, trial in enumerate(trials):
         where = f"{path}, trial_data[{place}]"
         try:
-            described, measured = (json.loads(text) for text in trial)
+            described, measured = (json.loads(text, object_hook=_unpickled) for text in trial)
             number, config = described["trial_id"], described["config"]
-            result = {**_plain(measured["last_result"] or {}), "config": _plain(config)}
+            result = {**(measured["last_result"] or {}), "config": config}
         except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise InvalidInputError(
                 f"{where} must be a trial, as Ray writes it: {error!r}"
@@ -111,12 +108,6 @@ def _of_state(folder: Path) -> Iterator[tuple[str, Result]]:
         yield str(number), result
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """A value without its pickles: what they stand for stays unknown."""
-    if isinstance(value, Mapping):
-        if value.get("_type") == PICKLED:
-            return None
-        return {name: _plain(one) for name, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return value
+def _unpickled(value: Json) -> Json | None:
+    """An object in JSON; None in place of a pickle, so that what it stands for stays unknown."""
+    return None if value.get("_type") == PICKLED else value

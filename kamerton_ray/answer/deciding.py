@@ -1,0 +1,194 @@
+"""What a comparison says: the decision, its sentence, and how each configuration fares."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from kamerton_ray.answer.candidates import Kind, miss_of
+from kamerton_ray.answer.head_to_head import Stage
+from kamerton_ray.answer.reasons import other_work, reasons
+from kamerton_ray.answer.rounds import Course
+from kamerton_ray.answer.signed_rank import Interval
+from kamerton_ray.answer.verdict import Decision, Standing, Verdict
+from kamerton_ray.machine.hardware import UNKNOWN
+from kamerton_ray.trial.comparison import Comparison
+from kamerton_ray.trial.config import Config, in_words
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import median_of
+
+
+def decide(
+    course: Course, objective: Objective, *, searched: Kind, shared: bool = False
+) -> Verdict:
+    """What a head-to-head says.
+
+    Args:
+        course: How it went.
+        objective: What the configurations are judged by.
+        searched: What the search measured on this kind of machine.
+        shared: Whether the answer is wanted for a machine that does other work, too.
+    """
+    fresh = [one for results in course.rounds for one in results]
+    machine = next((one.machine for one in fresh if one.machine), UNKNOWN)
+    found = Verdict(
+        decision=Decision.UNSURE,
+        sentence=_broken_off(course),
+        config=course.chosen or course.finalists[0],
+        reasons=tuple(reasons(course, objective, searched, machine)),
+        table=_table(course, objective),
+        ratios=course.comparison.is_ratio,
+        machine=machine or searched.machine,
+        rounds=course.rounds,
+        race_rounds=course.race_rounds,
+        interrupted=course.interrupted,
+    )
+    if course.stage is not Stage.DONE or course.chosen is None or course.interval is None:
+        return found
+    decision, sentence = _decided(course, course.interval, objective)
+    if beside := other_work(course):
+        decision, sentence = _beside(beside, decision, sentence, shared=shared)
+    by, interval = course.comparison, course.interval
+    middle, low, high = map(by.amount, (interval.middle, interval.low, interval.high))
+    return replace(
+        found,
+        decision=decision,
+        sentence=sentence,
+        config=course.chosen,
+        speedup=middle if by.is_ratio else math.nan,
+        difference=math.nan if by.is_ratio else middle,
+        low=low,
+        high=high,
+        runs=course.final_rounds,
+        tied=tuple(course.left),
+    )
+
+
+def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[Decision, str]:
+    """The decision, and the sentence that says it."""
+    best, gain = in_words(course.chosen), _gain(course, interval, objective)
+    least = course.comparison.tolerance(objective.within)
+    limits = ", ".join(f"{key} at most {limit:g}" for key, limit in objective.at_most.items())
+    if _misses(course, course.chosen, objective):
+        return Decision.KEEP, (
+            f"No configuration kept {limits} in the fresh runs; {best} comes closest, {gain}."
+        )
+    if _misses(course, None, objective):
+        return Decision.USE, (
+            f"{best} keeps {limits}, which TensorFlow's default does not; it is {gain}."
+        )
+    if objective.fewest and interval.low > -least:
+        share = objective.share(course.comparison)
+        return Decision.USE, (
+            f"{best} has the fewest threads within {share} of the best; it is {gain}."
+        )
+    if interval.low > least:
+        return Decision.USE, f"{best} is {gain}."
+    return Decision.KEEP, _no_win(course, interval, objective)
+
+
+def _misses(course: Course, config: Config | None, objective: Objective) -> bool:
+    """Whether a configuration breaks a limit in the final."""
+    return miss_of(course.of(config, final=True), objective) > 0
+
+
+def _gain(course: Course, interval: Interval, objective: Objective) -> str:
+    """By how much the chosen one is better, as in "1.30x [1.20, 1.40] faster than ..."."""
+    better = objective.better(course.comparison)
+    amount = _amount(course.comparison, interval)
+    return f"{amount} {better} than TensorFlow's default {_runs(course)}"
+
+
+def _no_win(course: Course, interval: Interval, objective: Objective) -> str:
+    """That the default is to be kept."""
+    by, best = course.comparison, in_words(course.chosen)
+    beyond = "beyond noise"
+    if interval.low > 0:
+        beyond = f"by surely more than {objective.share(by)}"
+    better = "" if by.is_ratio else f" {objective.better(by)}"
+    return (
+        f"No configuration beat TensorFlow's default {beyond} (best: {best}, "
+        f"{_amount(by, interval)}{better} {_runs(course)}): keep the default."
+    )
+
+
+def _amount(by: Comparison, interval: Interval) -> str:
+    """An estimate with its interval, as in "1.30x [1.20, 1.40]"."""
+    middle, low, high = (
+        by.figure(by.amount(gain)) for gain in (interval.middle, interval.low, interval.high)
+    )
+    return f"{middle}{by.times} [{low}, {high}]"
+
+
+def _runs(course: Course) -> str:
+    return f"(95 %, {course.final_rounds} fresh runs each)"
+
+
+def _beside(work: str, decision: Decision, sentence: str, *, shared: bool) -> tuple[Decision, str]:
+    """The same of a machine that was busy: never a plain win, unless that is what was asked for."""
+    said = f"Beside {work}: {sentence}"
+    if shared:
+        return decision, said
+    return Decision.BUSY, (
+        f"The machine was busy. {said} A machine at rest may decide otherwise: end the other work "
+        "and compare again, or ask for the answer of a shared machine."
+    )
+
+
+def _broken_off(course: Course) -> str:
+    """The sentence of a comparison that did not come to its end."""
+    best = in_words(course.chosen or course.finalists[0])
+    if course.error:
+        return f"{best} was the best of the search; it could not be compared: {course.error}"
+    if not course.left and course.rounds:
+        return f"{best} was the best of the search, but it failed when it was run again."
+    return f"{best} is the best so far; its comparison with the default did not end."
+
+
+def _table(course: Course, objective: Objective) -> tuple[Standing, ...]:
+    """How the finalists fare, the chosen one first, and the default last."""
+    rows = [_standing(course, config, objective) for config in course.finalists]
+    rows = sorted((row for row in rows if row.runs), key=lambda row: -row.gain)
+    chosen = [row for row in rows if row.config == course.chosen]
+    others = [row for row in rows if row.config != course.chosen]
+    return (*chosen, *others, _standing(course, None, objective))
+
+
+def _standing(course: Course, config: Config | None, objective: Objective) -> Standing:
+    """How a configuration fares: the chosen one in the final, the others in the race.
+
+    Its values are the default's, moved by the ratio or the difference within the rounds. Values of
+    two that were measured at different times would say what the machine did meanwhile.
+    """
+    by = course.comparison
+    own_final = config == course.chosen and course.final_rounds
+    pairs = course.pairs(config, final=bool(own_final))
+    gains = [g for own, theirs in pairs if not math.isnan(g := objective.gain(own, theirs, by))]
+
+    def value(key: str) -> float:
+        numbers = [(own.number(key), theirs.number(key)) for own, theirs in pairs]
+        scale = Comparison.of(one for pair in numbers for one in pair)
+        moves = [scale.level(own) - scale.level(theirs) for own, theirs in numbers]
+        known = [move for move in moves if not math.isnan(move)]
+        usual = median_of(course.of(None), key)
+        return scale.moved(usual, statistics.median(known)) if known else math.nan
+
+    return Standing(
+        config=config,
+        runs=len(gains),
+        gain=by.amount(_middle(course, gains, final=bool(own_final))),
+        value=value(objective.metric),
+        seconds=value("seconds"),
+        seconds_p99=value("seconds_p99"),
+        throughput=value("throughput"),
+        cpu_seconds=value("cpu_seconds"),
+    )
+
+
+def _middle(course: Course, gains: Sequence[float], *, final: bool) -> float:
+    """The gain in the middle of some: of the final's the one that the sentence says."""
+    if final and course.interval is not None:
+        return course.interval.middle
+    return statistics.median(gains) if gains else math.nan

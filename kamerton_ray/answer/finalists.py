@@ -1,0 +1,69 @@
+"""Who takes part in the comparison: the best of the search, as many as there is time for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
+from kamerton_ray.answer.race import LEAST_RACE
+from kamerton_ray.answer.rounds import RACE_SHARE
+from kamerton_ray.machine.threads import default_threads
+from kamerton_ray.trial.config import Config, is_variable
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result, median_of
+from kamerton_ray.tune.pace import in_pace
+
+LEAST_FINALISTS, MOST_FINALISTS = 4, 16
+"""So many of the search's best are compared. Fewer would leave the choice to the search's noise."""
+
+
+def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
+    """The candidates without the one that has the default's own thread counts, if there are more.
+
+    That one would meet itself, which shows nothing.
+    """
+    found = candidates(in_pace(kind.results), objective)
+    fixed = {
+        name
+        for name in {name for one in found for name in one.config}
+        if len({repr(one.config.get(name)) for one in found}) == 1
+    }
+    cpus = kind.machine.usable_cpus
+    return [one for one in found if not _is_default(one.config, cpus, fixed)] or found
+
+
+def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
+    """Whether a configuration runs what the default does, which has the same fixed values.
+
+    The default runs without variables, whose names are in capitals.
+    """
+    usual = default_threads(cpus)
+    counts = {name: value for name, value in config.items() if name in usual}
+    others = config.keys() - usual.keys()
+    return (
+        bool(counts)
+        and all(value in (0, usual[name]) for name, value in counts.items())
+        and not any(is_variable(name) or name not in fixed for name in others)
+    )
+
+
+def affordable(results: Sequence[Result], budget_s: float | None) -> int:
+    """How many finalists the time allows, if a run takes as long as a trial of the search did."""
+    seconds = median_of(results, "time_total_s")
+    if budget_s is None or not seconds > 0:
+        return MOST_FINALISTS
+    return max(LEAST_FINALISTS, int(RACE_SHARE * budget_s / (LEAST_RACE * seconds)) - 1)
+
+
+def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> list[Candidate]:
+    """The best of the candidates: the search's noise is no reason to leave one of them out.
+
+    Where limits are to be kept, these are the ones that keep them. Where none does, these are the
+    ones that miss them least.
+    """
+    if not found:
+        return []
+    misses = [miss_of(one.results, objective) for one in found]
+    least = min(misses)
+    feasible = [one for one, miss in zip(found, misses, strict=True) if miss <= least]
+    return feasible[:most]

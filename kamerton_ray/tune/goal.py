@@ -1,0 +1,47 @@
+"""What a search from the command line looks for, and how long it may take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kamerton_ray.trial.result import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """What is searched for.
+
+    Attributes:
+        space: The domains, as `(low, high)` by name, both included.
+        starts: The configurations to begin with, the first of them TensorFlow's default.
+        metric: The result's key that counts.
+        mode: `"min"` or `"max"`.
+    """
+
+    space: Mapping[str, tuple[int, int]]
+    starts: Sequence[Mapping[str, int]]
+    metric: str
+    mode: str
+
+    def has_worked(self, result: Result) -> bool:
+        """Whether a result has a number to search by."""
+        return not math.isnan(result.number(self.metric))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a search ends, at the latest.
+
+    Attributes:
+        trials: After so many trials, those of the resumed session included.
+        time_budget_s: After so many seconds.
+    """
+
+    trials: int | None = None
+    time_budget_s: float | None = None
+
+    def trials_left(self, ran: int) -> int | None:
+        """How many more trials may be run; None for as many as it takes."""
+        return None if self.trials is None else max(0, self.trials - ran)
