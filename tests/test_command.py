@@ -200,7 +200,7 @@ def test_nothing_that_a_command_starts_outlives_it(measure, tmp_path):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_lost_launcher_is_replaced_once(measure, times, tmp_path):
+def test_a_lost_nest_is_replaced_once(measure, times, tmp_path):
     lives = "".join(
         f"test -e {n} || {{ touch {n}; kill -KILL $PPID; sleep 9; }};" for n in range(times)
     )

@@ -25,7 +25,7 @@ from kamerton_ray.answer.candidates import candidates, kinds_of, nothing_worked,
 from kamerton_ray.answer.verdict import Decision, Standing, Verdict
 from kamerton_ray.errors import InvalidInputError, MissingExtraError
 from kamerton_ray.numeric import number, plain
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.report import plot
 from kamerton_ray.report.exports import FORMS, export
 from kamerton_ray.report.measured import Measured

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kamerton_ray.numeric import number
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 
 Result = Mapping[str, Any]
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.numeric import number, standard_error
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.search.nelder_mead import StopRule
 from kamerton_ray.trial.config import key_of
 from kamerton_ray.tune.folders import (
