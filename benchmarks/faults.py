@@ -1,7 +1,7 @@
 """Faults thrown at searches on a real cluster, at seeded moments: what is lost, and what is found.
 
-Each run is a search over a simulated objective. In its middle a node, an actor, a launcher or the
-driver is killed by SIGKILL, a node stands still, or no more results can be written down.
+Each run is a search over a simulated objective. In its middle a node, an actor, a command nest or
+the driver is killed by SIGKILL, a node stands still, or no more results can be written down.
 
     python benchmarks/faults.py --runs 50
 """
@@ -195,9 +195,9 @@ def kill_actor(search, rng):
     kill_one(search, rng, "ray::Command")
 
 
-def kill_launcher(search, rng):
+def kill_command_nest(search, rng):
     """The process that starts the commands of an actor is killed."""
-    kill_one(search, rng, "kamerton_ray.process.launcher")
+    kill_one(search, rng, "kamerton_ray.process.in_command_nest")
 
 
 def kill_one(search, rng, part):
@@ -254,7 +254,7 @@ def empty(file):
 FAULTS = {
     "node lost": lose_node,
     "actor killed": kill_actor,
-    "launcher killed": kill_launcher,
+    "command nest killed": kill_command_nest,
     "driver killed": kill_driver,
     "node stood still": stop_node,
     "disk full": fill_disk,

@@ -31,27 +31,27 @@ def alone(bench: Bench, seconds: float) -> float:
     The stretches take turns, A B B A, since the machine is another one a minute later; each is so
     much longer than a period that what the other has left of the quota does not count.
     """
-    server = bench._server(bench._environment(None))  # noqa: SLF001 - the same processes as a trial
+    nest = bench._nest_for(bench._environment(None))  # noqa: SLF001 - the same processes as a trial
     with contextlib.ExitStack() as stack:
-        children = []
+        attempts = []
         for config in (ONE, DEFAULT):
-            child = server.fork(Threading.of(config), config, timeout=120.0)
-            children.append(stack.enter_context(child))
-            child.build()
+            attempt = nest.attempt(Threading.of(config), config, timeout=120.0)
+            attempts.append(stack.enter_context(attempt))
+            attempt.build()
         spent = [[], []]
         for number in (0, 1, 1, 0, 0, 1, 1, 0):
-            spent[number].append(stretch(children[number], seconds))
+            spent[number].append(stretch(attempts[number], seconds))
     return statistics.mean(spent[1]) / statistics.mean(spent[0])
 
 
-def stretch(child, seconds: float) -> float:
+def stretch(attempt, seconds: float) -> float:
     """A process's mean step time over so many seconds, after a first one that does not count."""
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
-        child.run(4)
+        attempt.run(4)
     begin, steps = time.perf_counter(), 0
     while time.perf_counter() - begin < seconds:
-        steps += len(child.run(8))
+        steps += len(attempt.run(8))
     return (time.perf_counter() - begin) / steps
 
 

@@ -16,7 +16,7 @@ import pytest
 from ray import tune
 
 from kamerton_ray import InvalidInputError, NelderMeadSearcher, benchmark
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.timing import TimingOptions
@@ -143,7 +143,7 @@ def test_a_variable_that_binds_on_import_takes_effect_for_each_configuration():
     with bench(build, env=env, pair=False) as made:
         found = [made.measure({"onednn": value}).machine.onednn for value in ("0", "1", "0")]
         assert found == ["off", "on", "off"]
-        assert len(children() - before) == 2  # a server for each environment, kept
+        assert len(children() - before) == 2  # a nest for each environment, kept
 
 
 def test_a_module_that_starts_the_runtime_on_import_is_spawned(tmp_path, monkeypatch, caplog):
@@ -235,7 +235,7 @@ def test_a_default_that_fails_leaves_the_candidates_timed_alone(caplog):
     assert caplog.text.count("default could not be measured") == 1
 
 
-def test_a_lost_server_is_replaced_and_the_configuration_measured_once_more():
+def test_a_lost_nest_is_replaced_and_the_configuration_measured_once_more():
     def build():
         def step():
             if os.path.exists(flag):  # noqa: PTH110 - the child has no pathlib
@@ -245,7 +245,7 @@ def test_a_lost_server_is_replaced_and_the_configuration_measured_once_more():
 
         return step
 
-    flag = os.path.abspath(f"kill-the-server-{os.getpid()}")  # noqa: PTH100
+    flag = os.path.abspath(f"kill-the-nest-{os.getpid()}")  # noqa: PTH100
     Path(flag).touch()
     try:
         with bench(build, pair=False) as made:
@@ -287,7 +287,7 @@ def test_tune_run_goes_on_over_every_kind_of_failure(storage):
     folder.mkdir()
 
     def build(config):
-        with open(folder / "servers", "a") as seen:  # noqa: PTH123 - appended by each trial
+        with open(folder / "nests", "a") as seen:  # noqa: PTH123 - appended by each trial
             seen.write(f"{os.getppid()}\n")
         for variable in ("OMP_NUM_THREADS", "PL_DISABLE_FORK"):
             if variable in os.environ and variable not in asked:
@@ -322,8 +322,8 @@ def test_tune_run_goes_on_over_every_kind_of_failure(storage):
     assert set(expected) & set(outcomes)
     assert searcher.best.config == {"intra_op": 5}
     assert analysis.best_config == {"intra_op": 5}
-    # One server for all the trials: it outlives them.
-    assert len(set((folder / "servers").read_text().split())) == 1
+    # One nest for all the trials: it outlives them.
+    assert len(set((folder / "nests").read_text().split())) == 1
 
 
 def test_a_round_times_each_in_a_fresh_process_and_the_default_as_one(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import CommandOptions, Direction, Runner, read_as
 from kamerton_ray.trial.result import Result
 
@@ -202,7 +202,7 @@ def test_nothing_that_a_command_starts_outlives_it(measure, tmp_path):
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_lost_launcher_is_replaced_once(measure, times, tmp_path):
+def test_a_lost_nest_is_replaced_once(measure, times, tmp_path):
     lives = "".join(
         f"test -e {n} || {{ touch {n}; kill -KILL $PPID; sleep 9; }};" for n in range(times)
     )

@@ -72,7 +72,7 @@ def driver(cluster, tmp_path_factory):
     [
         ("node lost", "was lost"),
         ("actor killed", "is run again: its actor, a process on"),
-        ("launcher killed", "was begun anew: the process that forks the attempts ended"),
+        ("command nest killed", "was begun anew: the process that forks the attempts ended"),
         ("driver killed", ""),
         ("node stood still", ""),
         ("disk full", ""),

@@ -14,29 +14,31 @@ import cloudpickle
 import pytest
 
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.process.isolation import OUTPUT_LIMIT, AttemptError, Outcome, Server, _oom_kills
+from kamerton_ray.process.attempt import OUTPUT_LIMIT, oom_kills
+from kamerton_ray.process.model_nest import ModelNest
+from kamerton_ray.process.outcome import AttemptError, Outcome
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @contextlib.contextmanager
-def attempt(build, *, config=None, timeout=30.0, **options):
-    """A child of a server that knows nothing of TensorFlow."""
-    server = Server(
+def an_attempt(build, *, config=None, timeout=30.0, **options):
+    """An attempt in a nest that knows nothing of TensorFlow."""
+    nest = ModelNest(
         cloudpickle.dumps(build), env=options.pop("env", dict(os.environ)), tensorflow=False
     )
     try:
-        with server.fork(Threading(1, 1), config, timeout=timeout) as child:
-            yield child
+        with nest.attempt(Threading(1, 1), config, timeout=timeout) as attempt:
+            yield attempt
     finally:
-        server.close()
+        nest.close()
 
 
 def failure(build, *, steps=1, **options):
     """The error that an attempt ends with, and its standard error."""
-    with attempt(build, **options) as child, pytest.raises(AttemptError) as caught:
-        child.build()
-        child.run(steps)
+    with an_attempt(build, **options) as attempt, pytest.raises(AttemptError) as caught:
+        attempt.build()
+        attempt.run(steps)
     return caught.value
 
 
@@ -63,21 +65,21 @@ def wait_until(condition, seconds=20):
     return False
 
 
-def test_steps_are_run_and_timed_in_the_child():
+def test_steps_are_run_and_timed_in_the_attempt():
     def build():
         return lambda: time.sleep(0.01)
 
-    with attempt(build) as child:
-        child.build()
-        seconds = child.run(5)
+    with an_attempt(build) as attempt:
+        attempt.build()
+        seconds = attempt.run(5)
     assert len(seconds) == 5
     assert all(second >= 0.01 for second in seconds)
 
 
 def test_a_long_block_reports_runs_of_steps():
-    with attempt(lambda: lambda: None) as child:
-        child.build()
-        assert 1000 <= len(child.run(1_000_000)) <= 2000
+    with an_attempt(lambda: lambda: None) as attempt:
+        attempt.build()
+        assert 1000 <= len(attempt.run(1_000_000)) <= 2000
 
 
 def test_build_with_a_parameter_gets_the_configuration():
@@ -86,24 +88,24 @@ def test_build_with_a_parameter_gets_the_configuration():
             raise AssertionError(config)
         return lambda: None
 
-    with attempt(build, config={"batch": 8, "object": {1, 2}}) as child:
-        child.build()
+    with an_attempt(build, config={"batch": 8, "object": {1, 2}}) as attempt:
+        attempt.build()
 
 
-def test_each_child_is_a_process_group_of_its_own():
-    with attempt(lambda: lambda: None) as child:
-        child.build()
-        assert os.getpgid(child.pid) == child.pid != os.getpgid(0)
+def test_each_attempt_is_a_process_group_of_its_own():
+    with an_attempt(lambda: lambda: None) as attempt:
+        attempt.build()
+        assert os.getpgid(attempt.pid) == attempt.pid != os.getpgid(0)
 
 
-def test_the_child_has_the_given_environment_alone():
+def test_the_attempt_has_the_given_environment_alone():
     def build():
         if os.environ.get("ASKED") != "yes" or "HOME" in os.environ:
             raise AssertionError(dict(os.environ))
         return lambda: None
 
-    with attempt(build, env={"ASKED": "yes"}) as child:
-        child.build()
+    with an_attempt(build, env={"ASKED": "yes"}) as attempt:
+        attempt.build()
 
 
 def test_an_exception_in_build_comes_with_its_traceback():
@@ -167,8 +169,8 @@ def test_running_out_of_memory_is_named():
 def test_the_kernels_memory_kills_are_counted(tmp_path):
     vmstat = tmp_path / "vmstat"
     vmstat.write_text("nr_free_pages 5\noom_kill 17\noom_kill_other 3\n")
-    assert _oom_kills(vmstat) == 17
-    assert _oom_kills(tmp_path / "missing") == 0
+    assert oom_kills(vmstat) == 17
+    assert oom_kills(tmp_path / "missing") == 0
 
 
 def test_a_hang_ends_at_the_timeout_with_the_whole_process_group():
@@ -214,9 +216,9 @@ def test_output_that_is_no_flood_does_not_disturb():
 
         return step
 
-    with attempt(build) as child:
-        child.build()
-        assert len(child.run(20)) == 20
+    with an_attempt(build) as attempt:
+        attempt.build()
+        assert len(attempt.run(20)) == 20
 
 
 def test_a_result_written_by_hand_is_malformed():
@@ -238,13 +240,13 @@ def test_a_step_that_forks_does_not_answer_twice():
 
         return step
 
-    with attempt(build) as child:
-        child.build()
-        assert len(child.run(3)) == 3
-        assert len(child.run(1)) == 1
+    with an_attempt(build) as attempt:
+        attempt.build()
+        assert len(attempt.run(3)) == 3
+        assert len(attempt.run(1)) == 1
 
 
-def test_processes_in_another_session_are_ended_with_the_child():
+def test_processes_in_another_session_are_ended_with_the_attempt():
     def build():
         pid = os.fork()
         if pid == 0:
@@ -252,9 +254,9 @@ def test_processes_in_another_session_are_ended_with_the_child():
             time.sleep(1000)
         return lambda: None
 
-    with attempt(build) as child:
-        child.build()
-    assert child.strays == 1
+    with an_attempt(build) as attempt:
+        attempt.build()
+    assert attempt.strays == 1
 
 
 def test_the_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
@@ -268,48 +270,51 @@ def test_the_module_that_cannot_be_imported_is_named(tmp_path, monkeypatch):
     pickled = cloudpickle.dumps(broken_module.build)
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(AttemptError, match="half installed") as caught:
-        Server(pickled, env=dict(os.environ), tensorflow=False)
+        ModelNest(pickled, env=dict(os.environ), tensorflow=False)
     assert caught.value.outcome is Outcome.BUILD_RAISED
 
 
-def test_a_killed_server_is_named_and_takes_its_children_along():
-    server = Server(cloudpickle.dumps(lambda: lambda: None), env=dict(os.environ), tensorflow=False)
-    child = server.fork(Threading(1, 1), timeout=30.0)
-    child.build()
-    os.kill(server.pid, signal.SIGKILL)
-    assert wait_until(lambda: gone(child.pid))
+def test_a_killed_nest_is_named_and_takes_its_attempts_along():
+    nest = ModelNest(
+        cloudpickle.dumps(lambda: lambda: None), env=dict(os.environ), tensorflow=False
+    )
+    attempt = nest.attempt(Threading(1, 1), timeout=30.0)
+    attempt.build()
+    os.kill(nest.pid, signal.SIGKILL)
+    assert wait_until(lambda: gone(attempt.pid))
     with pytest.raises(AttemptError) as caught:
-        child.run(1)
+        attempt.run(1)
     assert caught.value.outcome in {Outcome.SERVER_LOST, Outcome.SIGNALLED}
     with pytest.raises(AttemptError) as caught:
-        server.fork(Threading(1, 1), timeout=30.0)
+        nest.attempt(Threading(1, 1), timeout=30.0)
     assert caught.value.outcome is Outcome.SERVER_LOST
     assert "SIGKILL" in caught.value.detail
-    child.close()
-    server.close()
+    attempt.close()
+    nest.close()
 
 
-def test_server_and_children_end_with_the_process_that_started_them():
+def test_a_nest_and_its_attempts_end_with_the_process_that_started_them():
     script = """
 import os, sys, time, cloudpickle
-from kamerton_ray.isolation import Server
-from kamerton_ray.threads import Threading
-server = Server(cloudpickle.dumps(lambda: (lambda: time.sleep(1000))), env=dict(os.environ),
+from kamerton_ray.machine.threads import Threading
+from kamerton_ray.process.messages import RunSteps
+from kamerton_ray.process.model_nest import ModelNest
+nest = ModelNest(cloudpickle.dumps(lambda: (lambda: time.sleep(1000))), env=dict(os.environ),
                 tensorflow=False)
-child = server.fork(Threading(1, 1), timeout=1000.0)
-child.build()
-child.give(b'{"steps": 1}')
-print(server.pid, child.pid, flush=True)
+attempt = nest.attempt(Threading(1, 1), timeout=1000.0)
+attempt.build()
+attempt.give(RunSteps(1))
+print(nest.pid, attempt.pid, flush=True)
 time.sleep(1000)
 """
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
     ) as owner:
-        server, child = map(int, owner.stdout.readline().split())
-        assert not gone(server)
-        assert not gone(child)
+        nest, attempt = map(int, owner.stdout.readline().split())
+        assert not gone(nest)
+        assert not gone(attempt)
         owner.kill()
-    assert wait_until(lambda: gone(server) and gone(child))
+    assert wait_until(lambda: gone(nest) and gone(attempt))
 
 
 def test_200_attempts_leave_no_process_no_descriptor_and_no_zombie():
@@ -319,21 +324,24 @@ def test_200_attempts_leave_no_process_no_descriptor_and_no_zombie():
         subprocess.Popen(["sleep", "1000"])
         return lambda: None
 
-    server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
-    server.fork(Threading(1, 1), timeout=30.0).close()  # now the server has set itself up
+    nest = ModelNest(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    nest.attempt(Threading(1, 1), timeout=30.0).close()  # now the nest has set itself up
     before, fds = descendants(), len(os.listdir("/proc/self/fd"))
-    in_server = len(os.listdir(f"/proc/{server.pid}/fd"))
+    in_nest = len(os.listdir(f"/proc/{nest.pid}/fd"))
     for _ in range(200):
-        with server.fork(Threading(1, 1), timeout=30.0) as child, contextlib.suppress(AttemptError):
-            child.build()
-            child.run(1)
+        with (
+            nest.attempt(Threading(1, 1), timeout=30.0) as attempt,
+            contextlib.suppress(AttemptError),
+        ):
+            attempt.build()
+            attempt.run(1)
     assert len(os.listdir("/proc/self/fd")) < fds + 20  # Ray opens and closes some, too
-    assert len(os.listdir(f"/proc/{server.pid}/fd")) == in_server
+    assert len(os.listdir(f"/proc/{nest.pid}/fd")) == in_nest
     assert descendants() == before
-    listing = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text()
+    listing = Path(f"/proc/{nest.pid}/task/{nest.pid}/children").read_text()
     assert listing.split() == []
-    server.close()
-    assert server.pid not in descendants()
+    nest.close()
+    assert nest.pid not in descendants()
     assert not _sleepers()
 
 
@@ -348,13 +356,13 @@ def test_no_signal_is_blocked_that_the_caller_blocks():
 
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as in Ray's workers
     try:
-        with attempt(build) as child:
-            child.build()
+        with an_attempt(build) as attempt:
+            attempt.build()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def test_the_helper_of_a_living_child_outlives_other_children(tmp_path):
+def test_the_helper_of_a_living_attempt_outlives_other_attempts(tmp_path):
     def build(config):
         if config is not None and os.fork() == 0:  # a helper, which its parent does not wait for
             if os.fork() == 0:
@@ -365,33 +373,33 @@ def test_the_helper_of_a_living_child_outlives_other_children(tmp_path):
         return lambda: None
 
     written = tmp_path / "helper"
-    server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
-    with server.fork(Threading(1, 1), str(written), timeout=30.0) as child:
-        child.build()
+    nest = ModelNest(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    with nest.attempt(Threading(1, 1), str(written), timeout=30.0) as attempt:
+        attempt.build()
         assert wait_until(lambda: written.exists() and written.read_text())
         helper = int(written.read_text())
-        with server.fork(Threading(1, 1), timeout=30.0) as other:
+        with nest.attempt(Threading(1, 1), timeout=30.0) as other:
             other.build()
         assert other.strays == 0
         assert not gone(helper)
     assert wait_until(lambda: gone(helper))
-    server.close()
+    nest.close()
 
 
-def test_after_a_timeout_while_forking_the_next_child_is_its_own():
-    server = Server(cloudpickle.dumps(lambda: os.getpid), env=dict(os.environ), tensorflow=False)
-    os.kill(server.pid, signal.SIGSTOP)
+def test_after_a_timeout_while_forking_the_next_attempt_is_its_own():
+    nest = ModelNest(cloudpickle.dumps(lambda: os.getpid), env=dict(os.environ), tensorflow=False)
+    os.kill(nest.pid, signal.SIGSTOP)
     with pytest.raises(AttemptError) as caught:
-        server.forked({"threads": [1, 1]}, timeout=0.2)
+        nest.fork(timeout=0.2)
     assert caught.value.outcome is Outcome.TIMEOUT
-    os.kill(server.pid, signal.SIGCONT)
+    os.kill(nest.pid, signal.SIGCONT)
     for _ in range(3):
-        with server.fork(Threading(1, 1), timeout=30.0) as child:
-            child.build()
-            assert len(child.run(1)) == 1
-    listing = Path(f"/proc/{server.pid}/task/{server.pid}/children")
+        with nest.attempt(Threading(1, 1), timeout=30.0) as attempt:
+            attempt.build()
+            assert len(attempt.run(1)) == 1
+    listing = Path(f"/proc/{nest.pid}/task/{nest.pid}/children")
     assert wait_until(lambda: not listing.read_text().split())
-    server.close()
+    nest.close()
 
 
 @pytest.mark.parametrize(
@@ -401,7 +409,7 @@ def test_after_a_timeout_while_forking_the_next_child_is_its_own():
         (b"\x7f\xff\xff\xff", Outcome.MALFORMED),
         (b"\xff\xff\xff\xff", Outcome.MALFORMED),
         (b"\x00\x00\x20\x00" + b"[" * 0x2000, Outcome.MALFORMED),
-        (b"\x00\x00\x00\x0e" + b'{"raised": []}', Outcome.MALFORMED),
+        (b"\x00\x00\x00\x0e" + b'{"Failed": []}', Outcome.MALFORMED),
     ],
 )
 def test_what_is_no_message_neither_hangs_nor_harms(sent, outcome):
@@ -430,19 +438,19 @@ def test_a_long_error_in_any_letters_fits_into_its_message(tmp_path, monkeypatch
     pickled = cloudpickle.dumps(wordy_module.build)
     monkeypatch.syspath_prepend(str(bad))
     with pytest.raises(AttemptError) as caught:
-        Server(pickled, env=dict(os.environ), tensorflow=False)
+        ModelNest(pickled, env=dict(os.environ), tensorflow=False)
     assert caught.value.outcome is Outcome.BUILD_RAISED
     assert caught.value.detail.endswith("ж")
 
 
-def test_a_servers_temporary_folder_goes_with_it(tmp_path, monkeypatch):
+def test_a_nests_temporary_folder_goes_with_it(tmp_path, monkeypatch):
     def build():
         tempfile.mkstemp()
         return lambda: None
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with attempt(build) as child:
-        child.build()
+    with an_attempt(build) as attempt:
+        attempt.build()
         assert len(list(tmp_path.glob("*/*"))) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -450,14 +458,14 @@ def test_a_servers_temporary_folder_goes_with_it(tmp_path, monkeypatch):
 # A process of another user, whose helper has stayed root.
 UNKILLABLE = """
 import encodings.ascii, os, signal, socket, time  # what another user may not read is read now
-from kamerton_ray.forker import Forker
-forker = Forker(socket.socketpair()[0])
+from kamerton_ray.process.nest import Nest
+nest = Nest(socket.socketpair()[0])
 if (helper := os.fork()) == 0:
     os.close(1)
     time.sleep(1000)
 os.setgid(65534)
 os.setuid(65534)
-print(helper, forker._kill_strays(), flush=True)
+print(helper, nest._kill_strays(), flush=True)
 """
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import pytest
 
 from kamerton_ray import (
-    IntegerSpace,
     InvalidInputError,
     LoopError,
     Vertex,
@@ -542,7 +541,7 @@ def test_thread_counts_reach_as_far_as_the_machine_and_others_farther(
     options, highest, monkeypatch
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2})
-    found = IntegerSpace.from_json(kamerton(**options).search["space"])
+    found = kamerton(**options).space
     assert [axis.values[-1] for axis in found.axes] == highest
     assert [axis.values[0] for axis in found.axes] == [1] * len(highest)
 

@@ -14,7 +14,8 @@ import pytest
 from kamerton_ray.machine import neighbours
 from kamerton_ray.machine.neighbours import Gauges, Reading, Watch
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.process.isolation import Outcome, Server
+from kamerton_ray.process.model_nest import ModelNest
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import CommandOptions, Runner
 from kamerton_ray.trial.timing import Timer, TimingOptions
 
@@ -109,8 +110,8 @@ def test_what_a_quota_leaves_over_is_others_to_take():
 
 
 def test_a_trial_beside_other_work_says_so(neighbour):
-    server = Server(_pickled(spinning_build), env=dict(os.environ), tensorflow=False)
-    with contextlib.closing(server), server.fork(Threading(), timeout=60) as child:
+    nest = ModelNest(_pickled(spinning_build), env=dict(os.environ), tensorflow=False)
+    with contextlib.closing(nest), nest.attempt(Threading(), timeout=60) as child:
         child.build()
         timing = Timer(TimingOptions(warmup_s=0.2, budget_s=1.0, patience_s=0.5)).alone(child)
     assert timing.others > 0.2

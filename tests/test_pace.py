@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.pace import in_pace, out_of_pace
 

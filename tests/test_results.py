@@ -8,7 +8,7 @@ from ray import tune
 
 from kamerton_ray import InvalidInputError
 from kamerton_ray.answer.candidates import candidates, check_reported, pareto
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.report.measured import Measured
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result

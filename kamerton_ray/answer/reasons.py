@@ -13,7 +13,7 @@ from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.config import in_words
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.objective import Objective

@@ -15,7 +15,7 @@ from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.cli.saying import printable
 from kamerton_ray.machine.threads import default_threads
-from kamerton_ray.process.isolation import TRACEBACK
+from kamerton_ray.process.outcome import TRACEBACK
 from kamerton_ray.trial.config import in_words
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result

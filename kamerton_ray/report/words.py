@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from kamerton_ray.answer.verdict import Decision, Verdict
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.report.about import About
 from kamerton_ray.report.measured import Measured, times
 from kamerton_ray.report.part import Part

@@ -16,15 +16,11 @@ from kamerton_ray.machine.environment import user_environment, working_directory
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.machine.neighbours import Gauges, Watch
 from kamerton_ray.machine.threads import THREADS, Threading
-from kamerton_ray.process.isolation import (
-    AttemptError,
-    Child,
-    Outcome,
-    Server,
-)
-from kamerton_ray.process.worker import takes_config
+from kamerton_ray.process.in_model_nest import takes_config
+from kamerton_ray.process.model_nest import ModelAttempt, ModelNest
+from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import Config, key_of
-from kamerton_ray.trial.measurer import despite_a_lost_server
+from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.trial.timing import Timer, Timing, TimingOptions, TooFastError
@@ -37,8 +33,8 @@ ROUND_SHARE = 0.25
 """How much of a trial's measuring time a round takes for each process: here the fresh processes
 count, not the blocks of one."""
 
-MAX_SERVERS = 3
-"""How many servers, one for each environment, are kept warm; each holds TensorFlow in memory."""
+MAX_NESTS = 3
+"""How many nests, one for each environment, are kept warm; each holds TensorFlow in memory."""
 
 LIMITED = ("seconds", "seconds_p90", "seconds_p99", "cpu_seconds")
 """What a limit can be set on: the numbers of a trial that are better the lower they are."""
@@ -93,7 +89,7 @@ class BenchOptions:
 class Bench:
     """Times configurations, each in a process of its own, with or without Ray.
 
-    The servers and the default's process stay warm between attempts, until `close`.
+    The nests and the default's process stay warm between attempts, until `close`.
 
     Args:
         build: The function to build steps with.
@@ -118,12 +114,12 @@ class Bench:
         self._takes_config = takes_config(build)
         self._options = options
         self._isolation = options.isolation
-        self._servers: dict[str, Server] = {}
+        self._nests: dict[str, ModelNest] = {}
         self._default: _Default | None = None
         self._gauges = Gauges()
         self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
 
-    @despite_a_lost_server
+    @despite_a_lost_nest
     def measure(self, config: Config) -> Result:
         """Time a configuration against TensorFlow's default threads.
 
@@ -132,14 +128,14 @@ class Bench:
         """
         try:
             default = self._default_for(config)
-            server = self._server(self._environment(config))
-            with self._fork(server, _threads(config), config) as child:
-                timing = default.time(child)
+            nest = self._nest_for(self._environment(config))
+            with self._fork(nest, _threads(config), config) as attempt:
+                timing = default.time(attempt)
         except (AttemptError, TooFastError) as error:
-            if _lost_server(error):
+            if _lost_nest(error):
                 self.close()
             return self._result(config, Timing(), error)
-        return replace(self._result(config, timing, None, child), error=default.error)
+        return replace(self._result(config, timing, None, attempt), error=default.error)
 
     def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
         """Time each configuration once more, in a fresh process, in turn with a fresh default.
@@ -153,18 +149,18 @@ class Bench:
         if self._default is not None:  # it would take memory, and is of no use here
             self._default.close()
             self._default = None
-        children: dict[int, Child] = {}
+        attempts: dict[int, ModelAttempt] = {}
         failed: dict[int, Failure] = {}
         default = configs.index(None)
         with contextlib.ExitStack() as stack:
             for index, config in enumerate(configs):
                 built = self._built(config, stack, candidates=configs)
-                if isinstance(built, Child):
-                    children[index] = built
+                if isinstance(built, ModelAttempt):
+                    attempts[index] = built
                 else:
                     failed[index] = built
-            timings = self._in_turn(children, failed, default=default)
-        if any(_lost_server(error) for error in failed.values()):
+            timings = self._in_turn(attempts, failed, default=default)
+        if any(_lost_nest(error) for error in failed.values()):
             self.close()
         without_default = failed.get(default)
         return [
@@ -172,16 +168,18 @@ class Bench:
                 config,
                 timings.get(index, Timing()),
                 failed.get(index, without_default),
-                children.get(index),
+                attempts.get(index),
             )
             for index, config in enumerate(configs)
         ]
 
     def _in_turn(
-        self, children: Mapping[int, Child], failed: dict[int, Failure], *, default: int
+        self, attempts: Mapping[int, ModelAttempt], failed: dict[int, Failure], *, default: int
     ) -> dict[int, Timing]:
         """Time processes in turn; those that fail are noted, and the others measured without."""
-        while default in (left := {i: child for i, child in children.items() if i not in failed}):
+        while default in (
+            left := {i: attempt for i, attempt in attempts.items() if i not in failed}
+        ):
             order = sorted(left)
             try:
                 found = self._timer(share=ROUND_SHARE).together(
@@ -199,21 +197,23 @@ class Bench:
         stack: contextlib.ExitStack,
         *,
         candidates: Sequence[Config | None],
-    ) -> Child | AttemptError:
+    ) -> ModelAttempt | AttemptError:
         """A process that is ready to run steps, or why there is none."""
         try:
-            child = stack.enter_context(self._forked(config, candidates=candidates))
-            child.build()
+            attempt = stack.enter_context(self._forked(config, candidates=candidates))
+            attempt.build()
         except AttemptError as error:
             return error
-        return child
+        return attempt
 
-    def _forked(self, config: Config | None, *, candidates: Sequence[Config | None]) -> Child:
+    def _forked(
+        self, config: Config | None, *, candidates: Sequence[Config | None]
+    ) -> ModelAttempt:
         if config is not None:
-            return self._fork(self._server(self._environment(config)), _threads(config), config)
+            return self._fork(self._nest_for(self._environment(config)), _threads(config), config)
         other: Config = next((c for c in candidates if c is not None), {})
         same = {**other, **dict.fromkeys(THREADS, 0)}
-        return self._fork(self._server(self._environment(None)), Threading(), same)
+        return self._fork(self._nest_for(self._environment(None)), Threading(), same)
 
     def _timer(self, *, share: float = 1.0) -> Timer:
         """A timer, for a share of a trial's measuring time; all of them wait with one patience."""
@@ -226,16 +226,16 @@ class Bench:
         if self._default is not None:
             self._default.close()
             self._default = None
-        for server in self._servers.values():
-            server.close()
-        self._servers = {}
+        for nest in self._nests.values():
+            nest.close()
+        self._nests = {}
 
     def _result(
         self,
         config: Config | None,
         timing: Timing,
         error: Failure | None,
-        child: Child | None = None,
+        attempt: ModelAttempt | None = None,
     ) -> Result:
         outcome = Outcome.OK if error is None else getattr(error, "outcome", Outcome.TOO_FAST)
         judge = self._options.objective
@@ -245,8 +245,8 @@ class Bench:
             outcome=outcome,
             error="" if error is None else str(error),
             isolation=self._isolation.value,
-            strays=0 if child is None else child.strays,
-            machine=UNKNOWN if child is None else child.machine,
+            strays=0 if attempt is None else attempt.strays,
+            machine=UNKNOWN if attempt is None else attempt.machine,
             names=NAMES if judge is None else (*NAMES, "score"),
         )
         return result if judge is None else replace(result, score=judge.score(result))
@@ -259,33 +259,33 @@ class Bench:
             asked = {} if config is None else asked(config)
         return {**user_environment(), **{name: str(value) for name, value in asked.items()}}
 
-    def _server(self, env: dict[str, str]) -> Server:
-        """The warm server for an environment; the one used longest ago makes room for a new one."""
+    def _nest_for(self, env: dict[str, str]) -> ModelNest:
+        """The warm nest for an environment; the one used longest ago makes room for a new one."""
         key = json.dumps(env, sort_keys=True)
-        server = self._servers.pop(key, None) or self._start(env)
-        self._servers[key] = server
-        while len(self._servers) > MAX_SERVERS:
-            kept = None if self._default is None else self._default.server
-            oldest = next(k for k, server in self._servers.items() if server is not kept)
-            self._servers.pop(oldest).close()
-        return server
+        nest = self._nests.pop(key, None) or self._start(env)
+        self._nests[key] = nest
+        while len(self._nests) > MAX_NESTS:
+            kept = None if self._default is None else self._default.nest
+            oldest = next(k for k, nest in self._nests.items() if nest is not kept)
+            self._nests.pop(oldest).close()
+        return nest
 
-    def _start(self, env: dict[str, str]) -> Server:
-        server = self._started(env, preload=self._isolation is Isolation.FORK)
-        if not server.started:
-            return server
-        server.close()
+    def _start(self, env: dict[str, str]) -> ModelNest:
+        nest = self._started(env, preload=self._isolation is Isolation.FORK)
+        if not nest.started:
+            return nest
+        nest.close()
         self._isolation = Isolation.SPAWN
         logger.warning(
             "Importing the module of build starts %s, which does not survive a fork: each trial "
             "imports everything anew, which takes seconds. Create tensors and models, and start "
             "threads, inside build to avoid that.",
-            server.started,
+            nest.started,
         )
         return self._started(env, preload=False)
 
-    def _started(self, env: dict[str, str], *, preload: bool) -> Server:
-        return Server(
+    def _started(self, env: dict[str, str], *, preload: bool) -> ModelNest:
+        return ModelNest(
             self._build,
             env=env,
             preload=preload,
@@ -293,8 +293,8 @@ class Bench:
             source=self._options.source,
         )
 
-    def _fork(self, server: Server, threads: Threading, config: Config) -> Child:
-        return server.fork(threads, config, timeout=self._options.timeout_s)
+    def _fork(self, nest: ModelNest, threads: Threading, config: Config) -> ModelAttempt:
+        return nest.attempt(threads, config, timeout=self._options.timeout_s)
 
     def _default_for(self, config: Config) -> _Default:
         """The default's process, kept from trial to trial while the rest of `config` is the same.
@@ -308,9 +308,9 @@ class Bench:
                 self._default.close()
             self._default = _Default(key, self._timer())
             if self._options.pair:
-                server = self._server(self._environment(None))
+                nest = self._nest_for(self._environment(None))
                 same = {**config, **dict.fromkeys(THREADS, 0)}
-                self._default.start(server, lambda: self._fork(server, Threading(), same))
+                self._default.start(nest, lambda: self._fork(nest, Threading(), same))
         return self._default
 
 
@@ -320,43 +320,43 @@ class _Default:
     Attributes:
         key: What it was built of.
         error: Why it cannot be measured; then candidates are timed alone.
-        server: What it was forked from.
+        nest: What it was forked from.
     """
 
     def __init__(self, key: str, timer: Timer) -> None:
         self.key = key
         self.error = ""
-        self.server: Server | None = None
+        self.nest: ModelNest | None = None
         self._timer = timer
-        self._child: Child | None = None
+        self._attempt: ModelAttempt | None = None
 
-    def start(self, server: Server, fork: Callable[[], Child]) -> None:
+    def start(self, nest: ModelNest, fork: Callable[[], ModelAttempt]) -> None:
         """Fork and build the process; where it fails only `error` tells."""
-        self.server = server
-        self._child = fork()
+        self.nest = nest
+        self._attempt = fork()
         try:
-            self._child.build()
+            self._attempt.build()
         except AttemptError as error:
             self._give_up(error)
 
-    def time(self, child: Child) -> Timing:
+    def time(self, attempt: ModelAttempt) -> Timing:
         """Time a candidate against the default, or alone where the default has failed."""
-        child.build()
-        if self._child is None:
-            return self._timer.alone(child)
+        attempt.build()
+        if self._attempt is None:
+            return self._timer.alone(attempt)
         try:
-            return self._timer.against(child, self._child)
+            return self._timer.against(attempt, self._attempt)
         except AttemptError as error:
-            if self._child.error is None:
+            if self._attempt.error is None:
                 raise
             self._give_up(error)
-        return self._timer.alone(child)
+        return self._timer.alone(attempt)
 
     def close(self) -> None:
         """End the process."""
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+        if self._attempt is not None:
+            self._attempt.close()
+            self._attempt = None
 
     def _give_up(self, error: AttemptError) -> None:
         if error.outcome is Outcome.SERVER_LOST:
@@ -388,5 +388,5 @@ def _threads(config: Config) -> Threading:
     return Threading.of(config) if set(THREADS) & set(config) else Threading()
 
 
-def _lost_server(error: Failure) -> bool:
+def _lost_nest(error: Failure) -> bool:
     return isinstance(error, AttemptError) and error.outcome is Outcome.SERVER_LOST

@@ -11,46 +11,42 @@ import atexit
 import contextlib
 import dis
 import io
-import json
 import os
 import sys
-import traceback
-from multiprocessing.connection import Connection
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
-LEFT = "left"
-"""The message of a body that left its loop by `break` or `return`: the search is to end."""
+from kamerton_ray.process.messages import Failed, Message
+from kamerton_ray.process.nest import Channel, end, exit_code, flush
+from kamerton_ray.process.outcome import Outcome
+from kamerton_ray.trial.loop_messages import BodyEnded
 
 
 class Body:
     """This process, while it runs the loop's body.
 
     Args:
-        connection: Takes the one message that says how the body ended.
+        channel: Takes the one answer that says how the body ended.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._pid = os.getpid()
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
         # Whatever the script has put there, its prints are to reach our pipes.
         sys.stdout, sys.stderr = _writer(1), _writer(2)
 
     def done(self) -> NoReturn:
         """The body has come to its end."""
-        self.answer({})
+        self.answer(BodyEnded(left=False))
 
     def raised(self, error: BaseException) -> NoReturn:
         """The body has raised an exception."""
         if isinstance(error, SystemExit):
-            self._exit(error.code if isinstance(error.code, int) else int(error.code is not None))
-        memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-        text = "".join(traceback.format_exception(error))
-        self.answer({"raised": "body", "traceback": text, "memory": memory})
+            end(exit_code(error))
+        self.answer(Failed.by(error, Outcome.BODY_RAISED))
 
     def left(self) -> NoReturn:
-        """The body has left its loop."""
-        self.answer({LEFT: True})
+        """The body has left its loop by `break` or `return`: the search is to end."""
+        self.answer(BodyEnded(left=True))
 
     def end_at_the_next_step(self, script: FrameType | None) -> None:
         """End this process before the script's next step, whichever way the loop was left.
@@ -67,8 +63,8 @@ class Body:
         atexit.register(self.left)
         sys.settrace(lambda *_: None)  # what is called meanwhile is not traced
 
-    def _at_step(self, frame: FrameType, event: str, arg: Any) -> object:  # noqa: ANN401 - sys.settrace's
-        if event == "exception":
+    def _at_step(self, frame: FrameType, event: str, arg: object) -> object:
+        if event == "exception" and isinstance(arg, tuple):  # its type, itself, its traceback
             self.raised(arg[1])
         if event == "opcode" and not _enters_handler(frame):
             error = sys.exc_info()[1]
@@ -77,21 +73,12 @@ class Body:
             self.raised(error)
         return self._at_step
 
-    def answer(self, message: dict[str, Any]) -> NoReturn:
-        """Send a message, and end."""
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        if os.getpid() == self._pid:  # not a process that the body has forked
-            with contextlib.suppress(OSError):
-                self._connection.send_bytes(json.dumps(message).encode())
-        self._exit(0)
-
-    def _exit(self, code: int) -> NoReturn:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+    def answer(self, answer: Message) -> NoReturn:
+        """Send an answer, and end."""
+        flush()
+        with contextlib.suppress(OSError):
+            self._channel.send(answer)
+        end(0)
 
 
 def _writer(fd: int) -> io.TextIOWrapper:

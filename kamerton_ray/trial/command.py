@@ -6,7 +6,6 @@ The program needs no change: TensorFlow reads `TF_NUM_INTRAOP_THREADS` and `TF_N
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 import time
@@ -20,15 +19,13 @@ from kamerton_ray.machine.environment import user_environment
 from kamerton_ray.machine.hardware import this_machine
 from kamerton_ray.machine.neighbours import Gauges, Watch, patience, undisturbed
 from kamerton_ray.numeric import positive
-from kamerton_ray.process.isolation import (
-    TAIL,
-    Attempt,
-    AttemptError,
-    Outcome,
-    Spawned,
-)
+from kamerton_ray.process.attempt import Attempt
+from kamerton_ray.process.command_nest import CommandNest
+from kamerton_ray.process.handle import TAIL
+from kamerton_ray.process.messages import StartCommand
+from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import environment
-from kamerton_ray.trial.measurer import despite_a_lost_server
+from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.result import Result
 
 KEPT = 1 << 20
@@ -151,10 +148,10 @@ class Runner:
     def __init__(self, options: CommandOptions, cwd: str | None = None) -> None:
         self._options = options
         self._cwd = cwd
-        self._launcher: Spawned | None = None
+        self._nest = CommandNest()
         self._watch = Watch(Gauges(), patience_s=options.patience_s)
 
-    @despite_a_lost_server
+    @despite_a_lost_nest
     def measure(self, config: Mapping[str, Any]) -> Result:
         """Run the command with a configuration in its environment; again if it was disturbed.
 
@@ -178,8 +175,6 @@ class Runner:
                 reading = _reading(self._options.objective, seconds, attempt)
         except AttemptError as failed:
             error = failed
-            if failed.outcome is Outcome.SERVER_LOST:
-                self.close()
         return Result(
             **asdict(reading),
             seconds=seconds,
@@ -195,19 +190,12 @@ class Runner:
 
     def close(self) -> None:
         """End every process."""
-        if self._launcher is not None:
-            self._launcher.close()
-            self._launcher = None
+        self._nest.close()
 
     def _started(self, config: Mapping[str, Any]) -> Attempt:
         env = {**user_environment(), **self._options.env, **environment(config)}
-        if self._launcher is None:
-            self._launcher = Spawned("kamerton_ray.process.launcher", b"", env=user_environment())
-        forked = self._launcher.forked({"command": self._options.argv[0]})
-        attempt = Attempt(self._launcher, forked, self._options.timeout_s, keep=KEPT)
-        order = {"argv": self._options.argv, "env": env, "cwd": self._cwd, "reports": False}
-        attempt.give(json.dumps(order).encode())
-        return attempt
+        command = StartCommand(list(self._options.argv), env, self._cwd)
+        return self._nest.attempt(command, keep=KEPT)
 
 
 def _reading(objective: str, seconds: float, attempt: Attempt) -> Reading:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.result import Result
 
@@ -36,10 +36,10 @@ Owner = TypeVar("Owner")
 Arguments = ParamSpec("Arguments")
 
 
-def despite_a_lost_server(
+def despite_a_lost_nest(
     measure: Callable[Concatenate[Owner, Arguments], Result],
 ) -> Callable[Concatenate[Owner, Arguments], Result]:
-    """Have a configuration measured once more whose server was lost, which may be chance."""
+    """Have a configuration measured once more whose nest was lost, which may be chance."""
 
     @functools.wraps(measure)
     def measured(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:

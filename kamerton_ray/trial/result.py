@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.numeric import NORMAL_95, number
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.config import Config, in_words
 from kamerton_ray.trial.timing import Timing
 

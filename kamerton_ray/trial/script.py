@@ -6,7 +6,6 @@ its body. Before the first, one more process says what the loop searches for.
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import subprocess
@@ -19,15 +18,14 @@ from typing import Any
 from kamerton_ray.errors import LoopError
 from kamerton_ray.machine.environment import user_environment
 from kamerton_ray.machine.neighbours import Gauges, Watch, undisturbed
-from kamerton_ray.process.isolation import (
-    Attempt,
-    AttemptError,
-    Outcome,
-    Spawned,
-)
-from kamerton_ray.search.space import IntegerSpace
-from kamerton_ray.trial.loop import ATTEMPT, DESCRIBE, FINAL, ORDER, outcome_of
-from kamerton_ray.trial.measurer import despite_a_lost_server
+from kamerton_ray.machine.threads import THREADS
+from kamerton_ray.process.attempt import Attempt
+from kamerton_ray.process.command_nest import CommandNest
+from kamerton_ray.process.messages import StartCommand
+from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.trial.loop import body_result
+from kamerton_ray.trial.loop_messages import ORDER, Describe, RunBody, Search
+from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.result import Result
 
 NAMES = (
@@ -84,24 +82,21 @@ def describe(script: Script, cwd: str | None = None) -> Described:
     """
     runner = ScriptRunner(script, timeout_s=DESCRIBE_TIMEOUT_S, cwd=cwd)
     try:
-        with runner.started({"kind": DESCRIBE}) as attempt:
-            answer = attempt.answer(DESCRIBE_TIMEOUT_S)
+        with runner.attempt(Describe()) as attempt:
+            found = attempt.answer(Search, DESCRIBE_TIMEOUT_S)
     except AttemptError as error:
         if error.outcome is Outcome.EXITED and error.detail == "with code 0":
             raise LoopError(f"{script.path} has ended without a loop over kamerton()") from None
         raise LoopError(f"{script.path} has failed before its loop: {error}") from None
     finally:
         runner.close()
-    space = IntegerSpace.from_json(answer["search"]["space"])
-    axes = space.axes
-    names = ["intra_op", "inter_op"] if len(axes) == 2 else [axis.name for axis in axes]  # noqa: PLR2004
-    starts = [space.config(tuple(point)).values() for point in answer["search"]["start"]]
+    names = axis_names(len(found.bounds))
     return Described(
-        {n: (axis.values[0], axis.values[-1]) for n, axis in zip(names, axes, strict=True)},
-        [dict(zip(names, values, strict=True)) for values in starts],
-        answer["search"]["budget"],
-        answer["repeats"],
-        answer["timeout"],
+        {name: (low, high) for name, (low, high) in zip(names, found.bounds, strict=True)},
+        [dict(zip(names, vertex, strict=True)) for vertex in found.starts],
+        found.iterations,
+        found.repeats,
+        found.timeout,
     )
 
 
@@ -116,8 +111,8 @@ def conclude(script: Script, vertex: list[int], env: Mapping[str, str]) -> int:
     Returns:
         Its exit code.
     """
-    order = json.dumps({"kind": FINAL, "vertex": vertex})
-    return subprocess.run(script.argv(), env={**env, ORDER: order}, check=False).returncode
+    order = {ORDER: RunBody(vertex, goes_on=True).to_json().decode()}
+    return subprocess.run(script.argv(), env={**env, **order}, check=False).returncode
 
 
 class ScriptRunner:
@@ -144,10 +139,10 @@ class ScriptRunner:
     ) -> None:
         self._script, self._names, self._repeats = script, names, repeats
         self._timeout_s, self._cwd = timeout_s, cwd
-        self._launcher: Spawned | None = None
+        self._nest = CommandNest()
         self._watch = Watch(Gauges(), patience_s=patience_s)
 
-    @despite_a_lost_server
+    @despite_a_lost_nest
     def measure(self, config: Mapping[str, Any]) -> Result:
         """Run the loop's body with a vertex; again if it was disturbed.
 
@@ -166,15 +161,13 @@ class ScriptRunner:
         values, left, error = [], False, None
         try:
             for _ in range(self._repeats):
-                with self.started({"kind": ATTEMPT, "vertex": vertex}) as attempt:
-                    value, left = outcome_of(attempt, self._timeout_s)
+                with self.attempt(RunBody(vertex)) as attempt:
+                    value, left = body_result(attempt, self._timeout_s)
                 values.append(math.nan if value is None else value)
                 if left:
                     break
         except AttemptError as failed:
             error = failed
-            if failed.outcome is Outcome.SERVER_LOST:
-                self.close()
         return Result(
             objective=math.nan if error or not values else statistics.median(values),
             seconds=math.nan if error else time.perf_counter() - begin,
@@ -184,20 +177,16 @@ class ScriptRunner:
             names=NAMES,
         )
 
-    def started(self, order: Mapping[str, Any]) -> Attempt:
+    def attempt(self, order: Describe | RunBody) -> Attempt:
         """A process that executes the script, whose loop follows the order."""
-        if self._launcher is None:
-            self._launcher = Spawned("kamerton_ray.process.launcher", b"", env=user_environment())
-        env = {**user_environment(), ORDER: json.dumps(order)}
-        command = {"argv": self._script.argv(), "env": env, "cwd": self._cwd, "reports": True}
-        attempt = Attempt(
-            self._launcher, self._launcher.forked({"script": self._script.path}), self._timeout_s
-        )
-        attempt.give(json.dumps(command).encode())
-        return attempt
+        env = {**user_environment(), ORDER: order.to_json().decode()}
+        return self._nest.attempt(StartCommand(self._script.argv(), env, self._cwd, reports=True))
 
     def close(self) -> None:
         """End every process."""
-        if self._launcher is not None:
-            self._launcher.close()
-            self._launcher = None
+        self._nest.close()
+
+
+def axis_names(count: int) -> Sequence[str]:
+    """What the axes of a loop are called: two are thread counts."""
+    return THREADS if count == len(THREADS) else [f"x{place}" for place in range(count)]

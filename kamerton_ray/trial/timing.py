@@ -168,7 +168,7 @@ class Estimate:
 
 
 class Process(Protocol):
-    """A process that runs steps; `isolation.Child` is one."""
+    """A process that runs steps; `model_nest.ModelAttempt` is one."""
 
     @property
     def cpu_s(self) -> float:

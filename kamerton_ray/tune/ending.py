@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.config import Config, key_of
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.goal import Goal

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kamerton_ray.process.isolation import Outcome
+from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.ending import Stop, StopKind

@@ -13,7 +13,7 @@ import cloudpickle
 
 from kamerton_ray.machine.cgroups import tightest_quota
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.process.isolation import Server
+from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.trial.timing import Timer, TimingOptions
 
 ROUNDS = 6000  # of hashing, some milliseconds without the interpreter's lock
@@ -33,12 +33,12 @@ def build(config):
     return step
 
 
-def alone(child):
+def alone(attempt):
     """The mean step time over five seconds, in the long run under the quota."""
-    child.run(20)
+    attempt.run(20)
     begin, steps = time.perf_counter(), 0
     while time.perf_counter() - begin < 5:
-        steps += len(child.run(10))
+        steps += len(attempt.run(10))
     return (time.perf_counter() - begin) / steps
 
 
@@ -46,15 +46,15 @@ def main():
     Path(sys.argv[1]).write_text(f"{os.getpid()}\n")
     quota = tightest_quota()
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    server = Server(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
-    with contextlib.closing(server), contextlib.ExitStack() as stack:
-        children = []
+    nest = ModelNest(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
+    with contextlib.closing(nest), contextlib.ExitStack() as stack:
+        attempts = []
         for threads in (1, 2):
-            child = server.fork(Threading(), {"threads": threads}, timeout=60)
-            children.append(stack.enter_context(child))
-            child.build()
-        one, two = map(alone, children)
-        timing = Timer(TimingOptions(budget_s=6.0)).against(*children)
+            attempt = nest.attempt(Threading(), {"threads": threads}, timeout=60)
+            attempts.append(stack.enter_context(attempt))
+            attempt.build()
+        one, two = map(alone, attempts)
+        timing = Timer(TimingOptions(budget_s=6.0)).against(*attempts)
     found = {"quota": quota.cpus, "ratio": two / one, "speedup": timing.speedup}
     found |= {"throttled": timing.throttled, "default_throttled": timing.default_throttled}
     print(json.dumps(found))

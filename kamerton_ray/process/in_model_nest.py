@@ -1,21 +1,16 @@
-"""The clean process that forks one child per attempt, and what runs in such a child.
+"""In a model nest: importing once what `build` needs, and what an attempt does there.
 
-`kamerton_ray.isolation` starts it by exec, so it holds nothing of Ray's process. It imports
-TensorFlow and what `build` needs once, stays single-threaded itself, and then forks: a child pays
-neither import. It ends, and takes its children along, when the process that started it ends.
-
-Messages are JSON. Requests and notices pass over a socket of packets; each child has a connection
-and two pipes of its own, so nothing that it prints can be taken for a result.
+`model_nest.ModelNest` starts it by exec, so it holds nothing of Ray's process. It imports
+TensorFlow and what `build` needs once, stays single-threaded itself, and then forks: an attempt
+pays neither import. It ends, and takes its attempts along, when the process that started it ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import importlib
 import inspect
 import itertools
-import json
-import os
 import pickle
 import shutil
 import socket
@@ -25,12 +20,24 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from dataclasses import replace
+from typing import NoReturn, cast
 
 from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.threads import Threading, runtime_started, set_threading
-from kamerton_ray.process.forker import ForkedChild, Forker, end_of, send
+from kamerton_ray.process.messages import (
+    BuildStep,
+    Built,
+    Failed,
+    ImportsFailed,
+    ModelSetup,
+    Ready,
+    RunSteps,
+    StepSeconds,
+    end_of,
+)
+from kamerton_ray.process.nest import Channel, Nest, end, exit_code
+from kamerton_ray.process.outcome import Outcome
 
 BY_VALUE = "<dynamic-code>"
 """The file's name in a function that was pickled by value (cloudpickle, `_code_reduce`)."""
@@ -41,16 +48,19 @@ MAX_TICKS = 2000
 """No block reports more step times than this; of a longer one every n-th is a sum of n steps."""
 
 
+# --- the nest ------------------------------------------------------------------------------------
+
+
 def main(control_fd: int) -> None:
-    """Load what `build` needs, then fork children on request until the other end closes."""
+    """Load what `build` needs, then fork attempts on request until the other end closes."""
     control = socket.socket(fileno=control_fd)
-    setup = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from the process that started us
-    # AutoGraph leaves a file for each function in there, as a forked child runs no exit handlers.
-    tempfile.tempdir = setup["folder"]
+    setup = cast("ModelSetup", _unpickled(sys.stdin.buffer.read()))
+    # AutoGraph leaves a file for each function in there, as an attempt runs no exit handlers.
+    tempfile.tempdir = setup.folder
     try:
-        _serve(control, _Loader(setup), preload=setup["preload"])
+        _serve(control, _Loader(setup), preload=setup.preload)
     finally:
-        shutil.rmtree(setup["folder"], ignore_errors=True)
+        shutil.rmtree(setup.folder, ignore_errors=True)
 
 
 def _serve(control: socket.socket, loader: _Loader, *, preload: bool) -> None:
@@ -59,11 +69,11 @@ def _serve(control: socket.socket, loader: _Loader, *, preload: bool) -> None:
         if preload:
             loader.load(lambda: threads.extend(threading.enumerate()))
     except BaseException:  # noqa: BLE001 - whatever the user's module raises on import
-        send(control, {"error": end_of(traceback.format_exc())})
+        control.send(ImportsFailed(end_of(traceback.format_exc())).to_json())
         return
-    send(control, {"started": _started(threads) if preload else ""})
-    if (child := Forker(control).serve()) is not None:
-        _run_child(child, loader)
+    control.send(Ready(_started(threads) if preload else "").to_json())
+    if (channel := Nest(control).serve()) is not None:
+        _attempt(channel, loader)
 
 
 def _started(before: list[threading.Thread]) -> str:
@@ -75,78 +85,80 @@ def _started(before: list[threading.Thread]) -> str:
 
 
 class _Loader:
-    """Imports TensorFlow, if it is wanted, and unpickles `build`: in the server or in a child."""
+    """Imports TensorFlow, if it is wanted, and unpickles `build`: in the nest or in an attempt.
 
-    def __init__(self, setup: dict[str, Any]) -> None:
-        self._pickled: bytes = setup["build"]
-        self.tensorflow: bool = setup["tensorflow"]
-        self.source: str = setup["source"]
+    Attributes:
+        tensorflow: Whether TensorFlow is wanted.
+        source: The file of `build`, for tracebacks.
+    """
+
+    def __init__(self, setup: ModelSetup) -> None:
+        self.tensorflow = setup.tensorflow
+        self.source = setup.source
+        self._pickled = setup.build
         self._build: Callable[..., Step] | None = None
 
     def load(self, before: Callable[[], object] = lambda: None) -> Callable[..., Step]:
         """`build`; `before` is called when TensorFlow is there and the user's modules are not."""
         if self.tensorflow:
-            import tensorflow  # noqa: F401, ICN001, PLC0415 - once, for all the children
+            importlib.import_module("tensorflow")  # once, for all the attempts
         before()
         if self._build is None:
-            self._build = pickle.loads(self._pickled)  # noqa: S301 - from our own parent
+            self._build = cast("Callable[..., Step]", _unpickled(self._pickled))
         return self._build
 
 
-def _run_child(child: ForkedChild, loader: _Loader) -> NoReturn:
-    """The child's whole life: build the step, run blocks of it on request, and end."""
+def _unpickled(data: bytes) -> object:
+    return pickle.loads(data)  # noqa: S301 - from the process that started us
+
+
+# --- an attempt ----------------------------------------------------------------------------------
+
+
+def _attempt(channel: Channel, loader: _Loader) -> NoReturn:
+    """An attempt's whole life: build the step, run blocks of it on request, and end."""
     code = 1
     try:
-        _answer(child.enter(), loader, Threading(*child.request["threads"]))
-        code = 0
-    except EOFError:  # the parent is done with us
+        _answer(channel, loader)
         code = 0
     except SystemExit as stop:
-        code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        code = exit_code(stop)
     except BaseException:  # noqa: BLE001 - the exit code has to say it
         traceback.print_exc()
     finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)  # the server's own exit handlers are not ours to run
+        end(code)
 
 
-def _answer(connection: Connection, loader: _Loader, threads: Threading) -> None:
-    pid = os.getpid()
-    config = connection.recv_bytes()
-
-    def reply(message: dict[str, Any]) -> None:
-        if os.getpid() != pid:  # a process that the user's code forked has come back here
-            os._exit(0)
-        connection.send_bytes(json.dumps(message).encode())
-
+def _answer(channel: Channel, loader: _Loader) -> None:
+    threads = Threading(*channel.receive(BuildStep).threads)
+    config = channel.receive_bytes()
     try:
         step = _built(loader, threads, config)
     except Exception as error:  # noqa: BLE001 - it is the answer
-        reply(_raised("build", error, loader.source))
+        channel.send(_failed(error, Outcome.BUILD_RAISED, loader.source))
         return
     if not callable(step):
-        reply({"wrong_return": f"{step!r} of type {type(step).__name__}"})
+        returned = f"but it returned {step!r} of type {type(step).__name__}"
+        channel.send(Failed(Outcome.WRONG_RETURN.name, returned))
         return
-    reply({"machine": _machine().to_json()})
+    channel.send(Built(_machine().to_json()))
     while True:
-        count = json.loads(connection.recv_bytes())["steps"]
+        count = channel.receive(RunSteps).count
         cpu_s = time.process_time()
         try:
             seconds = _block(step, count)
         except Exception as error:  # noqa: BLE001 - it is the answer
-            reply(_raised("step", error, loader.source))
+            channel.send(_failed(error, Outcome.STEP_RAISED, loader.source))
             return
-        reply({"seconds": seconds, "cpu_s": time.process_time() - cpu_s})
+        channel.send(StepSeconds(seconds, time.process_time() - cpu_s))
 
 
-def _raised(where: str, error: Exception, source: str) -> dict[str, Any]:
-    memory = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
-    text = "".join(traceback.format_exception(error))
-    if source:
-        text = text.replace(f'File "{BY_VALUE}"', f'File "{source}"')
-    return {"raised": where, "traceback": text, "memory": memory}
+def _failed(error: Exception, outcome: Outcome, source: str) -> Failed:
+    """What the user's code raised; a function that was pickled by value does not know its file."""
+    failed = Failed.by(error, outcome)
+    if not source:
+        return failed
+    return replace(failed, detail=failed.detail.replace(f'File "{BY_VALUE}"', f'File "{source}"'))
 
 
 def _built(loader: _Loader, threads: Threading, config: bytes) -> Step:
@@ -157,9 +169,7 @@ def _built(loader: _Loader, threads: Threading, config: bytes) -> Step:
             set_threading(threads)
 
     build = loader.load(before)
-    if takes_config(build):
-        return build(pickle.loads(config))  # noqa: S301 - from our own parent
-    return build()
+    return build(_unpickled(config)) if takes_config(build) else build()
 
 
 def takes_config(build: Callable[..., object]) -> bool:
@@ -198,8 +208,7 @@ def _onednn() -> str:
     if "tensorflow" not in sys.modules:
         return "unknown"
     try:
-        from tensorflow.python.util import _pywrap_util_port  # noqa: PLC0415
-
-        return "on" if _pywrap_util_port.IsMklEnabled() else "off"
+        port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
+        return "on" if port.IsMklEnabled() else "off"
     except (ImportError, AttributeError):
         return "unknown"

@@ -1,0 +1,144 @@
+"""A nest whose attempts build a model and run its steps, and the handle on such an attempt.
+
+An attempt costs a tenth of a second where a new process that imports TensorFlow costs six to ten.
+"""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+
+import cloudpickle
+
+from kamerton_ray.machine.hardware import UNKNOWN, Machine
+from kamerton_ray.machine.threads import Threading
+from kamerton_ray.process.attempt import Attempt
+from kamerton_ray.process.handle import START_TIMEOUT_S, CleanNest
+from kamerton_ray.process.messages import (
+    BuildStep,
+    Built,
+    ImportsFailed,
+    ModelSetup,
+    Ready,
+    RunSteps,
+    StepSeconds,
+)
+from kamerton_ray.process.outcome import AttemptError, Outcome
+
+
+class ModelNest(CleanNest):
+    """The handle on a clean nest that has imported TensorFlow and `build`.
+
+    Args:
+        build: The pickled function to build steps with.
+        env: Its whole environment, and that of every attempt. What binds when TensorFlow is
+            imported (`TF_ENABLE_ONEDNN_OPTS`, `OMP_*`) therefore needs a nest of its own.
+        preload: Whether the nest imports TensorFlow and unpickles `build` itself. Otherwise each
+            attempt does, which costs seconds, but works where that starts TensorFlow's runtime.
+        tensorflow: Whether to import TensorFlow and to set thread counts.
+        cwd: The working directory.
+        source: The file of `build`, for tracebacks.
+
+    Its temporary folder, in Python, is one of its own, which goes with it.
+
+    Attributes:
+        started: What the imports started, in words, whose threads do not survive a fork, so that
+            the attempts need a nest that does not preload; empty where that is nothing.
+
+    Raises:
+        AttemptError: The imports failed.
+    """
+
+    def __init__(
+        self,
+        build: bytes,
+        *,
+        env: Mapping[str, str],
+        preload: bool = True,
+        tensorflow: bool = True,
+        cwd: str | None = None,
+        source: str = "",
+    ) -> None:
+        self._imports_s = 0.0 if preload else START_TIMEOUT_S
+        self._folder = tempfile.mkdtemp(prefix="kamerton_ray-")
+        setup = ModelSetup(build, preload, tensorflow, self._folder, source)
+        super().__init__(
+            "kamerton_ray.process.in_model_nest", pickle.dumps(setup), env=env, cwd=cwd
+        )
+        try:
+            self.started = self._first_notice().started
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the nest and all its attempts, and wait until they are gone."""
+        super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)  # where it could not do so itself
+
+    def attempt(self, threads: Threading, config: object = None, *, timeout: float) -> ModelAttempt:
+        """Start an attempt.
+
+        Args:
+            threads: The thread counts to set first.
+            config: What a `build` with a parameter gets.
+            timeout: How many seconds building, or a block of steps, may take.
+
+        Raises:
+            AttemptError: The nest was lost.
+        """
+        attempt = ModelAttempt(self, timeout, imports_s=self._imports_s)
+        attempt.give(BuildStep(list(threads)))
+        attempt.give_bytes(cloudpickle.dumps(config))
+        return attempt
+
+    def _first_notice(self) -> Ready:
+        notice = self.notice(START_TIMEOUT_S, Ready, ImportsFailed)
+        if isinstance(notice, ImportsFailed):
+            raise AttemptError(Outcome.BUILD_RAISED, "on import:\n" + notice.traceback)
+        return notice
+
+
+class ModelAttempt(Attempt):
+    """The handle on an attempt that builds a step and runs blocks of it on request.
+
+    Args:
+        nest: What forks it.
+        timeout: How many seconds building, or a block of steps, may take.
+        imports_s: How many more it may take before it builds.
+
+    Attributes:
+        machine: What it runs on.
+        cpu_s: How many CPU seconds the steps have taken so far.
+    """
+
+    def __init__(self, nest: ModelNest, timeout: float, *, imports_s: float = 0.0) -> None:
+        super().__init__(nest)
+        self.machine = UNKNOWN
+        self.cpu_s = 0.0
+        self._timeout = timeout
+        self._imports_s = imports_s
+
+    def build(self) -> None:
+        """Wait until the step is built.
+
+        Raises:
+            AttemptError: It was not, or not in time.
+        """
+        self.machine = Machine.of(self.answer(Built, self._timeout + self._imports_s).machine)
+
+    def run(self, steps: int) -> list[float]:
+        """Run steps one after the other.
+
+        Returns:
+            The seconds of each step; in a long block, of runs of several steps, per step.
+
+        Raises:
+            AttemptError: A step failed, or they took too long.
+        """
+        self.give(RunSteps(steps))
+        answer = self.answer(StepSeconds, self._timeout)
+        self.cpu_s += answer.cpu_s
+        return answer.seconds
