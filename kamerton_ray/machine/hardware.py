@@ -39,7 +39,7 @@ class Machine:
         known = {n: told[n] for n in usual if type(told.get(n)) is usual[n]}
         return cls(**known)
 
-    def to_json(self) -> dict[str, str | int]:
+    def to_json(self) -> dict[str, object]:
         """It as plain JSON values, without what is unknown."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value}
 

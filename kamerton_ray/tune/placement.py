@@ -51,7 +51,7 @@ class NodeKind:
     nodes: tuple[Node, ...] = ()
 
     @property
-    def traits(self) -> dict[str, str | float]:
+    def traits(self) -> dict[str, object]:
         """What it can be chosen by."""
         return {**self.machine.to_json(), "slots": self.slots}
 
