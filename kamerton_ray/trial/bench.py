@@ -1,4 +1,4 @@
-"""benchmark: from a function that builds a model to a `tune.Trainable` that times it."""
+"""Bench: times what a function builds, each configuration in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""command: from any command line to a `tune.Trainable` that runs it, the counts in its environment.
+"""Runner: runs any command with a configuration in its environment, and reads its number.
 
 The program needs no change: TensorFlow reads `TF_NUM_INTRAOP_THREADS` and `TF_NUM_INTEROP_THREADS`.
 """
