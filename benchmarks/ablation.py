@@ -11,30 +11,32 @@ from unittest import mock
 
 from search import Run, search, surfaces, table
 
-from kamerton_ray.search import nelder_mead as simplex
+from kamerton_ray.search import opening, phases
 from kamerton_ray.search.lattice import Lattice
-from kamerton_ray.search.nelder_mead import NelderMead
+from kamerton_ray.search.phases import Phases
+from kamerton_ray.search.progress import Phase, Progress
 
 WHOLE = "the whole search"
 
 
-def _simplex_alone(self: NelderMead) -> None:
+def _simplex_alone(self: Phases, progress: Progress) -> Progress:
     """From the first simplex on only what Nelder and Mead wrote, polish and restarts."""
-    points = self._lattice.simplex(self._ranked())
-    if self._is_polished() or len(points) <= self._lattice.dimension:
-        self._restart()
-    else:
-        self._phase, self._simplex = simplex.Phase.SIMPLEX, points
+    points = tuple(self._lattice.simplex(self._known.ranked()))
+    if self._is_polished(progress) or len(points) <= self._lattice.dimension:
+        return self._restarted(progress)
+    return dataclasses.replace(progress, phase=Phase.SIMPLEX, simplex=points)
 
 
 WITHOUT = {
     WHOLE: contextlib.nullcontext,
-    "no trades": lambda: mock.patch.object(Lattice, "trades", Lattice.first_steps),
+    "no trades": lambda: mock.patch.object(opening, "trades", opening.first_steps),
     "no halves and doubles": lambda: mock.patch.object(Lattice, "octaves", return_value=[]),
-    "no surrogate": lambda: mock.patch.object(NelderMead, "_lead_step", _simplex_alone),
-    "no quadratic": lambda: mock.patch.object(simplex, "lowest_nearby", return_value=None),
+    "no surrogate": lambda: mock.patch.object(Phases, "_lead_step", _simplex_alone),
+    "no quadratic": lambda: mock.patch.object(phases, "lowest_nearby", return_value=None),
     "no neighbours": lambda: mock.patch.object(Lattice, "neighbours", return_value=[]),
-    "no repeats": lambda: mock.patch.object(NelderMead, "_confirm", return_value=None),
+    "no repeats": lambda: mock.patch.object(
+        Phases, "_with_finalists", lambda _, progress: progress
+    ),
 }
 
 

@@ -25,7 +25,7 @@ from kamerton_ray import (
     Suggestion,
 )
 from kamerton_ray.search.lattice import AT_A_TIME, Lattice
-from kamerton_ray.search.nelder_mead import MOST_AHEAD
+from kamerton_ray.search.measurements import MOST_AHEAD
 from kamerton_ray.search.quadratic import lowest_nearby
 
 HUNDRED = range(101)  # on a linear scale index, value and hundredths are one number
@@ -603,7 +603,7 @@ def test_a_better_point_added_after_the_repeats_sets_it_going_again():
         {"x": x, "y": y}
         for x in range(1, 17)
         for y in range(1, 9)
-        if (x - 1, y - 1) not in search._values
+        if (x - 1, y - 1) not in search._known.values
     )
     search.add(unknown, 0.1)
     assert search.best.config == unknown
@@ -843,8 +843,8 @@ def test_the_points_stand_in_order_however_their_values_came(seed):
     for _ in range(50):
         config = {"x": rng.randrange(6), "y": rng.randrange(6)}
         search.add(config, rng.choice([None, 0.0, 1.0, 2.0]))  # many are equal, and some fail
-        values, best = search._values, search._best
-        assert list(search._ranked()) == sorted(
+        values, best = search._known.values, search._known.best
+        assert list(search._known.ranked()) == sorted(
             values, key=lambda point: (values[point], point != best, point)
         )
 

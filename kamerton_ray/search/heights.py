@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Vector = npt.NDArray[np.float64]
+from kamerton_ray.search.arrays import Vector
 
 LARGEST = float(np.finfo(float).max)
 
@@ -13,11 +12,11 @@ LARGEST = float(np.finfo(float).max)
 class Heights:
     """A scale on which equal ratios are equal distances.
 
-    It is the logarithm of values of one sign. Where the signs are mixed it is the logarithm of how
-    far a value lies above the lowest, counted from the usual such distance.
+    The height of a value is its logarithm where all have one sign. Where the signs are mixed it is
+    log(1 + x): x says how far the value lies above the lowest, in multiples of the usual distance.
 
     Args:
-        values: The values it is made for; infinite where a point failed, which is as high as any.
+        values: The values it is made for; infinite where a point failed.
     """
 
     def __init__(self, values: Vector) -> None:
@@ -31,7 +30,7 @@ class Heights:
             self._usual = float(np.median(excess)) or float(excess.max()) or 1.0
 
     def of(self, values: Vector) -> Vector:
-        """The heights of some values; beyond an end of the scale it is the end's."""
+        """The heights of some values; beyond an end of the scale, the end's."""
         inside = np.clip(values, self._lowest, self._highest)
         if self._sign:
             return np.asarray(self._sign * np.log(np.abs(inside)))
@@ -47,5 +46,5 @@ class Heights:
             return np.asarray(0.25 / (self._usual + self._excess(inside)))
 
     def _excess(self, values: Vector) -> Vector:
-        """How far above the lowest; a quarter, lest the largest numbers overflow."""
+        """How far above the lowest, as a quarter: the whole of the largest would overflow."""
         return np.asarray(values / 4 - self._lowest / 4)

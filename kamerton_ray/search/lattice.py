@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 from collections.abc import Collection, Iterable, Sequence
-from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from kamerton_ray.search.space import Axis, Point
+from kamerton_ray.search.arrays import Matrix, Vector
+from kamerton_ray.search.axis import MOST_HALVINGS, Axis
+from kamerton_ray.search.points import Point, along, distinct
 
 SMALL = 1024
-"""Up to this many points a lattice is looked at as a whole, beyond by a sample."""
+"""A lattice with up to this many points is looked at as a whole, a larger one by a sample."""
 
 SAMPLE = 256
 
@@ -22,19 +21,13 @@ LONG = 256
 """An axis with more values is long: single steps lead nowhere on it."""
 
 AT_A_TIME = 512
-"""From so many known points the distances are computed at once."""
+"""The distances to this many known points are computed at once."""
 
 ALMOST_FLAT = 1e-6
-"""The sine of an angle below which an edge lies in the plane of the others."""
+"""An edge whose angle to the plane of the others has a smaller sine counts as lying in it."""
 
-MOST_HALVINGS = 8
-"""How often a value is halved, or a step doubled, at most."""
-
-Vector = npt.NDArray[np.float64]
-Matrix = npt.NDArray[np.float64]
-
-
-T = TypeVar("T")
+MIDDLE = 0.5
+"""The coordinate of an axis's middle."""
 
 
 class Lattice:
@@ -44,6 +37,7 @@ class Lattice:
         axes: The axes; one with a single value takes no part in any move.
 
     Attributes:
+        axes: The axes.
         lengths: The number of values on each axis.
         free: The axes with more than one value.
         counts: Those of them without values below 0, which can be halved and doubled.
@@ -51,12 +45,10 @@ class Lattice:
     """
 
     def __init__(self, axes: Sequence[Axis]) -> None:
-        self._axes = tuple(axes)
+        self.axes = tuple(axes)
         self.lengths = [len(axis) for axis in axes]
         self.free = [i for i, length in enumerate(self.lengths) if length > 1]
         self.counts = [i for i in self.free if axes[i].values[0] >= 0]
-        # Where a range begins with 0 and goes on, the 0 often means "whatever the default is".
-        self._lows = [int(axis.values[0] == 0 and len(axis) > 3) for axis in axes]  # noqa: PLR2004
         self.size = math.prod(self.lengths)
 
     @property
@@ -64,18 +56,12 @@ class Lattice:
         """How many axes can be searched."""
         return len(self.free)
 
-    def coordinates(self, point: Point) -> Vector:
-        """Where a point lies, from 0 to 1 on each axis."""
-        return np.array(
-            [axis.coordinate(index) for axis, index in zip(self._axes, point, strict=True)]
-        )
-
     def places(self, points: Iterable[Point]) -> Matrix:
-        """Where some points lie, a row for each."""
-        columns = zip(*points, strict=True)
-        return np.column_stack(
-            [axis.coordinates(column) for axis, column in zip(self._axes, columns, strict=True)]
-        )
+        """Where some points lie, from 0 to 1 on each axis; a row for each."""
+        columns = zip(self.axes, zip(*points, strict=True), strict=True)
+        found = [axis.coordinates(column) for axis, column in columns]
+        rows: Matrix = np.array(found).T.copy()
+        return rows
 
     def features(self, points: Iterable[Point]) -> Matrix:
         """Where some points lie on the free axes, and from 0 to 1 the product of their values.
@@ -84,59 +70,59 @@ class Lattice:
         load a machine alike.
         """
         places = self.places(points)[:, self.free]
-        spans = np.array([self._axes[i].octaves for i in self.counts])
-        if len(spans) < 2:  # noqa: PLR2004 - a product has two factors
+        if not self.counts[1:]:  # a product has two factors or more
             return places
-        logarithms = [[self._axes[i].octave(point[i]) for i in self.counts] for point in points]
-        products = np.sum(logarithms, axis=1, keepdims=True) / spans.sum()
+        span = np.sum([self.axes[i].octaves for i in self.counts])
+        logarithms = [[self.axes[i].octave(point[i]) for i in self.counts] for point in points]
+        products = np.sum(logarithms, axis=1, keepdims=True) / span
         return np.hstack([places, products])
 
     def snap(self, coordinates: Vector) -> Point:
         """The nearest lattice point; outside the bounds, the nearest on them."""
-        return tuple(
-            axis.nearest(float(c)) for axis, c in zip(self._axes, coordinates, strict=True)
-        )
+        return tuple(axis.nearest(float(c)) for axis, c in zip(self.axes, coordinates, strict=True))
 
     def middle(self) -> Point:
         """The point in the middle of every axis."""
-        return self.snap(np.full(len(self._axes), 0.5))
+        return self.snap(np.full(len(self.axes), MIDDLE))
 
     def steps_from(self, origin: Point, share: float) -> list[Point]:
-        """From `origin` a step along each axis, `share` of it long, towards its farther end."""
+        """From `origin` one step along each axis, towards its farther end and `share` of it."""
         found = []
         for i in self.free:
-            here = self._axes[i].coordinate(origin[i])
-            sign = 1 if here <= 0.5 else -1  # noqa: PLR2004 - the middle of an axis
-            there = self._axes[i].nearest(here + sign * share)
+            here = self.axes[i].coordinate(origin[i])
+            sign = 1 if here <= MIDDLE else -1
+            there = self.axes[i].nearest(here + sign * share)
             if there == origin[i]:
                 there += sign
-            found.append((*origin[:i], there, *origin[i + 1 :]))
+            found += along(origin, i, [there])
         return found
 
     def octaves(self, point: Point) -> list[Point]:
         """The points with one value halved and another doubled, then with one halved or doubled."""
-        moved = {i: [self._half(i, point[i]), self._double(i, point[i])] for i in self.counts}
+        axes = self.axes
+        moved = {i: [axes[i].half(point[i]), axes[i].double(point[i])] for i in self.counts}
         found = [
             (*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :])
             for i, j in itertools.combinations(self.counts, 2)
             for a, b in zip(moved[i], reversed(moved[j]), strict=True)
         ]
-        found += [(*point[:i], t, *point[i + 1 :]) for i in self.counts for t in moved[i]]
-        return [p for p in _distinct(found) if p != point]
+        for i in self.counts:
+            found += along(point, i, moved[i])
+        return [p for p in distinct(found) if p != point]
 
     def neighbours(self, point: Point) -> list[Point]:
         """The points one lattice step away along an axis."""
-        return [
-            (*point[:i], there, *point[i + 1 :])
-            for i in self.free
-            for there in (point[i] - 1, point[i] + 1)
-            if 0 <= there < self.lengths[i]
-        ]
+        found = []
+        for i in self.free:
+            there = (point[i] - 1, point[i] + 1)
+            found += along(point, i, [t for t in there if 0 <= t < self.lengths[i]])
+        return found
 
     def leaps(self, best: Point, known: Iterable[Point]) -> list[Point]:
-        """On each long axis twice as far beyond the best point as the last known one lies behind.
+        """On each long axis, twice as far ahead of the best point as the next known one is behind.
 
-        Steps of one lattice step would take for ever there. Hooke & Jeeves (1961) move so.
+        Steps of one lattice step would take for ever there. Hooke & Jeeves (1961) move so. No
+        leap goes to a known point, or beyond one.
         """
         found = []
         for i in (i for i in self.free if self.lengths[i] > LONG):
@@ -146,13 +132,8 @@ class Lattice:
                 ahead = min((sign * away for away in line if sign * away > 0), default=math.inf)
                 there = best[i] + 2 * sign * behind
                 if 2 * behind < ahead and there != best[i] and 0 <= there < self.lengths[i]:
-                    found.append((*best[:i], there, *best[i + 1 :]))
+                    found += along(best, i, [there])
         return found
-
-    def is_flat(self, simplex: Sequence[Point]) -> bool:
-        """Whether the vertices lie in one plane; exact, however long the axes are."""
-        first, *others = simplex
-        return _is_singular([[point[i] - first[i] for i in self.free] for point in others])
 
     def strides(self, point: Point) -> list[Point]:
         """The points 1, 2, 4, ... lattice steps away along an axis, both ways, and the ends."""
@@ -161,96 +142,31 @@ class Lattice:
             last = self.lengths[i] - 1
             steps = [2**k for k in range(min(last.bit_length(), MOST_HALVINGS))]
             there = [point[i] + sign * step for step in steps for sign in (-1, 1)]
-            found += [(*point[:i], t, *point[i + 1 :]) for t in (0, last, *there) if 0 <= t <= last]
+            found += along(point, i, [t for t in (0, last, *there) if 0 <= t <= last])
         return found
 
     def halvings(self, point: Point, start: Point) -> list[Point]:
         """From `point` with up to two axes at a half, a quarter, ... of the start's or top value.
 
-        Numbers of threads that fit a machine are such: all logical CPUs, half of them where each
-        core has two, one socket's share.
+        Thread counts that fit a machine are such: all logical CPUs, half of them where each core
+        has two, the share of one socket.
         """
-        levels = {
-            i: sorted({*self._halved(i, start[i]), *self._halved(i, self.lengths[i] - 1)})
-            for i in self.free
-        }
-        found = [(*point[:i], there, *point[i + 1 :]) for i in self.free for there in levels[i]]
-        for i, j in itertools.combinations(self.free, 2):
-            found += [
-                (*point[:i], a, *point[i + 1 : j], b, *point[j + 1 :])
-                for a, b in itertools.product(levels[i], levels[j])
-            ]
-        return found
-
-    def _halved(self, i: int, index: int) -> list[int]:
-        """The indices on axis `i` of the value at `index`, its half, quarter, ..., and 0."""
-        values = self._axes[i].values
-        low, value = min(values[0], 0), values[index]
-        wanted = [low + (value - low) // 2**k for k in range(MOST_HALVINGS)]
-        return _distinct([*(self._nearest(i, w) for w in wanted if w >= values[0]), 0])
-
-    def _half(self, i: int, index: int) -> int:
-        """The index on axis `i` of half the value; of the lowest above 0, that is 0."""
-        values = self._axes[i].values
-        return 0 if values[0] == 0 and index <= 1 else self._nearest(i, values[index] // 2)
-
-    def _double(self, i: int, index: int) -> int:
-        """The index on axis `i` of twice the value; of 0, that is the lowest above."""
-        value = self._axes[i].values[index]
-        return self._nearest(i, 2 * value) if value else 1
-
-    def _nearest(self, i: int, value: int) -> int:
-        """The index on axis `i` whose value is nearest."""
-        values = self._axes[i].values
-        above = min(bisect.bisect_left(values, value), len(values) - 1)
-        below = max(above - 1, 0)
-        return above if values[above] - value <= value - values[below] else below
-
-    def far_end(self, point: Point) -> Point:
-        """The point with the shortest axis at its farther end; of a range from 0, that is 1."""
-        if not self.free:
-            return point
-        i = self._shortest()
-        here = self._axes[i].coordinate(point[i])
-        there = self.lengths[i] - 1 if here < 0.5 else self._lows[i]  # noqa: PLR2004
-        return (*point[:i], there, *point[i + 1 :])
-
-    def first_steps(self, point: Point) -> list[Point]:
-        """From `point` to half the value on the longer axes; from low, up half of the axis."""
+        levels = {}
+        for i in self.free:
+            axis = self.axes[i]
+            levels[i] = sorted({*axis.halvings(start[i]), *axis.halvings(len(axis) - 1)})
         found = []
-        for i, step in zip(self.free, self.steps_from(point, 0.5), strict=True):
-            there = self._halved(i, point[i])[1:2]
-            falls = there and step[i] < point[i]
-            if i != self._shortest():
-                found.append((*point[:i], there[0], *point[i + 1 :]) if falls else step)
+        for i in self.free:
+            found += along(point, i, levels[i])
+        for i, j in itertools.combinations(self.free, 2):
+            for halved in along(point, i, levels[i]):
+                found += along(halved, j, levels[j])
         return found
 
-    def trades(self, end: Point) -> list[Point]:
-        """From the low end of the shortest axis: twice its value for half the value on another.
-
-        Operations side by side share the machine, so the products that fit it are a ridge.
-        """
-        short = self._shortest()
-        if short not in self.counts or end[short] != self._lows[short]:
-            return self.first_steps(end)
-        twice = self._double(short, end[short])
-        return [(*p[:short], twice, *p[short + 1 :]) for p in self.first_steps(end)]
-
-    def _shortest(self) -> int:
-        """The axis with the fewest values, of equals the last."""
-        return min(reversed(self.free), key=lambda axis: self.lengths[axis], default=0)
-
-    def survey(self, start: Point) -> list[Point]:
-        """What to measure beside the start where more than one point can be.
-
-        The end, the ridge down from it and what lies beside that; then the start's halves.
-        """
-        end = self.far_end(start)
-        trades = self.trades(end)
-        beside = itertools.chain.from_iterable(zip(*map(self.octaves, trades), strict=False))
-        return _distinct(
-            [end, *trades, *beside, *self.first_steps(start), *self.halvings(end, start)]
-        )
+    def is_flat(self, simplex: Sequence[Point]) -> bool:
+        """Whether the vertices lie in one plane; exact, however long the axes are."""
+        first, *others = simplex
+        return _is_singular([[point[i] - first[i] for i in self.free] for point in others])
 
     def simplex(self, points: Iterable[Point]) -> list[Point]:
         """The first d + 1 points that do not lie in one plane; fewer where all do."""
@@ -260,7 +176,7 @@ class Lattice:
             if not found:
                 found = [point]
                 continue
-            # As shares of the axes, lest a short axis count for nothing beside a very long one.
+            # As shares of the axes: else a short axis counts for nothing beside a very long one.
             edge = (np.subtract(point, found[0]) / self.lengths)[self.free]
             edge /= np.linalg.norm(edge)
             left = edge - basis.T @ (basis @ edge)
@@ -283,14 +199,14 @@ class Lattice:
         if self.size <= SMALL:
             candidates = self._every_point()
         else:
-            rows = np.zeros((SAMPLE, len(self._axes)))
+            rows = np.zeros((SAMPLE, len(self.axes)))
             rows[:, self.free] = np.random.default_rng(seed).random((SAMPLE, self.dimension))
-            # The last one makes sure that there is one.
+            # The sample may hold known points only; this one is unknown.
             last = (point for point in self._every_point() if point not in known)
             candidates = itertools.chain(map(self.snap, rows), itertools.islice(last, 1))
         unknown = [point for point in candidates if point not in known]
         places, taken = self.places(unknown), self.places(known)
-        # |a - b|^2 = |a|^2 + |b|^2 - 2 ab, for so many b at a time as the processor's cache holds.
+        # |a - b|^2 = |a|^2 + |b|^2 - 2 ab, for as many b at a time as the processor's cache holds.
         nearest, doubled = np.full(len(unknown), np.inf), 2 * places.T
         for some in (taken[i : i + AT_A_TIME] for i in range(0, len(taken), AT_A_TIME)):
             apart = (some**2).sum(axis=1, keepdims=True) - some @ doubled
@@ -326,7 +242,3 @@ def _is_singular(rows: list[list[int]]) -> bool:
         ]
         previous = first
     return False
-
-
-def _distinct(items: Iterable[T]) -> list[T]:
-    return list(dict.fromkeys(items))

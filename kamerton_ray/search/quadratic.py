@@ -7,19 +7,15 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
-import numpy.typing as npt
 
-from kamerton_ray.search.space import Point
+from kamerton_ray.search.arrays import Indices, Matrix, Vector
+from kamerton_ray.search.points import Point
 
 MAX_RADIUS = 16
-"""How many lattice steps from the centre the fit is trusted at most."""
+"""The fit is trusted up to this many lattice steps from the centre."""
 
 MAX_CANDIDATES = 10_000
-"""How many lattice points are looked at; the radius shrinks with the number of axes to keep it."""
-
-Matrix = npt.NDArray[np.float64]
-Vector = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int_]
+"""How many lattice points are looked at, at most; with more axes the radius is smaller."""
 
 
 def lowest_nearby(
@@ -37,8 +33,8 @@ def lowest_nearby(
         lengths: The lattice's number of values on each axis.
 
     Returns:
-        The point, or None where the fit is undetermined, or promises less below the centre than
-        its own standard error.
+        The point; None where the fit is undetermined, or promises to be below the centre by less
+        than its own standard error.
     """
     free = [i for i, length in enumerate(lengths) if length > 1]
     terms = (len(free) + 1) * (len(free) + 2) // 2
@@ -50,7 +46,7 @@ def lowest_nearby(
     if len(offsets) < terms:
         return None
     nearest = np.argsort((offsets**2).sum(axis=1), kind="stable")[: 2 * terms]
-    # By a power of two, which loses nothing, lest the squares of the largest values overflow.
+    # Scaled by a power of two, which loses nothing: the largest values' squares would overflow.
     exponent = -math.frexp(float(np.abs(measured[worked][nearest]).max()))[1]
     fitted = np.ldexp(measured[worked][nearest], exponent)
     design = _terms(offsets[nearest])
@@ -74,7 +70,7 @@ def lowest_nearby(
 
 
 def _standard_error(design: Matrix, fitted: Vector, coefficients: Vector, term: Vector) -> float:
-    """How far off the fit's prediction at `term` is, by how far off it is where it was measured."""
+    """How far off the prediction at `term` may be, by how far off the fit is where it is known."""
     misfit = fitted - design @ coefficients
     freedom = max(1, len(fitted) - len(term))
     leverage = np.linalg.lstsq(design.T, term, rcond=None)[0]
@@ -89,6 +85,6 @@ def _terms(offsets: Matrix) -> Matrix:
 
 
 def _box(middle: Indices, lengths: Sequence[int], free: int) -> tuple[Indices, Indices]:
-    """The lowest and highest corner that MAX_RADIUS and MAX_CANDIDATES allow, the last outside."""
+    """The corners of what MAX_RADIUS and MAX_CANDIDATES allow; the upper one is just outside."""
     radius = min(MAX_RADIUS, (int(MAX_CANDIDATES ** (1 / max(free, 1))) - 1) // 2)
     return np.maximum(middle - radius, 0), np.minimum(middle + radius + 1, lengths)

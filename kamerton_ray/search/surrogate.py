@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Vector = npt.NDArray[np.float64]
-Matrix = npt.NDArray[np.float64]
+from kamerton_ray.search.arrays import Matrix, Vector
 
 LENGTHS = np.array([0.15, 0.3, 0.6, 1.2])
 """The length scales that are compared, as shares of an axis."""
@@ -18,7 +15,7 @@ NOISES = np.array([1e-5, 1e-3, 1e-2, 1e-1])
 """The shares of noise in the variance that are compared."""
 
 ALONE = 0.5
-"""How much of the variance the axes contribute each by itself; the rest, all of them together."""
+"""The share of the variance from the axes one by one; the rest comes from all together."""
 
 USUAL_SD = 0.5
 """The prior's standard deviation of the values (logarithms), worth `WEIGHT` measurements."""
@@ -111,7 +108,7 @@ def expected_improvement(mean: Vector, sd: Vector, best: float) -> Vector:
     return improvement
 
 
-def _kernel(one: Matrix, other: Matrix, lengths: Vector) -> npt.NDArray[Any]:
+def _kernel(one: Matrix, other: Matrix, lengths: Vector) -> Vector:
     """The correlations of two lists of places, for each length scale."""
     apart = np.abs(one[:, None, :] - other[None, :, :])
     scaled = math.sqrt(5) * apart[None] / lengths[:, None, None, None]
@@ -119,7 +116,7 @@ def _kernel(one: Matrix, other: Matrix, lengths: Vector) -> npt.NDArray[Any]:
     return np.asarray(ALONE * matern.mean(-1) + (1 - ALONE) * matern.prod(-1))
 
 
-def _log_normal(values: npt.NDArray[Any], usual: float, spread: float) -> npt.NDArray[Any]:
+def _log_normal(values: Vector, usual: float, spread: float) -> Vector:
     return -0.5 * (np.log(values / usual) / spread) ** 2
 
 

@@ -1,0 +1,242 @@
+"""Phases: how the search goes, step by step.
+
+* START. The start points come first. From the best of them the first simplex reaches to the far
+  end of the shortest axis: of two thread counts the smaller range is mostly inter-op's, whose best
+  is often 1. If that end is better, half the value on the others is traded for twice the low end,
+  since operations side by side share the machine; if not, half the value is tried.
+* LEAD. Now the simplex stands on the best points measured. The best vertex's values halved and
+  doubled come first, trades before single steps: a compass whose needle is a factor of two. All
+  the moves of the others follow (Nelder & Mead 1965; each by itself, as Lee & Wiswall 2007 do in
+  parallel), strides of 1, 2, 4, ... from the best and halvings of the start's values, while
+  anything is expected of them. A surrogate ranks them by expected improvement (Jones, Schonlau &
+  Welch 1998).
+* POLISH. Now the best point is polished. The minimum of a quadratic fitted around it (Nelder & Mead
+  1965, appendix) and its neighbours on each axis (the compass search of Kolda, Lewis & Torczon
+  2003, SIAM Review 45:385) are measured until none is better.
+* SIMPLEX. While patience lasts, a new simplex starts where least was measured (Luersen & Le Riche
+  2004, "Globalized Nelder-Mead method", Computers & Structures 82:2251). It moves as Lagarias,
+  Reeds, Wright & Wright say (1998, SIAM J. Optim. 9:112, section 2). When it has collapsed at a new
+  best point, that is polished, and the surrogate leads again. On an axis of many values a simplex
+  on the best points closes in before the first polish.
+* At the end the points that cannot be told apart from the best are measured again, in turn.
+
+A step looks up the values it needs. Where one is missing the step breaks off with a `LackingError`
+that names the point, and has changed nothing; where all are known it is taken whole. So nothing is
+measured twice, and values may come in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from kamerton_ray.search import opening
+from kamerton_ray.search.candidates import expected_values, most_promising
+from kamerton_ray.search.finalists import MOST_FINALISTS, contenders, is_exact, undecided
+from kamerton_ray.search.lattice import LONG, Lattice
+from kamerton_ray.search.ledger import Ledger
+from kamerton_ray.search.measurements import MOST_AHEAD, LackingError, Measurements
+from kamerton_ray.search.options import Options, usual_patience
+from kamerton_ray.search.points import Point
+from kamerton_ray.search.progress import Phase, Progress, StopRule
+from kamerton_ray.search.quadratic import lowest_nearby
+from kamerton_ray.search.simplex import iterated
+
+INITIAL_STEP = 0.5
+"""The length of a new simplex's edges, as a share of each axis."""
+
+
+class Phases:
+    """The steps of a search, each from one `Progress` to the next.
+
+    Args:
+        lattice: Where the points lie.
+        known: What was measured, as it is when a step is taken.
+        ledger: What was asked for, likewise.
+        options: How to search.
+    """
+
+    def __init__(
+        self, lattice: Lattice, known: Measurements, ledger: Ledger, options: Options
+    ) -> None:
+        self._lattice = lattice
+        self._known = known
+        self._ledger = ledger
+        self._options = options
+        self._lead_patience = min(usual_patience(lattice.dimension), options.patience)
+
+    def advance(self, progress: Progress) -> tuple[Progress, list[Point]]:
+        """Go on as far as the known values allow.
+
+        Returns:
+            Where the search stands then, and the points that its next step needs; none at the end.
+        """
+        taken = 0
+        try:
+            while (rule := self._stop_rule(progress)) is None:
+                self._known.need(self._known.forgotten)
+                progress = self._given_a_start(progress)
+                progress = self._step(progress)
+                taken += 1
+                # A lattice simplex can walk in a circle over known points: a collapse, too.
+                walks = progress.phase is Phase.SIMPLEX
+                if walks and taken > 8 * (self._lattice.dimension + 1):
+                    progress = self._collapsed(progress)
+            progress = self._with_finalists(progress)
+            self._confirm(progress)
+        except LackingError as lacking:
+            return progress, lacking.points
+        return replace(progress, stopped_by=None if self._ledger.opened else rule), []
+
+    def foreseen(self, progress: Progress) -> Point | None:
+        """What the search will need next if the open points turn out as the surrogate expects.
+
+        None where that is not known, where so many are open that more would help little, or where
+        the search would then end.
+        """
+        many = len(self._ledger.opened) > MOST_AHEAD
+        if many or progress.finalists or self._known.best is None:
+            return None
+        known, opened = self._known.copy(), list(self._ledger.points)
+        for point, value in zip(opened, expected_values(known, self._lattice, opened), strict=True):
+            known.learn(point, value)
+        told = Phases(self._lattice, known, Ledger(self._ledger.asked), self._options)
+        _, wanted = told.advance(progress)
+        return wanted[0] if wanted and wanted[0] not in known.values else None
+
+    # --- the stop rules -------------------------------------------------------------------------
+
+    def _stop_rule(self, progress: Progress) -> StopRule | None:
+        known, patience = self._known, self._options.patience
+        # Stop if the caller's budget is spent, but for what the last repeats need.
+        if self.is_spent or self._is_short(progress):
+            return StopRule.BUDGET
+        # Stop if nothing is left to measure.
+        if len(known.values) >= self._lattice.size:
+            return StopRule.EXHAUSTED
+        # Stop if nothing works: failures lead a simplex nowhere.
+        if known.best is None:
+            return StopRule.FAILED if len(known.values) >= 2 * patience else None
+        # Stop if the best point has no better neighbour, and patience with the rest is at an end.
+        if self._is_polished(progress) and known.stalled >= patience:
+            return StopRule.CONVERGED
+        return None
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether as many points were asked for as the budget allows."""
+        budget = self._options.budget
+        return budget is not None and self._ledger.asked >= budget
+
+    def _is_short(self, progress: Progress) -> bool:
+        """Whether the rest of the budget is needed to measure the last few again."""
+        budget = self._options.budget
+        if budget is None:
+            return False
+        if progress.finalists:
+            return not is_exact(self._known)
+        needed = min(self._options.repeats * MOST_FINALISTS, budget // 4)
+        left = budget - self._ledger.asked
+        return 0 < left <= needed and bool(contenders(self._known, self._lattice))
+
+    def _is_polished(self, progress: Progress) -> bool:
+        return progress.polished == self._known.best
+
+    # --- the steps ------------------------------------------------------------------------------
+
+    def _step(self, progress: Progress) -> Progress:
+        steps = {
+            Phase.START: self._start_step,
+            Phase.LEAD: self._lead_step,
+            Phase.POLISH: self._polish_step,
+            Phase.SIMPLEX: self._simplex_step,
+        }
+        return steps[progress.phase](progress)
+
+    def _given_a_start(self, progress: Progress) -> Progress:
+        """With the middle to start from, where nothing else is there."""
+        begins = progress.phase is Phase.START
+        if begins and not progress.start and self._known.best is None:
+            return replace(progress, start=(self._lattice.middle(),))
+        return progress
+
+    def _start_step(self, progress: Progress) -> Progress:
+        """Measure the start points and, from the best of them, the first simplex."""
+        known, lattice = self._known, self._lattice
+        points = progress.start or (known.best or lattice.middle(),)
+        known.need(points, ahead=opening.survey(lattice, points[0]))
+        origin = min(points, key=known.at)
+        end = opening.far_end(lattice, origin)
+        known.need([end], ahead=opening.survey(lattice, origin))
+        better = known.at(end) < known.at(origin)
+        steps = opening.trades if better else opening.first_steps
+        known.need(steps(lattice, min(origin, end, key=known.at)))
+        return replace(progress, phase=Phase.LEAD)
+
+    def _lead_step(self, progress: Progress) -> Progress:
+        """Measure the candidate of which most is expected, while anything is."""
+        known, lattice = self._known, self._lattice
+        if known.stalled < self._lead_patience:
+            start = progress.start[0] if progress.start else None
+            promising = most_promising(known, lattice, opened=self._ledger.points, start=start)
+            known.need([] if promising is None else [promising])
+        known.need(self._ledger.points)
+        simplex = tuple(lattice.simplex(known.ranked()))
+        if self._is_polished(progress):
+            return self._restarted(progress)
+        if max(lattice.lengths) > LONG and len(simplex) > lattice.dimension:
+            return replace(progress, phase=Phase.SIMPLEX, simplex=simplex)
+        return replace(progress, phase=Phase.POLISH)
+
+    def _polish_step(self, progress: Progress) -> Progress:
+        """Measure what is likely to better the best point, until nothing near it does."""
+        known, lattice = self._known, self._lattice
+        if known.best is not None:
+            around = lattice.leaps(known.best, known.values) + lattice.neighbours(known.best)
+            # The fit is asked while it helps: `patience` promises that fail are enough.
+            fits = known.stalled < self._lead_patience
+            lowest = lowest_nearby(known.best, known.values, lattice.lengths) if fits else None
+            known.need(around if lowest is None else [lowest, *around])
+        return replace(progress, phase=Phase.LEAD, polished=known.best)
+
+    def _simplex_step(self, progress: Progress) -> Progress:
+        """Move the simplex once."""
+        self._known.need(progress.simplex)
+        simplex = iterated(progress.simplex, self._known.at, self._lattice)
+        if simplex is None:
+            return self._collapsed(progress)
+        return replace(progress, simplex=simplex)
+
+    def _collapsed(self, progress: Progress) -> Progress:
+        """The simplex can go no further: polish the best point, unless that has been done."""
+        if self._is_polished(progress):
+            return self._restarted(progress)
+        return replace(progress, phase=Phase.POLISH)
+
+    def _restarted(self, progress: Progress) -> Progress:
+        """A new simplex where least was measured."""
+        restarts = progress.restarts + 1
+        seed = (self._options.seed, restarts)
+        origin = self._lattice.emptiest(self._known.values, seed=seed)
+        simplex = (origin, *self._lattice.steps_from(origin, INITIAL_STEP))
+        return replace(progress, phase=Phase.SIMPLEX, simplex=simplex, restarts=restarts)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _with_finalists(self, progress: Progress) -> Progress:
+        """With the points to measure again, once every open point is told."""
+        if progress.finalists:
+            return progress
+        self._known.need(self._ledger.points)
+        found = contenders(self._known, self._lattice) if self._options.repeats else []
+        return replace(progress, finalists=tuple(found))
+
+    def _confirm(self, progress: Progress) -> None:
+        """Measure the finalists again, in turn."""
+        known = self._known
+        for times in range(1, self._options.repeats + 1):
+            left = undecided(known, self._lattice, progress.finalists)
+            lacking = [point for point in left if len(known.fresh.get(point, ())) < times]
+            if lacking and not self.is_spent:
+                raise LackingError(lacking)
+            if is_exact(known):
+                return  # nothing to average
