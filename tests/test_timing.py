@@ -10,16 +10,13 @@ import pytest
 from kamerton_ray import InvalidInputError
 from kamerton_ray.machine.cgroups import Quota
 from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, stolen_cpu_seconds
+from kamerton_ray.trial.estimate import BATCHES, USUAL_SPREAD, batch_reach, session_spread
 from kamerton_ray.trial.timing import (
-    BATCHES,
     LEAST_PAIRS,
-    USUAL_SPREAD,
     Timer,
     TimingOptions,
     TooFastError,
-    batch_reach,
     hodges_lehmann,
-    session_spread,
 )
 
 

@@ -53,7 +53,11 @@ class Threading(NamedTuple):
                     f"a threading dict must have 'intra_op' or 'inter_op', but got {config!r}"
                 )
             counts = [config.get("intra_op", 0), config.get("inter_op", 0)]
-        elif isinstance(config, Sequence) and not isinstance(config, str) and len(config) == 2:  # noqa: PLR2004
+        elif (
+            isinstance(config, Sequence)
+            and not isinstance(config, str)
+            and len(config) == len(THREADS)
+        ):
             counts = list(config)
         else:
             raise InvalidInputError(

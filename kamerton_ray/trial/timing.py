@@ -36,8 +36,14 @@ import numpy.typing as npt
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.cgroups import Quota, Throttling
 from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, Watch, patience
-from kamerton_ray.numeric import NORMAL_95, positive
-from kamerton_ray.trial.estimate import hodges_lehmann
+from kamerton_ray.numeric import positive
+from kamerton_ray.trial.estimate import (
+    BATCHES,
+    Estimate,
+    batch_reach,
+    hodges_lehmann,
+    session_spread,
+)
 
 BLOCK_S = 0.01
 """A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
@@ -52,18 +58,10 @@ WARMUP_BLOCK_S = 0.05
 SHORTEST_STEP_S = 1e-6
 """A step below this does nothing that could be timed: the loop around it takes a tenth of that."""
 
-BATCHES = 6
-"""How many batches a trial's blocks are cut into."""
 
 LEAST_PAIRS = 3
 """So many pairs are measured however long they take: two would show next to no spread."""
 
-T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571}
-"""The 97.5 % quantile of Student's t for so many batches."""
-
-USUAL_SPREAD, USUAL_WEIGHT = 0.03, 3
-"""How much a speed-up differs between trials until the session shows it, as a standard deviation of
-its log, and for how many trials' word that counts."""
 
 CLEARLY_WORSE = 0.8
 """A candidate whose speed-up lies below this is of no interest, however far below."""
@@ -145,26 +143,6 @@ class Timing:
     throttled_s: float = math.nan
     default_throttled: float = math.nan
     stolen: float = math.nan
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A log speed-up, how far its blocks say that it may be off, and how much trials differ.
-
-    Attributes:
-        log_speedup: The estimate.
-        reach: How far the 95 % interval of what the blocks show reaches to each side.
-        spread: The standard deviation of what differs from trial to trial.
-    """
-
-    log_speedup: float
-    reach: float
-    spread: float
-
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the speed-up."""
-        half = math.hypot(self.reach, NORMAL_95 * self.spread)
-        return math.exp(self.log_speedup - half), math.exp(self.log_speedup + half)
 
 
 class Process(Protocol):
@@ -434,23 +412,3 @@ class _Blocks:
             "throttled": self.throttling.share if quota else math.nan,
             "throttled_s": self.throttling.seconds if quota else math.nan,
         }
-
-
-def batch_reach(values: Floats) -> float:
-    """How far the 95 % interval of the centre reaches, of values that resemble their neighbours."""
-    batches = np.array_split(values, min(BATCHES, len(values)))
-    centres = [float(np.median(batch)) for batch in batches]
-    error = float(np.std(centres, ddof=1)) / math.sqrt(len(centres))
-    return T_QUANTILES[len(centres)] * error
-
-
-def session_spread(levels: Sequence[float]) -> float:
-    """The standard deviation of a log speed-up from trial to trial.
-
-    Args:
-        levels: The log of the default's step time in each trial so far. A speed-up differed by 0.2
-            to 0.9 times as much on the models of `benchmarks/noise.py`.
-    """
-    known = len(levels) - 1
-    variance = float(np.var(levels, ddof=1)) * known if known else 0.0
-    return math.sqrt((USUAL_WEIGHT * USUAL_SPREAD**2 + variance) / (USUAL_WEIGHT + known))
