@@ -9,9 +9,10 @@ from kamerton_ray import (
     InvalidInputError,
     Threading,
     thread_space,
-    threads,
     usable_cpus,
 )
+from kamerton_ray.machine import threads
+from kamerton_ray.tune.thread_space import trial_cpus
 
 # --- the two counts -------------------------------------------------------------------------------
 
@@ -349,8 +350,9 @@ def test_a_bad_number_of_cpus_is_refused(cpus):
 def test_without_a_cluster_it_asks_this_machine():
     program = (
         "import os, kamerton_ray\n"
-        "kamerton_ray.threads._affinity = lambda: 7\n"
-        "kamerton_ray.threads.Path = lambda _: __import__('pathlib').Path('/nonexistent')\n"
+        "from kamerton_ray.machine import cpus\n"
+        "cpus._affinity = lambda: 7\n"
+        "cpus.Path = lambda _: __import__('pathlib').Path('/nonexistent')\n"
         "print({k: (d.lower, d.upper) for k, d in kamerton_ray.thread_space().items()})"
     )
     assert python(program) == ["{'intra_op': (1, 8), 'inter_op': (1, 8)}"]
@@ -358,6 +360,6 @@ def test_without_a_cluster_it_asks_this_machine():
 
 @pytest.mark.usefixtures("ray_cluster")
 def test_on_a_cluster_it_asks_the_node_and_not_rays_number_of_slots():
-    assert threads.trial_cpus() == usable_cpus().count
+    assert trial_cpus() == usable_cpus().count
     expected = max(threads.LEAST_RANGE, usable_cpus().count)
     assert bounds(thread_space())["intra_op"] == (1, expected)

@@ -51,7 +51,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         mode: `"min"` or `"max"`; may be left likewise.
         points_to_evaluate: Configurations to try first, in order.
         evaluated_rewards: The metric's values at `points_to_evaluate`, which are then not run.
-        seed: Settles what the search leaves open; a search can be repeated with it.
+        seed: Settles what the search leaves open: with the same results it repeats itself.
         scale: `"linear"` or `"log"` by parameter name; see `IntegerSpace`.
         budget: Ask for at most so many configurations (`num_samples` does the same).
         patience: How many configurations in a row may pass without an improvement.
