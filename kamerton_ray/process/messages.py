@@ -7,12 +7,11 @@ over a connection that each attempt has of its own, so nothing that it prints ca
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import traceback
 from dataclasses import dataclass
 from types import GenericAlias, UnionType
-from typing import TypeVar, get_type_hints, overload
+from typing import ClassVar, TypeVar, get_type_hints, overload
 
 from kamerton_ray.process.outcome import Outcome
 
@@ -37,9 +36,22 @@ SAID_BY_ATTEMPTS = frozenset(
 # --- how a message is written and read -----------------------------------------------------------
 
 
+_Type = type[object] | UnionType | GenericAlias
+
+
 @dataclass(frozen=True)
 class Message:
     """Its class's name and its fields are what is sent, as JSON."""
+
+    _types: ClassVar[dict[str, _Type]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._types = get_type_hints(cls)
+
+    @property
+    def fits(self) -> bool:
+        """Whether each field has its type, which it may lack where JSON was read."""
+        return all(_fits(value, self._types[name]) for name, value in vars(self).items())
 
     def to_json(self) -> bytes:
         """What is sent."""
@@ -48,8 +60,6 @@ class Message:
 
 Kind = TypeVar("Kind", bound=Message)
 Other = TypeVar("Other", bound=Message)
-
-_Hint = type[object] | UnionType | GenericAlias
 
 
 @overload
@@ -73,24 +83,18 @@ def from_json(text: bytes | str, *kinds: type[Message]) -> Message:
     with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError, RecursionError):
         ((name, fields),) = json.loads(text).items()
         message = {kind.__name__: kind for kind in kinds}[name](**fields)
-        hints = _hints(type(message))
-        if all(_fits(value, hints[field]) for field, value in vars(message).items()):
+        if message.fits:
             return message
     raise ValueError(f"{text[:SHOWN]!r}")
 
 
-@functools.cache
-def _hints(kind: type[Message]) -> dict[str, _Hint]:
-    return get_type_hints(kind)
-
-
-def _fits(value: object, hint: _Hint) -> bool:
-    """Whether a value has the type of its field; of a dict's values nothing is asked."""
-    if not isinstance(hint, GenericAlias):
-        return isinstance(value, hint)
-    if hint.__origin__ is dict:
+def _fits(value: object, kind: _Type) -> bool:
+    """Whether a value is of a type; of a dict's values nothing is asked."""
+    if not isinstance(kind, GenericAlias):
+        return isinstance(value, kind)
+    if kind.__origin__ is dict:
         return isinstance(value, dict)
-    return isinstance(value, list) and all(_fits(one, hint.__args__[0]) for one in value)
+    return isinstance(value, list) and all(_fits(one, kind.__args__[0]) for one in value)
 
 
 def end_of(text: str, size: int = PACKET // 2) -> str:
@@ -225,7 +229,7 @@ class Failed(Message):
 # --- what a model nest reads first ---------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSetup:
     """What a model nest has to know; it is pickled, since `build` is.
 

@@ -63,7 +63,13 @@ class ModelNest(CleanNest):
     ) -> None:
         self._imports_s = 0.0 if preload else START_TIMEOUT_S
         self._folder = tempfile.mkdtemp(prefix="kamerton_ray-")
-        setup = ModelSetup(build, preload, tensorflow, self._folder, source)
+        setup = ModelSetup(
+            build=build,
+            preload=preload,
+            tensorflow=tensorflow,
+            folder=self._folder,
+            source=source,
+        )
         super().__init__(
             "kamerton_ray.process.in_model_nest", pickle.dumps(setup), env=env, cwd=cwd
         )
