@@ -7,7 +7,7 @@ import pytest
 
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.result import Result
-from kamerton_ray.tune.pace import in_pace, out_of_pace
+from kamerton_ray.tune.pace import BY_TRIAL, MUCH_SLOWER, SlowNodes, in_pace, out_of_pace
 
 
 def ran(ip, default_seconds, times=3, **config):
@@ -43,3 +43,14 @@ def test_what_ran_on_a_slow_node_does_not_count_where_it_was_run_elsewhere():
         ("2", 2),
     ]
     assert in_pace(ran("1", 1.0)) == ran("1", 1.0)
+
+
+def test_trials_that_do_not_time_the_default_are_compared_themselves_and_a_node_is_named_once():
+    slow = SlowNodes(least=MUCH_SLOWER, by=BY_TRIAL)
+    timed = [("1", 1.0), ("2", 4.0), ("1", 1.0), ("2", 4.0), ("2", 4.0)]
+    found = [slow.learn(Result(node_ip=ip, time_total_s=seconds)) for ip, seconds in timed]
+    assert found == [{}, {}, {}, {"2": pytest.approx(4.0)}, {}]
+    assert [len(slow.take_back()) for _ in range(2)] == [3, 0]
+    default = {"default_seconds": 1.0}
+    paired = [Result.of({"node_ip": ip, "time_total_s": s, **default}) for ip, s in timed]
+    assert out_of_pace(paired, by=BY_TRIAL) == {}

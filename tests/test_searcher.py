@@ -1050,6 +1050,13 @@ def test_a_copy_shares_nothing_with_the_original(copied, tmp_path):  # T6
     assert "open0" in searcher._state.trials.live
 
 
+@pytest.mark.parametrize("pickler", [pickle, cloudpickle])
+def test_a_pickle_names_the_public_place_of_the_class(pickler):  # T6
+    pickled = pickler.dumps(make())
+    assert b"kamerton_ray.tune" not in pickled
+    assert type(pickle.loads(pickled)) is NelderMeadSearcher  # noqa: S301 - our own
+
+
 def test_what_cannot_be_pickled_is_refused_as_a_constant():  # T6
     with pytest.raises(InvalidInputError, match=r"'lock'.*with_parameters"):
         make({**SPACE, "lock": threading.Lock()})
