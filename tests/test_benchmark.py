@@ -119,7 +119,9 @@ def test_every_way_to_run_tensorflow_works_in_a_forked_process(tmp_path):
             result = made.measure(config)
             assert (kind, result.outcome, result.error) == (kind, Outcome.OK, "")
             assert result.speedup_low <= result.speedup <= result.speedup_high
-            assert result.seconds <= result.seconds_p90 <= result.seconds_p99
+            # The step time is a median of means, which a few slow steps lift.
+            assert result.seconds <= result.seconds_p99
+            assert result.seconds_p90 <= result.seconds_p99
             assert result.isolation == "fork"
         import tensorflow as tf
 

@@ -13,7 +13,7 @@ from kamerton_ray.machine.locks import LockedError, locked, own_folder
 HOLDER = """
 import sys, time
 from pathlib import Path
-from kamerton_ray.locks import locked
+from kamerton_ray.machine.locks import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(1000)
@@ -58,7 +58,9 @@ def test_a_lock_of_another_process_is_waited_for_if_that_is_wanted(tmp_path, hol
 def test_the_one_that_waits_gets_a_lock_that_others_see(tmp_path):
     path = tmp_path / "lock"
     with locked(path):
-        code = "import sys; from pathlib import Path; from kamerton_ray.locks import locked\n"
+        code = (
+            "import sys; from pathlib import Path; from kamerton_ray.machine.locks import locked\n"
+        )
         code += "with locked(Path(sys.argv[1]), wait=lambda: print('waits', flush=True)):\n"
         code += "    print(Path(sys.argv[1]).exists(), flush=True)\n"
         other = subprocess.Popen(
