@@ -30,7 +30,7 @@ DRIVER = """
     import ray
     from ray import tune
     from kamerton_ray import NelderMeadSearcher, benchmark, every_node
-    from kamerton_ray.command import command
+    from kamerton_ray.tune.trainable import command
 
     storage = os.environ["STORAGE"]
     space = {"intra_op": tune.randint(1, 5), "inter_op": tune.randint(1, 5)}
