@@ -227,7 +227,7 @@ def test_a_default_that_fails_leaves_the_candidates_timed_alone(caplog):
             raise RuntimeError("only explicit threads here")
         return lambda: time.sleep(0.01)
 
-    with bench(build) as made:
+    with bench(build, tensorflow=False) as made:
         results = [made.measure({"intra_op": 1, "inter_op": n}) for n in (1, 2)]
     for result in results:
         assert result.outcome is Outcome.OK
@@ -250,7 +250,7 @@ def test_a_lost_nest_is_replaced_and_the_configuration_measured_once_more():
     flag = os.path.abspath(f"kill-the-nest-{os.getpid()}")  # noqa: PTH100
     Path(flag).touch()
     try:
-        with bench(build, pair=False) as made:
+        with bench(build, pair=False, tensorflow=False) as made:
             lost, after = (made.measure({"intra_op": 1}) for _ in range(2))
     finally:
         Path(flag).unlink(missing_ok=True)
@@ -260,7 +260,7 @@ def test_a_lost_nest_is_replaced_and_the_configuration_measured_once_more():
 
 
 def test_a_step_that_does_nothing_is_too_fast():
-    with bench(lambda: lambda: None, pair=False) as made:
+    with bench(lambda: lambda: None, pair=False, tensorflow=False) as made:
         result = made.measure({"intra_op": 1})
     assert result.outcome is Outcome.TOO_FAST
     assert math.isnan(result.seconds)
@@ -340,7 +340,7 @@ def test_a_round_times_each_in_a_fresh_process_and_the_default_as_one(tmp_path):
     log = str(tmp_path / "log")
     configs = [{"intra_op": n, "inter_op": 1, "log": log} for n in (1, 2, 3, 4)]
     order = [*configs[:2], None, *configs[2:]]
-    with bench(build) as made:
+    with bench(build, tensorflow=False) as made:
         first = made.measure_round(order)
         second = made.measure_round([None, configs[0]])
     assert [result.outcome for result in first + second] == [Outcome.OK] * 7
@@ -368,7 +368,7 @@ def test_a_round_goes_on_without_the_one_that_fails():
         return step
 
     order = [{"intra_op": n, "inter_op": 1} for n in (1, 2, 3)]
-    with bench(build) as made:
+    with bench(build, tensorflow=False) as made:
         found = made.measure_round([*order, None])
     outcomes = [Outcome.BUILD_RAISED, Outcome.SIGNALLED, Outcome.OK, Outcome.OK]
     assert [r.outcome for r in found] == outcomes
@@ -380,7 +380,7 @@ def test_a_round_without_the_default_says_why():
         assert config["intra_op"]
         return lambda: time.sleep(0.004)
 
-    with bench(build) as made:
+    with bench(build, tensorflow=False) as made:
         found = made.measure_round([None, {"intra_op": 1, "inter_op": 1}])
     assert [r.outcome for r in found] == [Outcome.BUILD_RAISED] * 2
     assert math.isnan(found[1].speedup)
@@ -392,7 +392,7 @@ def test_an_objective_adds_the_score_that_a_search_maximises():
 
     strict = Objective(metric="throughput", at_most={"seconds_p99": 0.001})
     for objective, feasible in ((Objective(metric="throughput"), True), (strict, False)):
-        with bench(build, objective=objective) as made:
+        with bench(build, objective=objective, tensorflow=False) as made:
             score = made.measure({"intra_op": 1, "inter_op": 1}).score
         assert (0.5 < score < 2) if feasible else (0 < score < 0.001)
 

@@ -301,7 +301,7 @@ LATER = {
 @pytest.mark.parametrize("fault", LATER)
 def test_a_later_attempt_that_fails_is_named_and_the_search_goes_on(run, tmp_path, fault):
     statement, named = LATER[fault]
-    timeout = 3 if fault == "hangs" else 60
+    timeout = 1.5 if fault == "hangs" else 60
     code, out, err = run(f"""
 try:
     for attempt in kamerton(vertex=FIRST, iterations=4, timeout={timeout}):

@@ -601,7 +601,7 @@ class LostOnce(Simulated):
         return super().measure_round(configs)
 
 
-LOST_BUDGET_S = 3.0
+LOST_BUDGET_S = 1.5
 
 
 @pytest.mark.usefixtures("ray_cluster")

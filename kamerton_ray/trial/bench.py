@@ -84,6 +84,8 @@ class BenchOptions:
     objective: Objective | None = None
     source: str = ""
     """The file of `build`, for its tracebacks: what is pickled by value does not know it."""
+    tensorflow: bool = True
+    """Whether `build` needs TensorFlow, whose import takes seconds."""
 
 
 class Bench:
@@ -289,6 +291,7 @@ class Bench:
             self._build,
             env=env,
             preload=preload,
+            tensorflow=self._options.tensorflow,
             cwd=working_directory(),
             source=self._options.source,
         )
