@@ -17,15 +17,15 @@ from typing import Any
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import user_environment
 from kamerton_ray.machine.hardware import this_machine
-from kamerton_ray.machine.neighbours import Gauges, Watch, patience, undisturbed
+from kamerton_ray.machine.neighbours import Gauges, Watch, patience
 from kamerton_ray.numeric import positive
 from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.command_nest import CommandNest
 from kamerton_ray.process.handle import TAIL
 from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
-from kamerton_ray.trial.config import environment
-from kamerton_ray.trial.measurer import despite_a_lost_nest
+from kamerton_ray.trial.config import Config, environment
+from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
 from kamerton_ray.trial.result import Result
 
 KEPT = 1 << 20
@@ -152,39 +152,29 @@ class Runner:
         self._watch = Watch(Gauges(), patience_s=options.patience_s)
 
     @despite_a_lost_nest
-    def measure(self, config: Mapping[str, Any]) -> Result:
+    def measure(self, config: Config) -> Result:
         """Run the command with a configuration in its environment; again if it was disturbed.
 
         Returns:
             The number that was read, and `seconds`, from the program's start to its end. Where it
             failed its numbers are NaN.
         """
-        result, meanwhile = undisturbed(
-            self._watch, lambda: self._measured(config), lambda one: one.outcome is Outcome.OK
-        )
-        return replace(result, config=dict(config), **asdict(meanwhile))
+        return undisturbed_result(self._watch, config, self._measured)
 
-    def _measured(self, config: Mapping[str, Any]) -> Result:
-        seconds, reading = math.nan, Reading()
-        error: AttemptError | None = None
+    def _measured(self, config: Config) -> Result:
         try:
             with self._started(config) as attempt:
                 begin = time.perf_counter()
                 attempt.finish(self._options.timeout_s)
                 seconds = time.perf_counter() - begin
                 reading = _reading(self._options.objective, seconds, attempt)
-        except AttemptError as failed:
-            error = failed
-        return Result(
-            **asdict(reading),
-            seconds=seconds,
-            outcome=Outcome.OK if error is None else error.outcome,
-            error="" if error is None else str(error),
-            machine=this_machine(),
-            names=NAMES,
-        )
+        except AttemptError as error:
+            found = Result(outcome=error.outcome, error=str(error))
+        else:
+            found = Result(**asdict(reading), seconds=seconds)
+        return replace(found, machine=this_machine(), names=NAMES)
 
-    def measure_round(self, configs: Sequence[Mapping[str, Any] | None]) -> list[Result]:
+    def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
         """Run the command once with each configuration, in this order; None is the default."""
         return [self.measure(config or {}) for config in configs]
 

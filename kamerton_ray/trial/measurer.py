@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from dataclasses import asdict, replace
+from typing import Protocol, TypeVar
 
+from kamerton_ray.machine.neighbours import Watch, undisturbed
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.result import Result
@@ -33,19 +34,32 @@ class RoundMeasurer(Measurer, Protocol):
 
 
 Owner = TypeVar("Owner")
-Arguments = ParamSpec("Arguments")
 
 
 def despite_a_lost_nest(
-    measure: Callable[Concatenate[Owner, Arguments], Result],
-) -> Callable[Concatenate[Owner, Arguments], Result]:
+    measure: Callable[[Owner, Config], Result],
+) -> Callable[[Owner, Config], Result]:
     """Have a configuration measured once more whose nest was lost, which may be chance."""
 
     @functools.wraps(measure)
-    def measured(owner: Owner, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        result = measure(owner, *args, **kwargs)
+    def measured(owner: Owner, config: Config) -> Result:
+        result = measure(owner, config)
         if result.outcome is not Outcome.SERVER_LOST:
             return result
-        return replace(measure(owner, *args, **kwargs), restarted=result.error)
+        return replace(measure(owner, config), restarted=result.error)
 
     return measured
+
+
+def undisturbed_result(watch: Watch, config: Config, measure: Callable[[Config], Result]) -> Result:
+    """What is found of a configuration; again where other work disturbed it, if patience lasts.
+
+    Args:
+        watch: What waits for other work to end.
+        config: The configuration.
+        measure: Measures it once.
+    """
+    result, meanwhile = undisturbed(
+        watch, lambda: measure(config), lambda one: one.outcome is Outcome.OK
+    )
+    return replace(result, config=dict(config), **asdict(meanwhile))

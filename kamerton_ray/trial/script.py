@@ -12,20 +12,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 from kamerton_ray.errors import LoopError
 from kamerton_ray.machine.environment import user_environment
-from kamerton_ray.machine.neighbours import Gauges, Watch, undisturbed
+from kamerton_ray.machine.neighbours import Gauges, Watch
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.command_nest import CommandNest
 from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.loop import body_result
 from kamerton_ray.trial.loop_messages import ORDER, Describe, RunBody, Search
-from kamerton_ray.trial.measurer import despite_a_lost_nest
+from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
 from kamerton_ray.trial.result import Result
 
 NAMES = (
@@ -143,22 +143,19 @@ class ScriptRunner:
         self._watch = Watch(Gauges(), patience_s=patience_s)
 
     @despite_a_lost_nest
-    def measure(self, config: Mapping[str, Any]) -> Result:
+    def measure(self, config: Config) -> Result:
         """Run the loop's body with a vertex; again if it was disturbed.
 
         Returns:
             `objective`, the number that the body printed last, `seconds`, from the process's start
             to its end, and whether the body left its loop. Where it failed its numbers are NaN.
         """
-        result, meanwhile = undisturbed(
-            self._watch, lambda: self._measured(config), lambda one: one.outcome is Outcome.OK
-        )
-        return replace(result, config=dict(config), **asdict(meanwhile))
+        return undisturbed_result(self._watch, config, self._measured)
 
-    def _measured(self, config: Mapping[str, Any]) -> Result:
+    def _measured(self, config: Config) -> Result:
         vertex = [config[name] for name in self._names]
         begin = time.perf_counter()
-        values, left, error = [], False, None
+        values, left = [], False
         try:
             for _ in range(self._repeats):
                 with self.attempt(RunBody(vertex)) as attempt:
@@ -166,14 +163,12 @@ class ScriptRunner:
                 values.append(math.nan if value is None else value)
                 if left:
                     break
-        except AttemptError as failed:
-            error = failed
+        except AttemptError as error:
+            return Result(outcome=error.outcome, error=str(error), names=NAMES)
         return Result(
-            objective=math.nan if error or not values else statistics.median(values),
-            seconds=math.nan if error else time.perf_counter() - begin,
+            objective=statistics.median(values),
+            seconds=time.perf_counter() - begin,
             left=left,
-            outcome=Outcome.OK if error is None else error.outcome,
-            error="" if error is None else str(error),
             names=NAMES,
         )
 
