@@ -23,7 +23,7 @@ from kamerton_ray.trial.timing import TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-QUICK = {"warmup_s": 0.3, "budget_s": 0.2}
+QUICK = {"warmup_s": 0.1, "budget_s": 0.2}
 STARTS_A_THREAD = """
 from threading import Thread
 from time import sleep

@@ -354,13 +354,13 @@ def test_run_searches_for_the_loop_of_a_script_and_prints_what_the_loop_would(ap
     assert f"after {attempts} trials" in err
 
 
-def test_a_body_that_leaves_its_loop_ends_the_search(apart, tmp_path):
+def test_a_body_that_leaves_its_loop_ends_the_search(apart, search, tmp_path):
     leaves = LOOP.replace("    print(attempt)", "    if attempt[0] < 5: break\n    print(attempt)")
     (tmp_path / "script.py").write_text(leaves)
     out, err = apart("run", "script.py", str(tmp_path / "log"))
     assert "the loop's body left its loop" in err
     results = results_in(tmp_path)
-    apart("run", "--resume", str(folder_of(tmp_path)), "script.py", str(tmp_path / "log"))
+    search("run", "--resume", str(folder_of(tmp_path)), "script.py", str(tmp_path / "log"))
     assert results_in(tmp_path) == results
     best = [int(count) for count in re.findall(r"\d+", out.splitlines()[-1])]
     assert out.splitlines()[-1].startswith("after the loop: ")

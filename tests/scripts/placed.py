@@ -12,7 +12,7 @@ from ray.util.placement_group import placement_group_table, remove_placement_gro
 from kamerton_ray import one_per_node, trial_nodes
 from kamerton_ray.tune.placement import one_of_these
 
-SETTLED_S = 2.0
+SETTLED_S = 1.0
 """After so many seconds all that have a place have it."""
 
 
