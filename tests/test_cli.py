@@ -90,17 +90,20 @@ def apart(run, ray_cluster):
 
 
 @pytest.fixture
-def search(ray_cluster, tmp_path, monkeypatch):  # noqa: ARG001 - the cluster has to be there
+def search(ray_cluster, tmp_path, monkeypatch, capsys):  # noqa: ARG001 - the cluster
     """The same in this process, which has Ray already: only its start and end are left out."""
     monkeypatch.setattr(searching, "connected", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
 
     def go(command, *args, code=0):
-        done = CliRunner().invoke(main, [command, "--shared", *args])
-        assert done.exit_code == code, done.output
-        assert "Traceback" not in done.stderr
-        return done.stdout, done.stderr
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main.main([command, "--shared", *args], prog_name="kamerton-ray")
+        out, err = capsys.readouterr()
+        assert (ended.value.code or 0) == code, out + err
+        assert "Traceback" not in err
+        return out, err
 
     return go
 

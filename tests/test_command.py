@@ -174,7 +174,7 @@ def test_the_standard_error_is_looked_at_second(measure):
         ("echo sorry >&2; exit 3", Outcome.EXITED, "sorry"),
         ("kill -SEGV $$", Outcome.SIGNALLED, "SIGSEGV"),
         ("kill -KILL $$", Outcome.SIGNALLED, "SIGKILL"),
-        ("sleep 1000", Outcome.TIMEOUT, "2 s"),
+        ("sleep 998", Outcome.TIMEOUT, "2 s"),
         ("yes", Outcome.OUTPUT_FLOOD, "more than"),
         ("echo no number", Outcome.NO_OBJECTIVE, "no number is matched"),
     ],
@@ -193,7 +193,7 @@ def test_a_command_that_does_not_exist_is_named(measure):
 
 
 def test_nothing_that_a_command_starts_outlives_it(measure, tmp_path):
-    measure(*shell("setsid sleep 1000 & echo $! > pid; sleep 0.2; exit 0"))
+    measure(*shell("setsid sleep 998 & echo $! > pid; sleep 0.2; exit 0"))
     pid = (tmp_path / "pid").read_text().strip()
     deadline = time.monotonic() + 10
     while Path("/proc", pid).exists():
