@@ -1057,6 +1057,13 @@ def test_a_pickle_names_the_public_place_of_the_class(pickler):  # T6
     assert type(pickle.loads(pickled)) is NelderMeadSearcher  # noqa: S301 - our own
 
 
+def test_a_pickle_of_an_earlier_version_finds_the_class():  # T6
+    named = (b"ckamerton_ray\n", b"ckamerton_ray.searcher\n")
+    assert named[0] in pickle.dumps(make(), 2)
+    older = pickle.dumps(make(), 2).replace(*named)
+    assert type(pickle.loads(older)) is NelderMeadSearcher  # noqa: S301 - our own
+
+
 def test_what_cannot_be_pickled_is_refused_as_a_constant():  # T6
     with pytest.raises(InvalidInputError, match=r"'lock'.*with_parameters"):
         make({**SPACE, "lock": threading.Lock()})
