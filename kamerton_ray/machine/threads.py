@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from kamerton_ray.errors import InvalidInputError, RuntimeStartedError
-
-logger = logging.getLogger(__name__)
 
 THREADS = ("intra_op", "inter_op")
 """The names of the two counts in a configuration."""

@@ -7,7 +7,6 @@ pays neither import. It ends, and takes its attempts along, when the process tha
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
 import itertools
@@ -196,7 +195,7 @@ def _block(step: Step, count: int) -> list[float]:
 
 def _machine() -> Machine:
     """What identifies the hardware and the build, so that results of two are not mixed."""
-    return dataclasses.replace(
+    return replace(
         this_machine(),
         tensorflow=getattr(sys.modules.get("tensorflow"), "__version__", ""),
         onednn=_onednn(),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.numeric import NORMAL_95, number
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.config import Config, in_words
+from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.timing import Timing
 
 
@@ -173,8 +173,3 @@ def median_of(results: Iterable[Result], name: str) -> float:
     """The median of a number; NaN where no result has it."""
     values = [value for one in results if not math.isnan(value := one.number(name))]
     return statistics.median(values) if values else math.nan
-
-
-def words_of(result: Result) -> str:
-    """A result's configuration in words."""
-    return in_words(result.config)

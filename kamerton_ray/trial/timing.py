@@ -31,7 +31,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.cgroups import Quota, Throttling
@@ -40,6 +39,7 @@ from kamerton_ray.numeric import positive
 from kamerton_ray.trial.estimate import (
     BATCHES,
     Estimate,
+    Floats,
     batch_reach,
     hodges_lehmann,
     session_spread,
@@ -68,8 +68,6 @@ CLEARLY_WORSE = 0.8
 
 SETTLED, STEADY_BLOCKS = 0.05, 3
 """A step time has settled when so many blocks in a row lie within this share of their median."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
