@@ -7,10 +7,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import Threading
 
 Config = dict[str, Any]
 """The values of a trial's parameters, by name; nested where the search space is."""
+
+INSTANCES_KEY = "instances"
+"""The parameter that says how many processes of a model run at the same time."""
+
+INSTANCE, INSTANCES = "KAMERTON_RAY_INSTANCE", "KAMERTON_RAY_INSTANCES"
+"""The variables that tell each of them its number, from 0, and how many there are."""
 
 
 def key_of(config: Mapping[str, Any]) -> str:
@@ -22,7 +29,24 @@ def in_words(config: Mapping[str, Any] | None) -> str:
     """A configuration as the user writes it."""
     if config is None:
         return "TensorFlow's default"
-    return " ".join(f"{name}={value}" for name, value in config.items())
+    said = " ".join(f"{name}={config[name]}" for name in config if name != INSTANCES_KEY)
+    if INSTANCES_KEY not in config:
+        return said
+    count = config[INSTANCES_KEY]
+    some = "1 instance" if count == 1 else f"{count} instances"
+    return f"{some} of {said}" if said else some
+
+
+def instances_of(config: Mapping[str, Any] | None) -> int:
+    """How many processes a configuration runs at the same time; 1 where it does not say.
+
+    Raises:
+        InvalidInputError: It says something else than a positive integer.
+    """
+    count = (config or {}).get(INSTANCES_KEY, 1)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise InvalidInputError(f"instances must be an integer of at least 1, but got {count!r}")
+    return count
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
