@@ -18,10 +18,10 @@ os.environ["KAMERTON_RAY_PATIENCE_S"] = "0"
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    """A local Ray with four CPU slots, shared by every test that asks for it."""
+    """A local Ray with two CPU slots, shared by every test that asks for it."""
     import ray
 
-    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield ray
     ray.shutdown()
 

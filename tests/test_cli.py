@@ -145,10 +145,10 @@ def test_the_doctor_says_what_it_found(run):
     assert {"name", "found", "advice"} == set(found[0])
 
 
-def test_exec_finds_a_configuration_and_exports_it(run, tmp_path):
+def test_exec_finds_a_configuration_and_exports_it(apart, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     search = ("--intra", "1:3", "--inter", "1:2", "--objective", "last", "--export", "dotenv")
-    out, err = run("exec", "--shared", *search, "--", *program_in(tmp_path))
+    out, err = apart("exec", *search, "--", *program_in(tmp_path))
     assert out == "TF_NUM_INTRAOP_THREADS=2\nTF_NUM_INTEROP_THREADS=1\n"
     assert re.search(r"intra_op=2 inter_op=1 is 11\.\d+x \[.*\] lower than TensorFlow's", err)
     assert re.search(r"trial   1  intra_op=\d inter_op=\d  (\d+\.\d+).*\n +reading \1 from", err)

@@ -102,9 +102,13 @@ def wait_for_trials(directory, count, process):
     def stamp():
         return max(path.stat().st_mtime_ns for path in experiment.glob("*_state-*"))
 
-    wait_until(lambda: len(finished(experiment)) >= count, process)
+    def in_the_middle():
+        statuses = [status for _, status, _ in snapshot(experiment)]
+        return statuses.count("TERMINATED") >= count and len(set(statuses)) > 1
+
+    wait_until(in_the_middle, process)
     seen = stamp()
-    wait_until(lambda: stamp() != seen, process)
+    wait_until(lambda: stamp() != seen and in_the_middle(), process)
     time.sleep(SNAPSHOT_S / 4)  # Ray copies the files one by one
 
 

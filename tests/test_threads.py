@@ -115,7 +115,16 @@ def refused(counts):
 
 
 def test_tensorflow_runs_with_the_counts_until_it_has_started_and_then_refuses_others():
-    lines = python(f"""{TOLD}
+    """Either way of starting it is noticed; a session of TensorFlow 1 is in a fork of its own."""
+    before, in_session, *lines, after = python(f"""{TOLD}
+import os
+from kamerton_ray.machine.threads import runtime_started
+print(runtime_started(), flush=True)
+if os.fork() == 0:
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    print(runtime_started(), flush=True)
+    os._exit(0)
+os.wait()
 print(tuple(set_threading([1, 1])))
 print(tuple(set_threading({{"intra_op": 3, "inter_op": 2, "batch": 8}})), told())
 tf.constant(1) + 1
@@ -124,7 +133,9 @@ print(tuple(set_threading([3, 2])))
 for counts in ([4, 2], [3, 1], [0, 0]):
     print(refused(counts))
 print(told())
+print(runtime_started())
 """)
+    assert (before, in_session, after) == ("False", "True", "True")
     assert lines[:4] == ["(1, 1)", "(3, 2) [3, 2]", "[3, 2]", "(3, 2)"]
     for line, asked in zip(lines[4:7], [(4, 2), (3, 1), (0, 0)], strict=True):
         assert "already started with Threading(intra_op=3, inter_op=2)" in line
