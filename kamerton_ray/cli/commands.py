@@ -25,19 +25,28 @@ from kamerton_ray.cli.options import (
     Knob,
     Limit,
     SearchOptions,
+    combine_option,
     compare_options,
     knob,
     limit,
     search_options,
     timeout_option,
 )
-from kamerton_ray.cli.planning import FunctionTask, LoopTask, ProgramTask, direction_of
+from kamerton_ray.cli.planning import (
+    FunctionTask,
+    LoopTask,
+    ProgramTask,
+    combine_of,
+    direction_of,
+    usual_combine,
+)
 from kamerton_ray.cli.saying import mistakes, printable, say
 from kamerton_ray.cli.searching import run
 from kamerton_ray.cli.target import load_function
 from kamerton_ray.report.report import report
 from kamerton_ray.trial.bench import check_keys
-from kamerton_ray.trial.command import TIME, CommandOptions
+from kamerton_ray.trial.command import CommandOptions
+from kamerton_ray.trial.instances import ALONE, Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Script, conclude, describe
 
@@ -93,10 +102,12 @@ def main() -> None:
     metavar="NAME=LOW:HIGH",
     help="Tune this variable, too.",
 )
+@combine_option("per-program of 'time', else sum with --maximize and slowest without")
 @timeout_option(3600.0, "A run that takes longer is ended, and has failed.")
 @examples(
     """kamerton-ray exec -- python infer.py
-kamerton-ray exec --objective 'throughput: ([0-9.]+)' --maximize -- ./serve-and-measure.sh"""
+kamerton-ray exec --objective 'throughput: ([0-9.]+)' --maximize -- ./serve-and-measure.sh
+kamerton-ray exec --instances 1:4 -- python infer.py"""
 )
 def execute(
     *,
@@ -105,19 +116,25 @@ def execute(
     maximize: bool,
     minimize: bool,
     knobs: tuple[Knob, ...],
+    combine: Combine | None,
     timeout: float,
     options: SearchOptions,
 ) -> None:
-    """Tune any program: ARGV is run with the thread counts in its environment."""
+    """Tune any program: ARGV is run with the thread counts in its environment.
+
+    With --instances several copies of it run at the same time, each with its number, from 0, in
+    KAMERTON_RAY_INSTANCE. Of a time then counts that of the slowest, divided by the number of
+    programs that ran.
+    """
     with mistakes():
         direction = direction_of(objective, maximize=maximize, minimize=minimize)
-        command = CommandOptions(argv=argv, objective=objective, timeout_s=timeout)
+        combine = combine_of(combine, usual_combine(objective, direction), options)
+        command = CommandOptions(argv=argv, objective=objective, combine=combine, timeout_s=timeout)
         task = ProgramTask(
             command=command,
             direction=direction,
-            # A time is known to be one, in `seconds`; of any other number nobody knows what it is.
             objective=Objective(
-                metric="seconds" if objective == TIME else "objective",
+                metric=command.metric,
                 mode=direction.mode,
                 within=options.within,
                 fewest=options.fewest,
@@ -202,28 +219,38 @@ def tune(
 @click.argument("path", metavar="SCRIPT", type=click.Path(exists=True, dir_okay=False))
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @search_options
+@combine_option("slowest")
 @examples(
     """kamerton-ray run script.py
 kamerton-ray run --address auto script.py --model resnet"""
 )
-def run_script(*, path: str, args: tuple[str, ...], options: SearchOptions) -> None:
+def run_script(
+    *, path: str, args: tuple[str, ...], combine: Combine | None, options: SearchOptions
+) -> None:
     """Run a script with Kamerton's loop, unmodified, each attempt a trial of Ray.
 
     At the end the script is executed once more as its loop's last iteration would be, with the best
     vertex. --intra and --inter take the place of the loop's own bounds.
+
+    With --instances several copies of the loop's body run at the same time, each with its number,
+    from 0, in KAMERTON_RAY_INSTANCE. The largest of the numbers that they print counts; where these
+    are times, say --combine per-program, or one instance wins.
     """
     # On a cluster the script's folder travels, and its name is found in there.
-    folder, name, env = Path(path).resolve().parent, Path(path).name, dict(os.environ)
+    folder, name = Path(path).resolve().parent, Path(path).name
+    alone = ALONE if options.instances else {}
+    env = {**os.environ, **alone}
     here = Script(path=str(folder / name), args=args)
     there = Script(path=name, args=args) if options.address else here
     with mistakes():
+        combine = combine_of(combine, Combine.SLOWEST, options)
         say(options, f"Asking {path} what its loop searches for ...")
-        loop = describe(here)
-    task = LoopTask(path=path, script=there, loop=loop)
+        loop = describe(here, env=alone)
+    task = LoopTask(path=path, script=there, loop=loop, combine=combine)
     options = replace(options, trials=options.trials or loop.iterations)
     ending = run(task, options, folder=folder)
     if ending.best is not None:
-        sys.exit(conclude(here, list(ending.best.values()), env))
+        sys.exit(conclude(here, [ending.best[name] for name in loop.space], env))
 
 
 @main.command("report")

@@ -16,7 +16,8 @@ from kamerton_ray.answer.rounds import Course
 from kamerton_ray.cli.saying import printable
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.process.outcome import TRACEBACK
-from kamerton_ray.trial.config import in_words
+from kamerton_ray.trial.config import INSTANCES_KEY, in_words, instances_of
+from kamerton_ray.trial.instances import SHARED
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.goal import Goal, Limits
@@ -148,7 +149,8 @@ class Display:
         metric = self._objective.metric
         value = in_unit(metric, result.number(metric))
         if metric == "objective":
-            return result.read or value
+            several = instances_of(result.config) > 1  # what was read is the first one's alone
+            return value if several else result.read or value
         if metric == "speedup":
             low, high = result.interval(metric)
             return value if math.isnan(low + high) else f"{value} [{low:.2f}, {high:.2f}]"
@@ -179,7 +181,10 @@ class Display:
 def is_default(result: Result) -> bool:
     """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
     cpus = result.machine.usable_cpus
-    return bool(cpus) and result.config == default_threads(cpus)
+    return bool(cpus) and {INSTANCES_KEY: 1, **result.tuned} == {
+        INSTANCES_KEY: 1,
+        **default_threads(cpus),
+    }
 
 
 def in_unit(metric: str, value: float) -> str:
@@ -199,7 +204,7 @@ def headline(error: str) -> str:
     before, raised, traced = error.strip().rpartition(TRACEBACK)
     if raised:
         return ", ".join([before.splitlines()[0], traced.splitlines()[-1]])[:LONGEST_ERROR]
-    told, *outputs = OUTPUT.split(error.strip())
+    told, *outputs = OUTPUT.split(error.strip().removesuffix(SHARED).strip())
     first, *more = told.strip().splitlines() or [""]
     last = outputs[-1].strip().splitlines() if outputs else []
     return ", ".join([first, *more[-1:], *last[-1:]])[:LONGEST_ERROR]

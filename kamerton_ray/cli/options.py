@@ -12,6 +12,7 @@ import click
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.exports import FORMS
 from kamerton_ray.trial.config import is_variable
+from kamerton_ray.trial.instances import Combine
 
 Bounds = tuple[int, int]
 Knob = tuple[str, Bounds]
@@ -27,6 +28,9 @@ TRAITS = ("cpu_model", "usable_cpus", "slots")
 WITHIN = 0.02
 """Configurations no farther apart than this share count as equal, unless the user says another."""
 
+COMBINE = {one.word: one for one in Combine}
+"""What the numbers of several instances come to, by the name that the user types."""
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -38,6 +42,7 @@ class SearchOptions:
     Attributes:
         intra: The range of intra-op threads; None for the usual one, as the next.
         inter: The range of inter-op threads.
+        instances: How many instances run at the same time; None where that is not tuned.
         trials: At most so many trials.
         time_budget: The search may take so many seconds.
         address: The Ray cluster's; None to start Ray here.
@@ -58,6 +63,7 @@ class SearchOptions:
 
     intra: Bounds | None
     inter: Bounds | None
+    instances: Bounds | None = None
     trials: int | None
     time_budget: float | None
     address: str | None
@@ -89,6 +95,14 @@ def bounds(text: str) -> Bounds:
         raise click.BadParameter(f"{text!r}: the first number must be 0 or more")
     if low > high:
         raise click.BadParameter(f"{text!r}: the first number must not be above the second")
+    return low, high
+
+
+def instances(text: str) -> Bounds:
+    """`1:4`, both included, or `2` alone for `2:2`."""
+    low, high = bounds(f"{text}:{text}" if text.isdecimal() else text)
+    if low < 1:
+        raise click.BadParameter(f"{text!r}: instances must be at least 1")
     return low, high
 
 
@@ -129,6 +143,13 @@ SEARCH: tuple[Decorator, ...] = (
         type=bounds,
         metavar="LOW:HIGH",
         help="The range of inter-op threads; by default 1 to the usable CPUs, at most 16.",
+    ),
+    click.option(
+        "--instances",
+        type=instances,
+        metavar="LOW:HIGH",
+        help="Tune how many instances run at the same time, too, at most the usable CPUs; a number "
+        "alone fixes it. Without it there is one.",
     ),
     click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
     click.option(
@@ -227,6 +248,17 @@ def search_options(command: Command) -> Command:
 def compare_options(command: Command) -> Command:
     """Give a command those of a comparison with the default; `search_options` gathers them, too."""
     return _with(COMPARE, command)
+
+
+def combine_option(default: str) -> Decorator:
+    """The option that says what the numbers of several instances come to."""
+    return click.option(
+        "--combine",
+        type=click.Choice([*COMBINE]),
+        callback=lambda _, __, said: COMBINE.get(said),
+        help="What the numbers of several --instances come to: their sum, the largest (slowest), "
+        f"or, as of a time, that divided by how many ran (per-program). By default {default}.",
+    )
 
 
 def timeout_option(default: float, text: str) -> Decorator:

@@ -16,6 +16,8 @@ from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import patience
 from kamerton_ray.machine.threads import default_threads, thread_bounds
 from kamerton_ray.trial.command import TIME, CommandOptions, Direction
+from kamerton_ray.trial.config import INSTANCES_KEY
+from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
 from kamerton_ray.tune.goal import Goal
@@ -33,6 +35,7 @@ class Plan:
         objective: What is shown of it, and by what the best and the default are compared.
         compare: Whether they are.
         direction: Which numbers of a command are better.
+        combine: What the numbers of several instances come to; None where they are not tuned.
     """
 
     goal: Goal
@@ -40,6 +43,7 @@ class Plan:
     objective: Objective
     compare: bool
     direction: Direction = Direction.LOWER
+    combine: Combine | None = None
 
 
 class Task(Protocol):
@@ -79,6 +83,7 @@ class ProgramTask:
             "argv": list(self.command.argv),
             "objective": self.command.objective,
             "maximize": self.direction is Direction.HIGHER,
+            "combine": _word(self.command.combine),
             "knobs": self.knobs,
             "timeout": self.command.timeout_s,
         }
@@ -90,12 +95,14 @@ class ProgramTask:
             trainable=command(
                 self.command.argv,
                 objective=self.command.objective,
+                combine=self.command.combine,
                 timeout_s=self.command.timeout_s,
                 patience_s=_patience(options),
             ),
             objective=self.objective,
             compare=not options.no_compare,
             direction=self.direction,
+            combine=self.command.combine,
         )
 
 
@@ -157,6 +164,7 @@ class LoopTask:
         path: The script, as the user names it.
         script: The same, as a trial finds it.
         loop: What its loop searches for.
+        combine: What the numbers of several instances come to; None where they are not tuned.
     """
 
     kind: ClassVar[str] = "run"
@@ -164,30 +172,38 @@ class LoopTask:
     path: str
     script: Script
     loop: Described
+    combine: Combine | None = None
 
     def description(self) -> dict[str, object]:
         """What a resumed search has to have in common with this one."""
-        return {"script": self.path, "args": list(self.script.args)}
+        return {
+            "script": self.path,
+            "args": list(self.script.args),
+            "combine": _word(self.combine),
+        }
 
     def plan(self, options: SearchOptions) -> Plan:
         """How to search for what its loop searches for."""
         asked = options.threads()
-        space = {name: asked.get(name) or bounds for name, bounds in self.loop.space.items()}
-        starts = _inside(self.loop.starts, space)
+        own = {name: asked.get(name) or bounds for name, bounds in self.loop.space.items()}
+        space = {**_instances(options, trial_cpus(dict(options.kinds))), **own}
+        starts = _inside([{INSTANCES_KEY: 1, **start} for start in self.loop.starts], space)
         return Plan(
             goal=Goal(space=space, starts=starts, metric="objective", mode="min"),
-            trainable=self._trainable(list(space), _patience(options)),
+            trainable=self._trainable(_patience(options)),
             objective=Objective(metric="objective"),
             compare=False,
+            combine=self.combine,
         )
 
-    def _trainable(self, names: Sequence[str], patience_s: float) -> type[object]:
-        script, loop = self.script, self.loop
+    def _trainable(self, patience_s: float) -> type[object]:
+        script, loop, combine = self.script, self.loop, self.combine or Combine.SLOWEST
 
         def runner() -> ScriptRunner:
             return ScriptRunner(
                 script,
-                names=names,
+                names=list(loop.space),
+                combine=combine,
                 repeats=loop.repeats,
                 timeout_s=loop.timeout_s,
                 patience_s=patience_s,
@@ -216,6 +232,30 @@ def direction_of(objective: str, *, maximize: bool, minimize: bool) -> Direction
     return Direction.ASSUMED
 
 
+def combine_of(asked: Combine | None, usual: Combine, options: SearchOptions) -> Combine | None:
+    """What the numbers of several instances come to; None where these are not tuned.
+
+    Raises:
+        InvalidInputError: It is said of instances that are not tuned.
+    """
+    if options.instances is not None:
+        return asked or usual
+    if asked is not None:
+        raise InvalidInputError("--combine is for several instances; see --instances")
+    return None
+
+
+def usual_combine(objective: str, direction: Direction) -> Combine:
+    """What the numbers of several instances of a program come to, where nobody says it."""
+    if objective == TIME:
+        return Combine.PER_PROGRAM
+    return Combine.SUM if direction is Direction.HIGHER else Combine.SLOWEST
+
+
+def _word(combine: Combine | None) -> str | None:
+    return None if combine is None else combine.word
+
+
 def _patience(options: SearchOptions) -> float:
     """How many seconds a trial waits for other work to end."""
     return 0.0 if options.shared else patience()
@@ -228,9 +268,25 @@ def _goal(
     cpus = trial_cpus(dict(options.kinds))
     asked = options.threads()
     threads = {name: asked[name] or usual for name, usual in thread_bounds(cpus).items()}
-    space = {**threads, **knobs}
-    start = {**{name: low for name, (low, _) in knobs.items()}, **default_threads(cpus)}
+    space = {**_instances(options, cpus), **threads, **knobs}
+    lowest = {name: low for name, (low, _) in knobs.items()}
+    start = {INSTANCES_KEY: 1, **default_threads(cpus), **lowest}
     return Goal(space=space, starts=_inside([start], space), metric=metric, mode=mode)
+
+
+def _instances(options: SearchOptions, cpus: int) -> dict[str, Bounds]:
+    """The range of instances, where they are tuned.
+
+    Raises:
+        InvalidInputError: It reaches beyond the CPUs that a trial has.
+    """
+    if options.instances is None:
+        return {}
+    if options.instances[1] > cpus:
+        raise InvalidInputError(
+            f"--instances must be at most the usable CPUs, {cpus}, but got {options.instances[1]}"
+        )
+    return {INSTANCES_KEY: options.instances}
 
 
 def _inside(

@@ -17,6 +17,7 @@ from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.report import check_extra
+from kamerton_ray.trial.config import INSTANCES_KEY
 from kamerton_ray.tune.goal import Goal
 from kamerton_ray.tune.session import Session
 
@@ -69,10 +70,17 @@ def check_ranges(session: Session, goal: Goal) -> None:
     for name in earlier.keys() | goal.space.keys():
         before, now = (_range(space.get(name)) for space in (earlier, goal.space))
         if before != now:
-            option = f"--{name[:5]} " if name in THREADS else f"--knob {name}="
             raise InvalidInputError(
-                f"a resumed search must have the ranges of before, {option}{before}, but got {now}"
+                "a resumed search must have the ranges of before, "
+                f"{_option(name)}{before}, but got {now}"
             )
+
+
+def _option(name: str) -> str:
+    """How the user says the range of a parameter."""
+    if name == INSTANCES_KEY:
+        return "--instances "
+    return f"--{name[:5]} " if name in THREADS else f"--knob {name}="
 
 
 def _range(bounds: tuple[int, int] | None) -> str:

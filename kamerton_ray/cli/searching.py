@@ -20,9 +20,10 @@ from kamerton_ray.cli.resuming import check_ranges, open_session, settled
 from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.machine.neighbours import look, patience
 from kamerton_ray.trial.command import read_as
-from kamerton_ray.trial.config import Config, in_words
+from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words
+from kamerton_ray.trial.instances import Combine
 from kamerton_ray.tune.ending import INTERRUPTED, Ending
-from kamerton_ray.tune.goal import Limits
+from kamerton_ray.tune.goal import Goal, Limits
 from kamerton_ray.tune.run import search
 from kamerton_ray.tune.session import Session
 
@@ -86,6 +87,8 @@ def _answered(plan: Plan, session: Session, options: SearchOptions) -> tuple[End
 
 def _searched(plan: Plan, session: Session, options: SearchOptions, *, before: int) -> Ending:
     limits = Limits(trials=options.trials, time_budget_s=options.time_budget)
+    if plan.combine is not None:
+        say(options, _combining(plan.combine, plan.goal))
     display = Display(
         plan.goal,
         limits,
@@ -105,6 +108,15 @@ def _searched(plan: Plan, session: Session, options: SearchOptions, *, before: i
             watch=display.show,
             doubt=lambda result: plan.direction.doubt(result.line),
         )
+
+
+def _combining(combine: Combine, goal: Goal) -> str:
+    """What counts of several instances."""
+    said = f"What counts of several instances is {combine.value}."
+    fewest, most = goal.space[INSTANCES_KEY]
+    if combine is not Combine.SLOWEST or fewest == most:
+        return said
+    return f"{said} One alone mostly has a lower one; of a time ask for --combine per-program."
 
 
 def _judged(plan: Plan, ending: Ending, options: SearchOptions) -> Verdict:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import time
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TypeVar
 
 from kamerton_ray.process.handle import KILL_TIMEOUT_S, TAIL, NestHandle
-from kamerton_ray.process.messages import Failed, Kind, Message, from_json
+from kamerton_ray.process.messages import Ended, Failed, Kind, Message, from_json
 from kamerton_ray.process.outcome import AttemptError, Outcome, how_ended
 
 OUTPUT_LIMIT = 64 << 20
@@ -28,23 +30,25 @@ class _Inbox:
     """What an attempt has sent. To wait for the rest of a message might be for ever; nothing does.
 
     Four bytes before each say how long it is (multiprocessing/connection.py, `_send_bytes`).
+
+    Attributes:
+        closed: Whether no more can come.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._come = bytearray()
+        self.closed = False
 
-    def fill(self) -> bool:
-        """Take what has come of the next message; whether more can come."""
-        while not self.whole and self._connection.poll():
+    def fill(self) -> None:
+        """Take what has come of the next message."""
+        while not (self.whole or self.closed) and self._connection.poll():
             try:
                 chunk = os.read(self._connection.fileno(), CHUNK)
             except ConnectionResetError:
                 chunk = b""
-            if not chunk:
-                return False
             self._come += chunk
-        return True
+            self.closed = not chunk
 
     @property
     def whole(self) -> bool:
@@ -120,6 +124,7 @@ class _Outputs:
 
 
 AnAttempt = TypeVar("AnAttempt", bound="Attempt")
+Found = TypeVar("Found")
 
 
 class Attempt:
@@ -179,36 +184,38 @@ class Attempt:
         Raises:
             AttemptError: It sent none in time, another one, or one that says that it failed.
         """
-        deadline = time.monotonic() + timeout
-        while not self._inbox.whole:
-            left = max(deadline - time.monotonic(), 0)
-            ready = wait([self._connection, self._nest.control, *self._outputs.open], left)
-            self._outputs.drain()
-            ended = self._nest.control in ready and self._nest.ended(self.pid, 0)
-            # What was sent last may have come between the two looks.
-            if self._connection in ready or (ended and self._connection.poll()):
-                if not self._inbox.fill():
-                    raise self._end()
-            elif ended:
-                raise self._end()
-            if not self._inbox.whole:
-                self._check(in_time=bool(ready) and left > 0, timeout=timeout)
-        return self._understood(kind)
+        ((_, answer),) = each_found([self], lambda one: one.answered(kind), timeout)
+        return answer
 
-    def finish(self, timeout: float) -> None:
-        """Wait until it has exited with code 0, while its outputs are read.
+    def answered(self, kind: type[Kind]) -> Kind | None:
+        """Its next answer, if that has come; its outputs are read meanwhile.
 
         Raises:
-            AttemptError: It ended in another way, or not in time.
+            AttemptError: It sent another one, or one that says that it failed, or has ended.
         """
-        deadline = time.monotonic() + timeout
-        while (ended := self._nest.ended(self.pid, 0)) is None:
-            left = max(deadline - time.monotonic(), 0)
-            ready = wait([self._nest.control, *self._outputs.open], left)
-            self._check(in_time=bool(ready) and left > 0, timeout=timeout)
-        self._outputs.drain()
-        if ended.code:
+        ended = self._looked_at()
+        if self._inbox.whole:
+            return self._understood(kind)
+        if ended is not None or self._inbox.closed:
             raise self._end()
+        return None
+
+    def finished(self) -> bool:
+        """Whether it has exited with code 0; its outputs are read meanwhile.
+
+        Raises:
+            AttemptError: It ended in another way.
+        """
+        ended = self._looked_at()
+        if ended is not None and ended.code:
+            raise self._end()
+        return ended is not None
+
+    @property
+    def sources(self) -> set[socket.socket | Connection | int]:
+        """What has something to read where there is news of it."""
+        connection = set() if self._inbox.closed else {self._connection}
+        return {self._nest.control, *connection, *self._outputs.open}
 
     def failed(self, outcome: Outcome, detail: str) -> AttemptError:
         """The error that says how it failed, which is kept."""
@@ -226,12 +233,14 @@ class Attempt:
         self._connection.close()
         self._outputs.close()
 
-    def _check(self, *, in_time: bool, timeout: float) -> None:
-        self._outputs.drain()
+    def _looked_at(self) -> Ended | None:
+        """How it ended, if it has; what it had sent and printed by then is read."""
+        ended = self._nest.ended(self.pid, 0)
+        self._inbox.fill()
+        self._outputs.drain()  # last: what it prints before it answers belongs to the answer
         if self._outputs.printed > OUTPUT_LIMIT:
             raise self.failed(Outcome.OUTPUT_FLOOD, f"more than {OUTPUT_LIMIT} bytes")
-        if not in_time:
-            raise self.failed(Outcome.TIMEOUT, f"of {timeout:g} s")
+        return ended
 
     def _understood(self, kind: type[Kind]) -> Kind:
         """What its next message says, unless that is a failure."""
@@ -252,6 +261,35 @@ class Attempt:
         if code == -signal.SIGKILL and oom_kills() > self._oom_kills:
             return self.failed(Outcome.OUT_OF_MEMORY, "the kernel killed it")
         return self.failed(Outcome.SIGNALLED if code < 0 else Outcome.EXITED, how_ended(code))
+
+
+def each_found(
+    attempts: Sequence[Attempt], look: Callable[[Attempt], Found | None], timeout: float
+) -> Iterator[tuple[Attempt, Found]]:
+    """What is found of each of several attempts, as soon as it is.
+
+    The outputs of all that are still waited for are read meanwhile, so that none stands still.
+
+    Args:
+        attempts: The attempts.
+        look: What is found of an attempt by now; None as long as nothing is. It does not wait.
+        timeout: How many seconds there are for all of them.
+
+    Raises:
+        AttemptError: One failed, and keeps it as its `error`; or the nest was lost.
+    """
+    deadline = time.monotonic() + timeout
+    waited = list(attempts)
+    while True:
+        for attempt in tuple(waited):
+            if (found := look(attempt)) is not None:
+                waited.remove(attempt)
+                yield attempt, found
+        if not waited:
+            return
+        if (left := deadline - time.monotonic()) <= 0:
+            raise waited[0].failed(Outcome.TIMEOUT, f"of {timeout:g} s")
+        wait(list(set().union(*(attempt.sources for attempt in waited))), left)
 
 
 def oom_kills(path: Path = Path("/proc/vmstat")) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
 from kamerton_ray.machine.environment import user_environment
 from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.handle import TAIL, CleanNest
@@ -14,19 +17,27 @@ class CommandNest:
     def __init__(self) -> None:
         self._nest: CleanNest | None = None
 
-    def attempt(self, command: StartCommand, *, keep: int = TAIL) -> Attempt:
-        """Start a command.
+    @contextmanager
+    def started(
+        self, commands: Sequence[StartCommand], *, keep: int = TAIL
+    ) -> Iterator[list[Attempt]]:
+        """Start commands at the same time, and end them all when it is left.
+
+        All are forked before the first is let go.
 
         Args:
-            command: The command.
+            commands: The commands.
             keep: How many of the last bytes of each output are kept.
 
         Raises:
             AttemptError: The nest was lost.
         """
-        attempt = Attempt(self._living(), keep=keep)
-        attempt.give(command)
-        return attempt
+        nest = self._living()
+        with ExitStack() as stack:
+            attempts = [stack.enter_context(Attempt(nest, keep=keep)) for _ in commands]
+            for attempt, command in zip(attempts, commands, strict=True):
+                attempt.give(command)
+            yield attempts
 
     def close(self) -> None:
         """End every process."""

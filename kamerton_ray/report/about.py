@@ -19,6 +19,7 @@ class About:
         target: What was tuned, as it was typed after the command.
         judged_by: The command's `--objective`; empty where it has none.
         maximize: Whether a higher number was asked for.
+        combine: What several instances of a program come to; empty where they were not tuned.
         limits: The highest allowed value of other keys.
         start: The configuration with which the search began; None where nobody knows.
         stopped_by: Why the search ended, in words; empty where nobody knows.
@@ -29,6 +30,7 @@ class About:
     target: tuple[str, ...] = ()
     judged_by: str = ""
     maximize: bool = False
+    combine: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
     start: Config | None = None
     stopped_by: str = ""
@@ -42,6 +44,7 @@ class About:
             target=_target(description),
             judged_by=_text(description.get("objective")),
             maximize=description.get("maximize") is True,
+            combine=_text(description.get("combine")),
             limits=_limits(description.get("limits")),
             start=_start(description.get("goal")),
             stopped_by=stopped_by,
@@ -56,7 +59,8 @@ class About:
         if self.kind == "tune":
             return Objective(metric=self.judged_by or "speedup", at_most=self.limits)
         if self.judged_by == "time":  # of a command: the same numbers, with their unit
-            return Objective(metric="seconds")
+            shared = self.combine == "per-program"
+            return Objective(metric="seconds_per_program" if shared else "seconds")
         return Objective(metric="objective", mode="max" if self.maximize else "min")
 
     @property

@@ -10,6 +10,7 @@ from kamerton_ray.report.measured import Measured
 
 NAMES = {
     "seconds": "time taken",
+    "seconds_per_program": "time taken per program",
     "seconds_p90": "step time, 90th percentile",
     "seconds_p99": "step time, 99th percentile",
     "cpu_seconds": "CPU time of a step",

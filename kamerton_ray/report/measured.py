@@ -15,7 +15,7 @@ from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS, default_threads
 from kamerton_ray.trial.comparison import Comparison
-from kamerton_ray.trial.config import Config, flat, in_words, key_of
+from kamerton_ray.trial.config import INSTANCES_KEY, Config, flat, in_words, key_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, numbers_in
 from kamerton_ray.tune.results import trial_results
@@ -199,12 +199,12 @@ class Measured:
         return not row.worked, -self.merit(row.value) if row.worked else 0.0
 
     def _default(self) -> Config | None:
-        """One thread of each pool for each CPU, where nothing but the counts was tuned."""
+        """One instance, with one thread of each pool for each CPU, if only the counts are tuned."""
         counts = (one.machine.usable_cpus for one in self.results)
         cpus = next((count for count in counts if count), None)
-        if cpus is None or not self.axes or set(self.axes) - set(THREADS):
+        if cpus is None or not self.axes or set(self.axes) - {INSTANCES_KEY, *THREADS}:
             return None
-        usual = default_threads(cpus)
+        usual = {INSTANCES_KEY: 1, **default_threads(cpus)}
         fixed = {k: v for k, v in flat(self.results[0].tuned) if k in usual}
         if any(usual[name] != value for name, value in fixed.items() if name not in self.axes):
             return None

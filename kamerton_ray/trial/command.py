@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -24,7 +24,8 @@ from kamerton_ray.process.command_nest import CommandNest
 from kamerton_ray.process.handle import TAIL
 from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
-from kamerton_ray.trial.config import Config, environment
+from kamerton_ray.trial.config import INSTANCES_KEY, Config, environment
+from kamerton_ray.trial.instances import Combine, all_found, environments
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
 from kamerton_ray.trial.result import Result
 
@@ -51,11 +52,14 @@ OTHERS = 8
 
 TIME, LAST = "time", "last"
 
+SECONDS_PER_PROGRAM = "seconds_per_program"
+"""The key of a time divided by how many instances ran: their work is that of so many programs."""
+
 NAMES = (
     *("objective", "read", "line", "other_lines", "seconds", "outcome", "error", "restarted"),
     *("machine", "others", "beside", "throttled", "throttled_s"),
 )
-"""What a trial reports."""
+"""What a trial reports, and `SECONDS_PER_PROGRAM` where a time counts."""
 
 
 class Direction(Enum):
@@ -88,6 +92,7 @@ class CommandOptions:
 
     argv: tuple[str, ...]
     objective: str = TIME
+    combine: Combine | None = None
     timeout_s: float = 3600.0
     env: Mapping[str, str] = field(default_factory=dict)
     patience_s: float = field(default_factory=patience)
@@ -98,6 +103,38 @@ class CommandOptions:
             raise InvalidInputError(f"a command must be a list of strings, but got {self.argv!r}")
         positive("timeout_s", self.timeout_s)
         positive("patience_s", self.patience_s, zero=True)
+        self._check_objective()
+        if self.combine is not None and not isinstance(self.combine, Combine):
+            raise InvalidInputError(f"combine must be a Combine, but got {self.combine!r}")
+        if self.combine is Combine.SUM and self.objective == TIME:
+            raise InvalidInputError(
+                f"combine must not be {Combine.SUM} where a time counts, but is"
+            )
+
+    @property
+    def metric(self) -> str:
+        """Under which key of a result its value stands, with a name that says what it is.
+
+        A time is known to be one, in seconds; of any other number nobody knows what it is.
+        """
+        if self.objective != TIME:
+            return "objective"
+        return SECONDS_PER_PROGRAM if self.combine is Combine.PER_PROGRAM else "seconds"
+
+    def combining(self) -> Combine:
+        """What the numbers of instances come to.
+
+        Raises:
+            InvalidInputError: Nobody has said it of printed numbers.
+        """
+        if self.combine is None and self.objective != TIME:
+            raise InvalidInputError(
+                "combine must say what printed numbers of several instances come to, "
+                f"one of {', '.join(map(str, Combine))}, but got None"
+            )
+        return self.combine or Combine.PER_PROGRAM
+
+    def _check_objective(self) -> None:
         try:
             groups = re.compile(self.objective).groups
         except re.error as error:
@@ -120,12 +157,14 @@ class Reading:
         read: It as it was printed; empty for a time, as the next.
         line: What it was read from: its line, or the middle of a long one.
         other_lines: The last of the other lines that hold numbers.
+        seconds: How long the run took.
     """
 
-    objective: float = math.nan
+    objective: float
     read: str = ""
     line: str = ""
     other_lines: tuple[str, ...] = ()
+    seconds: float = math.nan
 
 
 def read_as(result: Result, direction: Direction) -> str:
@@ -155,37 +194,75 @@ class Runner:
     def measure(self, config: Config) -> Result:
         """Run the command with a configuration in its environment; again if it was disturbed.
 
+        Where it says so, several instances of the command run at the same time.
+
         Returns:
-            The number that was read, and `seconds`, from the program's start to its end. Where it
-            failed its numbers are NaN.
+            The number that was read, or what those of the instances come to, and `seconds`, from
+            the start to the end of the slowest. What was read is the first instance's. Where one
+            failed the numbers are NaN.
+
+        Raises:
+            InvalidInputError: `instances` is no positive integer, or it is not said what printed
+                numbers of instances come to.
         """
+        if INSTANCES_KEY in config:
+            self._options.combining()  # a mistake is said before anything runs
         return undisturbed_result(self._watch, config, self._measured)
 
-    def _measured(self, config: Config) -> Result:
-        try:
-            with self._started(config) as attempt:
-                begin = time.perf_counter()
-                attempt.finish(self._options.timeout_s)
-                seconds = time.perf_counter() - begin
-                reading = _reading(self._options.objective, seconds, attempt)
-        except AttemptError as error:
-            found = Result(outcome=error.outcome, error=str(error))
-        else:
-            found = Result(**asdict(reading), seconds=seconds)
-        return replace(found, machine=this_machine(), names=NAMES)
-
     def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
-        """Run the command once with each configuration, in this order; None is the default."""
-        return [self.measure(config or {}) for config in configs]
+        """Run the command once with each configuration, in this order.
+
+        None is the default, in one process; where others have instances it is told that it is one.
+        """
+        tuned = any(INSTANCES_KEY in (config or {}) for config in configs)
+        default: Config = {INSTANCES_KEY: 1} if tuned else {}
+        return [self.measure(default if config is None else config) for config in configs]
 
     def close(self) -> None:
         """End every process."""
         self._nest.close()
 
-    def _started(self, config: Mapping[str, Any]) -> Attempt:
+    def _measured(self, config: Config) -> Result:
+        try:
+            found = self._combined(self._runs(config), config)
+        except AttemptError as error:
+            found = Result(outcome=error.outcome, error=str(error), names=NAMES)
+        return replace(found, machine=this_machine())
+
+    def _runs(self, config: Config) -> list[Reading]:
+        """What each instance comes to."""
+        with self._nest.started(self._commands(config), keep=KEPT) as attempts:
+            begin = time.perf_counter()
+
+            def look(attempt: Attempt) -> Reading | None:
+                if not attempt.finished():
+                    return None
+                seconds = time.perf_counter() - begin
+                return replace(_reading(self._options.objective, seconds, attempt), seconds=seconds)
+
+            return all_found(attempts, look, self._options.timeout_s)
+
+    def _combined(self, runs: Sequence[Reading], config: Config) -> Result:
+        """What the instances come to, of which there is one where a configuration has none."""
+        first, seconds = runs[0], max(run.seconds for run in runs)
+        numbers, is_time = [run.objective for run in runs], self._options.objective == TIME
+        share = {SECONDS_PER_PROGRAM: seconds / len(runs)} if is_time else {}
+        several = INSTANCES_KEY in config
+        return Result(
+            objective=self._options.combining().of(numbers) if several else first.objective,
+            read=first.read,
+            line=first.line,
+            other_lines=first.other_lines,
+            seconds=seconds,
+            more=share,
+            names=(*NAMES, *share),
+        )
+
+    def _commands(self, config: Mapping[str, Any]) -> list[StartCommand]:
+        """The command of each instance."""
         env = {**user_environment(), **self._options.env, **environment(config)}
-        command = StartCommand(list(self._options.argv), env, self._cwd)
-        return self._nest.attempt(command, keep=KEPT)
+        argv = list(self._options.argv)
+        return [StartCommand(argv, {**env, **own}, self._cwd) for own in environments(config)]
 
 
 def _reading(objective: str, seconds: float, attempt: Attempt) -> Reading:

@@ -279,7 +279,16 @@ def body_result(attempt: Attempt, timeout: float) -> BodyResult:
     Raises:
         AttemptError: It failed, or printed no number last and did not leave its loop.
     """
-    left = attempt.answer(BodyEnded, timeout).left
+    return what_ended(attempt, attempt.answer(BodyEnded, timeout))
+
+
+def what_ended(attempt: Attempt, ended: BodyEnded) -> BodyResult:
+    """What a body that has ended comes to.
+
+    Raises:
+        AttemptError: It printed no number last and did not leave its loop.
+    """
+    left = ended.left
     lines = [line for line in attempt.printed.replace("\r", "\n").splitlines() if line.strip()]
     with contextlib.suppress(ValueError, IndexError):
         if math.isfinite(value := float(lines[-1])):

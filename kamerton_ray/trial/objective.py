@@ -11,7 +11,7 @@ from kamerton_ray.numeric import positive
 from kamerton_ray.trial.comparison import RATIO, Comparison
 from kamerton_ray.trial.result import Result
 
-FASTER = ("speedup", "seconds", "seconds_p90", "seconds_p99")
+FASTER = ("speedup", "seconds", "seconds_p90", "seconds_p99", "seconds_per_program")
 """In these a better configuration is a faster one; what any other number means nobody knows."""
 
 MODES = {"speedup": "max", "throughput": "max"}
@@ -120,6 +120,6 @@ class Objective:
     def better(self, by: Comparison = RATIO) -> str:
         """As in "1.3x ... than TensorFlow's default"; only what is a time is said to be faster."""
         if by.is_ratio and self.metric in FASTER and self.mode == MODES.get(self.metric, "min"):
-            return "faster"
+            return "faster per program" if self.metric == "seconds_per_program" else "faster"
         better = "lower" if self.mode == "min" else "higher"
         return better if self.metric == "objective" else f"{better} in {self.metric}"

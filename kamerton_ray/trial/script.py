@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from kamerton_ray.errors import LoopError
@@ -23,8 +24,9 @@ from kamerton_ray.process.command_nest import CommandNest
 from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import Config
-from kamerton_ray.trial.loop import body_result
-from kamerton_ray.trial.loop_messages import ORDER, Describe, RunBody, Search
+from kamerton_ray.trial.instances import Combine, all_found, environments
+from kamerton_ray.trial.loop import BodyResult, what_ended
+from kamerton_ray.trial.loop_messages import ORDER, BodyEnded, Describe, RunBody, Search
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
 from kamerton_ray.trial.result import Result
 
@@ -74,15 +76,22 @@ class Described:
     timeout_s: float
 
 
-def describe(script: Script, cwd: str | None = None) -> Described:
+def describe(
+    script: Script, cwd: str | None = None, *, env: Mapping[str, str] | None = None
+) -> Described:
     """Execute a script up to its loop, and ask that what it searches for.
+
+    Args:
+        script: The script.
+        cwd: Where to execute it.
+        env: Variables to set beside the user's own.
 
     Raises:
         LoopError: It has none, or failed before it.
     """
     runner = ScriptRunner(script, timeout_s=DESCRIBE_TIMEOUT_S, cwd=cwd)
     try:
-        with runner.attempt(Describe()) as attempt:
+        with runner.started(Describe(), [env or {}]) as (attempt,):
             found = attempt.answer(Search, DESCRIBE_TIMEOUT_S)
     except AttemptError as error:
         if error.outcome is Outcome.EXITED and error.detail == "with code 0":
@@ -122,6 +131,7 @@ class ScriptRunner:
         script: The script.
         names: The axes' names, in the order of the vertex.
         repeats: How often each vertex is run; the median counts.
+        combine: What the numbers of several instances of the body come to.
         timeout_s: How many seconds an attempt may take.
         patience_s: How many seconds to wait for other work on the machine to end.
         cwd: Where to execute it.
@@ -133,11 +143,13 @@ class ScriptRunner:
         *,
         names: Sequence[str] = (),
         repeats: int = 1,
+        combine: Combine = Combine.SLOWEST,
         timeout_s: float,
         patience_s: float = 0.0,
         cwd: str | None = None,
     ) -> None:
         self._script, self._names, self._repeats = script, names, repeats
+        self._combine = combine
         self._timeout_s, self._cwd = timeout_s, cwd
         self._nest = CommandNest()
         self._watch = Watch(Gauges(), patience_s=patience_s)
@@ -146,21 +158,27 @@ class ScriptRunner:
     def measure(self, config: Config) -> Result:
         """Run the loop's body with a vertex; again if it was disturbed.
 
+        Where the configuration says so, several instances of it run at the same time.
+
         Returns:
-            `objective`, the number that the body printed last, `seconds`, from the process's start
-            to its end, and whether the body left its loop. Where it failed its numbers are NaN.
+            `objective`, the number that the body printed last, or what those of the instances come
+            to; `seconds`, from the start to the end of all; and whether a body left its loop.
+            Where one failed the numbers are NaN.
+
+        Raises:
+            InvalidInputError: `instances` is no positive integer.
         """
         return undisturbed_result(self._watch, config, self._measured)
 
     def _measured(self, config: Config) -> Result:
-        vertex = [config[name] for name in self._names]
         begin = time.perf_counter()
         values, left = [], False
         try:
             for _ in range(self._repeats):
-                with self.attempt(RunBody(vertex)) as attempt:
-                    value, left = body_result(attempt, self._timeout_s)
-                values.append(math.nan if value is None else value)
+                bodies = self._bodies(config)
+                left = any(body.left for body in bodies)
+                numbers = [math.nan if body.value is None else body.value for body in bodies]
+                values.append(self._combine.of(numbers))
                 if left:
                     break
         except AttemptError as error:
@@ -172,14 +190,36 @@ class ScriptRunner:
             names=NAMES,
         )
 
-    def attempt(self, order: Describe | RunBody) -> Attempt:
-        """A process that executes the script, whose loop follows the order."""
+    def _bodies(self, config: Config) -> list[BodyResult]:
+        """What the body of each instance comes to."""
+        order = RunBody([config[name] for name in self._names])
+        with self.started(order, environments(config)) as attempts:
+            return all_found(attempts, _body, self._timeout_s)
+
+    def started(
+        self, order: Describe | RunBody, envs: Sequence[Mapping[str, str]]
+    ) -> AbstractContextManager[list[Attempt]]:
+        """Processes that execute the script, whose loop follows the order.
+
+        Args:
+            order: The order.
+            envs: The variables of each beside the user's own.
+        """
         env = {**user_environment(), ORDER: order.to_json().decode()}
-        return self._nest.attempt(StartCommand(self._script.argv(), env, self._cwd, reports=True))
+        argv = self._script.argv()
+        return self._nest.started(
+            [StartCommand(argv, {**env, **own}, self._cwd, reports=True) for own in envs]
+        )
 
     def close(self) -> None:
         """End every process."""
         self._nest.close()
+
+
+def _body(attempt: Attempt) -> BodyResult | None:
+    """What the body in an attempt comes to, if it has ended."""
+    ended = attempt.answered(BodyEnded)
+    return None if ended is None else what_ended(attempt, ended)
 
 
 def axis_names(count: int) -> Sequence[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.config import Config, key_of
+from kamerton_ray.trial.config import INSTANCES_KEY, Config, key_of
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.goal import Goal
 
@@ -90,18 +90,24 @@ def why_stop(
 
 
 def _same_everywhere(results: Sequence[Result], goal: Goal) -> str:
-    """That every trial gave the same number, if some of different configurations did."""
-    working = list(filter(goal.has_worked, results))
+    """That every trial gave the same number, if some of different configurations did.
+
+    Only those with as many instances as the last one are compared: the sum of two constants differs
+    from one of them.
+    """
+    last = results[-1].tuned.get(INSTANCES_KEY)
+    alike = [one for one in results if one.tuned.get(INSTANCES_KEY) == last]
+    working = list(filter(goal.has_worked, alike))
     values = {result.number(goal.metric) for result in working}
     if len(values) > 1 or len({key_of(result.tuned) for result in working}) < ENOUGH_TO_DIFFER:
         return ""
-    last = working[-1]
+    newest = working[-1]
     rule = "the number to search by must depend on the configuration, but with every one it is"
-    if not last.line:
+    if not newest.line:
         return f"{rule} {values.pop():g}; of a loop it is the last line that the body prints"
-    others = "".join(f"\n  {line}" for line in last.other_lines)
+    others = "".join(f"\n  {line}" for line in newest.other_lines)
     return (
-        f"{rule} {last.read}, read from '{last.line}'. --objective takes a regular "
+        f"{rule} {newest.read}, read from '{newest.line}'. --objective takes a regular "
         "expression whose group is another number. "
         + (f"The other lines with numbers:{others}" if others else "No other line has a number.")
     )

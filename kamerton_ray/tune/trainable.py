@@ -13,6 +13,7 @@ from kamerton_ray.numeric import positive
 from kamerton_ray.trial.bench import Bench, BenchOptions, Env, Isolation, check_keys
 from kamerton_ray.trial.command import TIME, CommandOptions, Runner
 from kamerton_ray.trial.config import Config
+from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.measurer import Measurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.timing import TimingOptions
@@ -157,6 +158,7 @@ def command(
     argv: Sequence[str],
     *,
     objective: str = TIME,
+    combine: Combine | None = None,
     timeout_s: float = 3600.0,
     env: Mapping[str, str] | None = None,
     patience_s: float | None = None,
@@ -164,7 +166,10 @@ def command(
     """A `tune.Trainable` that runs a command, with the configuration in its environment.
 
     Use it with `reuse_actors=True`. `intra_op` and `inter_op` become TensorFlow's variables; a
-    parameter written in capitals is a variable of that name.
+    parameter written in capitals is a variable of that name. With `instances` so many copies of the
+    command run at the same time. Each finds its number, from 0, in `KAMERTON_RAY_INSTANCE`, and how
+    many there are in `KAMERTON_RAY_INSTANCES`; they share the files, ports and locks that the
+    command opens. One that fails ends the trial, which says which it was.
 
     Args:
         argv: The command and its arguments; no shell is involved.
@@ -172,6 +177,11 @@ def command(
             its end, `"last"` for the last number that it prints, or a regular expression, of whose
             last match the group, or without one the whole, is the number. It is looked for in the
             standard output and then in the standard error, in the last megabyte of each.
+        combine: What the numbers of several instances come to: `Combine.SUM`, as of a throughput;
+            `Combine.SLOWEST`, the largest, as of a latency; or `Combine.PER_PROGRAM`, the largest
+            divided by how many ran, by which two that take no longer than one are twice as good.
+            That is what counts of a time where nothing is said; of printed numbers it must be said
+            wherever a configuration has `instances`.
         timeout_s: After so many seconds it is killed with all its processes, and has failed.
         env: Variables to set beside the user's own.
         patience_s: How many seconds to wait for other work on the machine to end; a run that it has
@@ -179,8 +189,9 @@ def command(
             or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
 
     Returns:
-        A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds`, `outcome`,
-        `error` and the `line` that the number was read from; a failed one reports NaN.
+        A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds` (of the slowest
+        instance), `outcome`, `error` and the `line` that the first one's number was read from, and
+        of a time `seconds_per_program`, that divided by how many ran; a failed one reports NaN.
 
     Raises:
         InvalidInputError: An argument breaks its rule.
@@ -188,6 +199,7 @@ def command(
     options = CommandOptions(
         argv=tuple(argv),
         objective=objective,
+        combine=combine,
         timeout_s=timeout_s,
         env=dict(env or {}),
         patience_s=patience() if patience_s is None else patience_s,
