@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from kamerton_ray.cli import searching
 from kamerton_ray.cli.commands import main
 from kamerton_ray.report.exports import export
+from kamerton_ray.report.report import report
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
 
@@ -357,6 +358,47 @@ def test_run_searches_for_the_loop_of_a_script_and_prints_what_the_loop_would(ap
     assert f"after {attempts} trials" in err
 
 
+def test_exec_tunes_how_many_instances_run_at_the_same_time(search, tmp_path):
+    log = tmp_path / "log"
+    code = f"echo $KAMERTON_RAY_INSTANCE of $KAMERTON_RAY_INSTANCES >> {log}; date +5.00%N"
+    one_thread = ("--intra", "1:1", "--inter", "1:1", "--objective", "last", "--no-compare")
+    command = ("exec", *one_thread, "--instances", "1:2", "--maximize")
+    out, err = search(*command, "sh", "-c", code)
+    assert out.startswith("2 instances of intra_op=1 inter_op=1 is the best of the search")
+    assert "What counts of several instances is the sum of their numbers." in err
+    assert re.search(r"trial   1  1 instance of intra_op=1 inter_op=1  5\.\d", err)
+    assert re.search(r"trial   2  2 instances of intra_op=1 inter_op=1  10\.\d+[\n;]", err)
+    assert set(log.read_text().splitlines()) == {"0 of 1", "0 of 2", "1 of 2"}
+    goal = json.loads((folder_of(tmp_path) / "session.json").read_text())["goal"]
+    assert next(iter(goal["space"].items())) == ("instances", [1, 2])
+    assert goal["starts"] == [{"instances": 1, "intra_op": 1, "inter_op": 1}]
+    again = ("--resume", str(folder_of(tmp_path)))
+    search(*command, *again, "sh", "-c", code)
+    changed = ("exec", *one_thread, "--maximize", "--instances", "2", *again)
+    _, err = search(*changed, "sh", "-c", code, code=2)
+    assert "ranges of before, --instances 1:2, but got 2:2" in err
+
+
+def test_of_a_time_that_of_each_program_counts(search, tmp_path):
+    one = ("--trials", "1", "--no-compare", "--intra", "1:1", "--inter", "1:1")
+    _, err = search("exec", *one, "--instances", "2", "sleep", "0.05")
+    assert "is the largest of their numbers, divided by how many of them ran." in err
+    assert re.search(r"trial   1  2 instances of .*  seconds_per_program [\d.]+ ms", err)
+    told = report(folder_of(tmp_path))
+    assert "times faster per program" in told.html()
+    assert told.text().splitlines()[-1].startswith("2 instances of intra_op=1 inter_op=1  1.00x")
+
+
+def test_run_tunes_how_many_bodies_run_at_the_same_time(search, tmp_path):
+    loop = LOOP.replace("vertex", "iterations=3, vertex").replace(", iterations=9", "")
+    alone = "import os; instance = int(os.environ['KAMERTON_RAY_INSTANCE'])"
+    (tmp_path / "script.py").write_text(alone + loop.replace("    print(attempt)", "    pass"))
+    many = ("--instances", "2:2", "--combine", "per-program")
+    _, err = search("run", *many, "script.py", str(tmp_path / "log"))
+    assert "divided by how many of them ran" in err
+    assert re.search(r"trial   1  2 instances of intra_op=6 inter_op=3  2[\n;]", err)
+
+
 def test_a_body_that_leaves_its_loop_ends_the_search(apart, search, tmp_path):
     leaves = LOOP.replace("    print(attempt)", "    if attempt[0] < 5: break\n    print(attempt)")
     (tmp_path / "script.py").write_text(leaves)
@@ -382,6 +424,11 @@ def test_a_script_without_a_loop_is_named(run, tmp_path):
         (["exec"], "Missing argument"),
         (["exec", "--intra", "4", "true"], "'4' is not of the form 1:16"),
         (["exec", "--intra", "4:1", "true"], "the first number must not be above"),
+        (["exec", "--instances", "0:2", "true"], "instances must be at least 1"),
+        (["tune", "--instances", "0", "json:dumps"], "instances must be at least 1"),
+        (["run", "--instances", "two", "x.py"], "'two' is not of the form 1:16"),
+        (["exec", "--combine", "sum", "true"], "see --instances"),
+        (["exec", "--instances", "2", "--combine", "sum", "true"], "but got sum"),
         (["exec", "--intra", "-2:1", "true"], "the first number must be 0 or more"),
         (["exec", "--report", "no/such/folder/page.html", "true"], "in a folder that exists"),
         (["exec", "--knob", "omp=1:2", "true"], "is not the name of a variable"),
@@ -442,6 +489,17 @@ def test_a_changed_range_is_named_by_its_option_and_written_nowhere(search, sess
     _, err = search("exec", *options, "true", code=2)
     assert "ranges of before, --intra 1:3, but got 1:4" in err
     assert session.description() == before
+
+
+def test_a_search_without_instances_is_not_resumed_with_some(search, session):
+    options = ("--intra", "1:3", "--inter", "1:2", "--instances", "1:2")
+    _, err = search("exec", *options, "--resume", str(session.folder), "true", code=2)
+    assert "must be for the same combine as before, None, but got 'per-program'" in err
+
+
+def test_more_instances_than_cpus_are_refused(search):
+    _, err = search("exec", "--instances", "1:99999", "true", code=2)
+    assert re.search(r"--instances must be at most the usable CPUs, \d+, but got 99999", err)
 
 
 def test_what_was_settled_is_not_compared_again(search, session):

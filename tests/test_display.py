@@ -5,6 +5,7 @@ import math
 import pytest
 
 from kamerton_ray.cli.display import Display, headline, in_unit
+from kamerton_ray.trial.instances import SHARED
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.goal import Goal, Limits
@@ -85,9 +86,30 @@ def test_a_number_is_shown_as_it_was_printed_and_once_where_it_was_read(shown):
     assert found == ["204.50", "", "204.50"]
 
 
+def test_of_several_instances_what_they_come_to_is_shown(shown):
+    several = {"config": {"instances": 2, **OTHER}, "objective": 409.0, "read": "204.50"}
+    alone = {**several, "config": {"instances": 1, **OTHER}, "objective": 204.5}
+    assert shown(Objective(metric="objective"), several, alone, metric="objective") == [
+        "409",
+        "204.50",
+    ]
+
+
+def test_one_instance_with_the_defaults_counts_is_the_default(shown):
+    results = [
+        {"config": {"instances": count, **config}, "throughput": 9.0}
+        for count, config in ((1, DEFAULT), (2, OTHER))
+    ]
+    assert shown(Objective(metric="throughput"), *results)[1].endswith("(default 9 steps/s)")
+
+
 @pytest.mark.parametrize(
     ("error", "line"),
     [
+        (
+            f"instance 2 of 2: a\nb\nIts last lines of stderr:\nc\n{SHARED}",
+            "instance 2 of 2: a, b, c",
+        ),
         ("the process exited\nwith code 2", "the process exited, with code 2"),
         ("it failed\nTraceback\n  file\nError: x", "it failed, Error: x"),
         ("a\nb\nIts last lines of stdout:\nc\nd", "a, b, d"),

@@ -12,7 +12,10 @@ from kamerton_ray import InvalidInputError
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import CommandOptions, Runner
 from kamerton_ray.trial.instances import SHARED, Combine
+from kamerton_ray.trial.result import Result
 from kamerton_ray.trial.script import Script, ScriptRunner
+from kamerton_ray.tune.ending import why_stop
+from kamerton_ray.tune.goal import Goal
 
 TWO = {"instances": 2, "intra_op": 1, "inter_op": 1}
 FIRST = 'test "$KAMERTON_RAY_INSTANCE" = 0'
@@ -209,6 +212,20 @@ def test_a_body_that_leaves_its_loop_ends_the_search(loop):
     result = loop("print(1)\n    if number: break")
     assert result.left
     assert result.objective == 1
+
+
+def test_a_constant_is_seen_though_its_sum_grows_with_the_instances():
+    goal = Goal(space={}, starts=[], metric="objective", mode="max")
+
+    def stop(*counts):
+        found = [
+            Result(config={"instances": n, "intra_op": i}, objective=32.0 * n, line="32", read="32")
+            for i, n in enumerate(counts)
+        ]
+        return why_stop(found[-1], found, goal, lambda _: "")
+
+    assert "with every one it is 32" in stop(1, 2, 2, 1, 1).reason
+    assert stop(1, 2, 1, 2) is None
 
 
 def test_a_hundred_pairs_leave_no_process_and_no_descriptor():

@@ -82,6 +82,7 @@ def test_less_is_a_gain_where_less_is_better():
     [
         ("speedup", "", "faster", "higher in speedup"),
         ("seconds_p99", "", "faster", "lower in seconds_p99"),
+        ("seconds_per_program", "", "faster per program", "lower in seconds_per_program"),
         ("objective", "min", "lower", "lower"),
         ("throughput", "", "higher in throughput", "higher in throughput"),
         ("seconds", "max", "higher in seconds", "higher in seconds"),

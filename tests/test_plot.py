@@ -109,6 +109,20 @@ def test_of_three_parameters_a_cell_shows_the_best_over_the_third_and_says_so():
     assert any("best over what is written below,\nOMP_NUM_THREADS" in text for text in shown)
 
 
+def test_one_instance_with_the_defaults_counts_is_the_default():
+    found = Measured(
+        [
+            Result.of(printed(value, instances=count, **config))
+            for value, count, config in [(4.0, 1, DEFAULT), (2.0, 2, DEFAULT), (1.0, 2, BEST)]
+        ]
+    )
+    best = best_row(found, None)
+    assert found.words(best.config) == "2 instances of intra_op=1 inter_op=1"
+    assert best.gain == 4.0
+    assert [row.gain for row in found.rows if "default" in marks_of(row, found, best)] == [1.0]
+    assert "1 · 1 · 2" in " ".join(texts(plot.speedups(found)))
+
+
 @pytest.mark.parametrize("names", [["batch"], ["a", "b"]])
 def test_other_parameters_make_a_strip_or_a_map_with_their_names(names):
     found = [

@@ -135,12 +135,21 @@ def test_a_session_that_has_not_ended_reports_what_is_there(tmp_path):
     ("described", "metric", "best"),
     [
         ({"objective": "time"}, "seconds", "intra_op=2"),
+        ({"objective": "time", "combine": "slowest"}, "seconds", "intra_op=2"),
+        (
+            {"objective": "time", "combine": "per-program"},
+            "seconds_per_program",
+            "intra_op=1",
+        ),
         ({"objective": "last"}, "objective", "intra_op=1"),
         ({"objective": "last", "maximize": True}, "objective", "intra_op=2"),
     ],
 )
 def test_a_command_is_judged_by_what_it_was_run_for(tmp_path, described, metric, best):
-    found = [printed(3.0, **DEFAULT), {**printed(2.0, **BEST), "seconds": 1.5}]
+    found = [
+        {**printed(3.0, **DEFAULT), "seconds_per_program": 1.0},
+        {**printed(2.0, **BEST), "seconds": 1.5, "seconds_per_program": 0.75},
+    ]
     folder = session_of(tmp_path, "exec", {"argv": ["true", "a b"], **described}, found)
     told = report(folder)
     assert told.parts[0].measured.objective.metric == metric

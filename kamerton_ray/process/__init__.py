@@ -8,6 +8,6 @@ A *nest* is a process that forks *attempts* on request. There are three kinds:
     what `script_nest` forks       the script itself         run the body of Kamerton's loop
 
 Each nest runs `nest.Nest`. The handle on it is a `handle.NestHandle`, that on one of its attempts
-an `attempt.Attempt`. `messages` says what they tell each other, and `outcome` how an attempt ends.
-Begin with `model_nest.py`.
+an `attempt.Attempt`, and `attempt.each_found` waits for several. `messages` says what they tell
+each other, and `outcome` how an attempt ends. Begin with `model_nest.py`.
 """

@@ -304,11 +304,16 @@ def _known(objective: Objective | None, results: Sequence[Result]) -> Objective:
 
 
 def _axes(results: Sequence[Result]) -> list[str]:
-    """The names whose values differ; where none do, the thread counts or all; intra_op first."""
+    """The names whose values differ; where none do, the thread counts or all; intra_op first.
+
+    Several instances are told though their number is fixed: the default has one.
+    """
     seen: dict[str, set[str]] = {}
     for result in results:
         for name, value in flat(result.tuned):
             seen.setdefault(name, set()).add(repr(value))
     names = [name for name, values in seen.items() if len(values) > 1]
     names = names or [name for name in THREADS if name in seen] or list(seen)
+    if INSTANCES_KEY not in names and seen.get(INSTANCES_KEY, {"1"}) != {"1"}:
+        names.append(INSTANCES_KEY)
     return sorted(names, key=lambda name: THREADS.index(name) if name in THREADS else len(THREADS))

@@ -108,7 +108,8 @@ class CommandOptions:
             raise InvalidInputError(f"combine must be a Combine, but got {self.combine!r}")
         if self.combine is Combine.SUM and self.objective == TIME:
             raise InvalidInputError(
-                f"combine must not be {Combine.SUM} where a time counts, but is"
+                f"combine must be {Combine.PER_PROGRAM.word} or {Combine.SLOWEST.word} where a "
+                f"time counts, but got {self.combine.word}"
             )
 
     @property
