@@ -193,7 +193,7 @@ def test_one_that_is_killed_from_outside_is_named(measure):
 
 
 def test_a_lost_nest_is_replaced(measure, tmp_path):
-    lives = f"{FIRST} && ! test -e killed && {{ touch killed; kill -KILL $PPID; sleep 998; }}"
+    lives = f"{FIRST} && ! test -e killed && {{ touch killed; kill -KILL $PPID; exec sleep 998; }}"
     result = measure(f"{lives}; echo 5")
     assert (tmp_path / "killed").exists()
     assert result.objective == 10
