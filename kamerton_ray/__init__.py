@@ -21,6 +21,7 @@ from kamerton_ray.errors import (
 from kamerton_ray.machine.cpus import CpuLimit, UsableCpus, usable_cpus
 from kamerton_ray.machine.threads import Threading, set_threading
 from kamerton_ray.report.report import Report, report
+from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.search.nelder_mead import Best, NelderMead, Signal, StopRule, Suggestion
 from kamerton_ray.search.space import Axis, IntegerSpace, Scale
 from kamerton_ray.trial.loop import Vertex, kamerton
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AtMost",
     "Axis",
     "Best",
     "CpuLimit",

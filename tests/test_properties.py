@@ -1,4 +1,5 @@
 # ruff: noqa: S311 - random values here are not for secrets
+import itertools
 import json
 import math
 import os
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import tune
 
-from kamerton_ray import IntegerSpace, NelderMead, Signal, StopRule
+from kamerton_ray import AtMost, IntegerSpace, NelderMead, Signal, StopRule
 from kamerton_ray.numeric import mean
 
 # Hypothesis draws the shape of a case and a seed; `random.Random(seed)` fills in the rest, which is
@@ -168,6 +169,80 @@ def test_any_search_stays_inside_never_repeats_survives_a_restore_and_ends(axes,
     assert search.ask() is Signal.DONE
     assert isinstance(search.stopped_by, StopRule)
     assert search.measured == len(seen) <= search.space.size
+
+
+def random_constraints(rng, space, kept):
+    """Limits and functions that keep this point; each may be drawn several times, or not at all."""
+    counts = [i for i, axis in enumerate(space.axes) if axis.values[0] >= 0]
+    found = []
+    for _ in range(rng.choice([0, 1, 1, 2])):
+        if chosen := rng.sample(counts, rng.randint(0, len(counts))):
+            product = math.prod(space.axes[i].values[kept[i]] for i in chosen)
+            names = [space.axes[i].name for i in chosen]
+            found.append(AtMost(names, product + rng.choice([0, 1, product])))
+    refused, salt = rng.choice([0, 0, 0.3, 0.9, 1]), rng.random()
+    if refused or not found:
+        drawn = f"{salt}{space.config(kept)}"
+        found.append(
+            lambda config: (
+                f"{salt}{config}" == drawn or random.Random(f"{salt}{config}").random() >= refused
+            )
+        )
+    return found
+
+
+def keeps(constraints, space, point):
+    config, indices = space.config(point), zip(space.axes, point, strict=True)
+    values = {axis.name: axis.values[index] for axis, index in indices}
+    return all(
+        math.prod(values[name] for name in one.product) <= one.most
+        if isinstance(one, AtMost)
+        else one(config)
+        for one in constraints
+    )
+
+
+@settings(max_examples=EXAMPLES // 5, deadline=None, derandomize=True, database=None)
+@given(axes=st.integers(1, 4), parallel=st.integers(1, 6), seed=SEEDS)
+def test_no_search_asks_for_what_breaks_a_constraint(axes, parallel, seed):
+    rng = random.Random(seed)
+    plain = random_search(rng, axes)
+    space, objective = plain.space, random_objective(rng, plain.space)
+    kept = random_point(rng, space)
+    constraints = random_constraints(rng, space, kept)
+    search = NelderMead(
+        space,
+        start=rng.choice([(), [space.config(kept)]]),
+        budget=plain.budget,
+        patience=plain.patience,
+        repeats=plain.repeats,
+        constraints=constraints,
+    )
+    seen, live = set(), []
+    for _ in range(2000):
+        if rng.random() < 0.1:
+            state = json.loads(json.dumps(search.to_json(), allow_nan=False))
+            search = NelderMead.from_json(state, constraints=constraints)
+        if rng.random() < 0.05:  # of an earlier run
+            point = random_point(rng, space)
+            search.add(space.config(point), -1e9)
+            seen |= {point} if keeps(constraints, space, point) else set()
+        trial = search.ask() if len(live) < parallel else Signal.WAIT
+        if not isinstance(trial, Signal):
+            assert keeps(constraints, space, trial.point)
+            live.append(trial)
+            seen.add(trial.point)
+        elif not live:
+            break
+        if live and rng.random() < 0.6:
+            trial = live.pop(rng.randrange(len(live)))
+            search.tell(trial.id, objective(trial.point))
+    assert search.ask() is Signal.DONE
+    assert search.measured == len(seen)
+    assert search.best is None or keeps(constraints, space, search.best.point)
+    if search.stopped_by is StopRule.EXHAUSTED:
+        every = itertools.product(*(range(len(axis)) for axis in space.axes))
+        assert seen == {point for point in every if keeps(constraints, space, point)}
 
 
 @settings(max_examples=1_000, deadline=None, derandomize=True, database=None)

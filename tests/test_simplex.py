@@ -964,7 +964,7 @@ def test_a_search_that_is_added_the_values_of_another_stands_where_that_one_stoo
     cold, warm = (NelderMead(space, start=start, patience=20) for _ in range(2))
     objective, repeats = noisy(bowl(4, 9), seed), 0
     while isinstance(trial := cold.ask(), Suggestion):
-        assert trial.point in warm._advance()
+        assert trial.point in warm._phases.advance(warm._progress)[1]
         value = 100 + objective(trial.point)
         cold.tell(trial.id, value, sem=2.0)
         warm.add(trial.config, value, sem=2.0)

@@ -112,22 +112,22 @@ class Axis:
     def half(self, index: int) -> int:
         """The index of half the value. From the lowest value above 0 it is the index of 0."""
         values = self.values
-        return 0 if values[0] == 0 and index <= 1 else self._closest(values[index] // 2)
+        return 0 if values[0] == 0 and index <= 1 else self.closest(values[index] // 2)
 
     def double(self, index: int) -> int:
         """The index of twice the value. From 0 it is the index of the lowest value above."""
         value = self.values[index]
-        return self._closest(2 * value) if value else 1
+        return self.closest(2 * value) if value else 1
 
     def halvings(self, index: int) -> list[int]:
         """The indices of the value, of its half, its quarter, ..., and of the lowest value."""
         lowest, value = self.values[0], self.values[index]
         base = min(lowest, 0)
         wanted = [base + (value - base) // 2**k for k in range(MOST_HALVINGS)]
-        return distinct([*(self._closest(w) for w in wanted if w >= lowest), 0])
+        return distinct([*(self.closest(w) for w in wanted if w >= lowest), 0])
 
-    def _closest(self, value: int) -> int:
-        """The index whose value is closest."""
+    def closest(self, value: int) -> int:
+        """The index of the value closest to this one."""
         values = self.values
         above = min(bisect_left(values, value), len(values) - 1)
         below = max(above - 1, 0)

@@ -38,7 +38,7 @@ def most_promising(
     """
     ranked = known.leading()
     taken = {*opened}
-    octaves = _unknown(lattice.octaves(ranked[0]), known, taken)
+    octaves = _unknown(lattice.octaves(ranked[0]), known, lattice, taken)
     others = distinct(
         [
             *every_move(lattice.simplex(ranked), lattice),
@@ -46,7 +46,7 @@ def most_promising(
             *lattice.halvings(ranked[0], start or ranked[0]),
         ]
     )
-    candidates = octaves + _unknown(others, known, taken)
+    candidates = octaves + _unknown(others, known, lattice, taken)
     if not candidates:
         return None
     gain = _expected_gain(known, lattice, opened, candidates)
@@ -67,8 +67,11 @@ def expected_values(
     return [4 * float(value) for value in np.interp(expected, heights, known.of(ranked) / 4)]
 
 
-def _unknown(points: list[Point], known: Measurements, taken: set[Point]) -> list[Point]:
-    return [point for point in points if point not in known.values and point not in taken]
+def _unknown(
+    points: list[Point], known: Measurements, lattice: Lattice, taken: set[Point]
+) -> list[Point]:
+    unknown = (point for point in points if point not in known.values and point not in taken)
+    return list(filter(lattice.allows, unknown))
 
 
 def _expected_gain(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.search.arrays import Matrix, Vector
 from kamerton_ray.search.axis import MOST_HALVINGS, Axis
+from kamerton_ray.search.constraints import Constraints
+from kamerton_ray.search.feasible import Feasible
 from kamerton_ray.search.points import Point, along, distinct
+from kamerton_ray.search.space import IntegerSpace
 
 SMALL = 1024
 """A lattice with up to this many points is looked at as a whole, a larger one by a sample."""
@@ -35,17 +39,20 @@ class Lattice:
 
     Args:
         axes: The axes; one with a single value takes no part in any move.
+        feasible: The points that may be measured; None where all may.
 
     Attributes:
         axes: The axes.
+        feasible: The points that may be measured; None where all may.
         lengths: The number of values on each axis.
         free: The axes with more than one value.
         counts: Those of them without values below 0, which can be halved and doubled.
         size: The number of points.
     """
 
-    def __init__(self, axes: Sequence[Axis]) -> None:
+    def __init__(self, axes: Sequence[Axis], feasible: Feasible | None = None) -> None:
         self.axes = tuple(axes)
+        self.feasible = feasible
         self.lengths = [len(axis) for axis in axes]
         self.free = [i for i, length in enumerate(self.lengths) if length > 1]
         self.counts = [i for i in self.free if axes[i].values[0] >= 0]
@@ -55,6 +62,29 @@ class Lattice:
     def dimension(self) -> int:
         """How many axes can be searched."""
         return len(self.free)
+
+    def allows(self, point: Point) -> bool:
+        """Whether a point may be measured."""
+        return self.feasible is None or point in self.feasible
+
+    def check_start(self, first: Sequence[Point]) -> None:
+        """Refuse start points that break a constraint, and constraints that nothing keeps.
+
+        Raises:
+            InvalidInputError: One does, or nothing was found.
+        """
+        if self.feasible is None:
+            return
+        for point in first:
+            self.feasible.check(point, "a start point")
+        if not first:
+            self.middle()
+
+    def is_exhausted(self, known: Collection[Point]) -> bool:
+        """Whether every point that may be measured is known."""
+        if self.feasible is None or not known:
+            return len(known) >= self.size
+        return next(self.feasible.unknown(known), None) is None
 
     def places(self, points: Iterable[Point]) -> Matrix:
         """Where some points lie, from 0 to 1 on each axis; a row for each."""
@@ -82,20 +112,33 @@ class Lattice:
         return tuple(axis.nearest(float(c)) for axis, c in zip(self.axes, coordinates, strict=True))
 
     def middle(self) -> Point:
-        """The point in the middle of every axis."""
-        return self.snap(np.full(len(self.axes), MIDDLE))
+        """The point in the middle of every axis, or the nearest that may be measured.
+
+        Raises:
+            InvalidInputError: None was found.
+        """
+        middle = self.snap(np.full(len(self.axes), MIDDLE))
+        return middle if self.allows(middle) else _nearest(self, middle)
 
     def steps_from(self, origin: Point, share: float) -> list[Point]:
-        """From `origin` one step along each axis, towards its farther end and `share` of it."""
+        """From `origin` one step along each axis, towards its farther end and `share` of it.
+
+        Where that may not be measured, towards the nearer end; where there is none, as it is.
+        """
         found = []
         for i in self.free:
-            here = self.axes[i].coordinate(origin[i])
-            sign = 1 if here <= MIDDLE else -1
-            there = self.axes[i].nearest(here + sign * share)
-            if there == origin[i]:
-                there += sign
-            found += along(origin, i, [there])
+            far, near = along(origin, i, self._steps(i, origin[i], share))
+            turns = not self.allows(far) and near != origin and self.allows(near)
+            found.append(near if turns else far)
         return found
+
+    def _steps(self, i: int, index: int, share: float) -> list[int]:
+        """`share` of an axis towards its farther end, and towards its nearer one."""
+        axis = self.axes[i]
+        here = axis.coordinate(index)
+        sign = 1 if here <= MIDDLE else -1
+        far, near = (axis.nearest(here + way * share) for way in (sign, -sign))
+        return [far + sign if far == index else far, near]
 
     def octaves(self, point: Point) -> list[Point]:
         """The points with one value halved and another doubled, then with one halved or doubled."""
@@ -196,15 +239,8 @@ class Lattice:
             seed: Settles the sample. Give another one each time, so that no generator's state
                 has to be kept.
         """
-        if self.size <= SMALL:
-            candidates = self._every_point()
-        else:
-            rows = np.zeros((SAMPLE, len(self.axes)))
-            rows[:, self.free] = np.random.default_rng(seed).random((SAMPLE, self.dimension))
-            # The sample may hold known points only; this one is unknown.
-            last = (point for point in self._every_point() if point not in known)
-            candidates = itertools.chain(map(self.snap, rows), itertools.islice(last, 1))
-        unknown = [point for point in candidates if point not in known]
+        spread = self.spread(known, seed=seed)
+        unknown = [point for point in spread if point not in known and self.allows(point)]
         places, taken = self.places(unknown), self.places(known)
         # |a - b|^2 = |a|^2 + |b|^2 - 2 ab, for as many b at a time as the processor's cache holds.
         nearest, doubled = np.full(len(unknown), np.inf), 2 * places.T
@@ -213,6 +249,22 @@ class Lattice:
             np.minimum(nearest, apart.min(axis=0), out=nearest)
         nearest += (places**2).sum(axis=1)
         return unknown[int(np.argmax(nearest.round(12)))]
+
+    def spread(self, known: Collection[Point], *, seed: Sequence[int]) -> Iterable[Point]:
+        """Points all over the lattice: those that are not known, or on a large one a sample."""
+        unknown = self._unknown(known)
+        if self.size <= SMALL:
+            return unknown
+        rows = np.zeros((SAMPLE, len(self.axes)))
+        rows[:, self.free] = np.random.default_rng(seed).random((SAMPLE, self.dimension))
+        # The sample may hold known points only; the last one is unknown.
+        return itertools.chain(map(self.snap, rows), itertools.islice(unknown, 1))
+
+    def _unknown(self, known: Collection[Point]) -> Iterator[Point]:
+        """The points that may be measured and are not known."""
+        if self.feasible is not None:
+            return self.feasible.unknown(known)
+        return (point for point in self._every_point() if point not in known)
 
     def _every_point(self) -> Iterable[Point]:
         """The points in order, one at a time: `itertools.product` would list each axis first."""
@@ -225,6 +277,42 @@ class Lattice:
             number, index = divmod(number, length)
             indices.append(index)
         return tuple(reversed(indices))
+
+
+def lattice_of(space: IntegerSpace, constraints: Constraints) -> Lattice:
+    """The lattice of a space, where only points that keep the constraints may be measured.
+
+    Raises:
+        InvalidInputError: A constraint does not fit the space.
+    """
+    return Lattice(space.axes, Feasible(space, constraints) if constraints else None)
+
+
+def _nearest(lattice: Lattice, target: Point) -> Point:
+    """A point near this one that may be measured.
+
+    Raises:
+        InvalidInputError: None was found.
+    """
+    around = [*lattice.halvings(target, target), *lattice.spread((), seed=(0,))]
+    candidates = list(filter(lattice.allows, around))
+    if not candidates:
+        whole = lattice.feasible is not None and lattice.feasible.is_whole
+        raise InvalidInputError(
+            "no configuration was found that keeps all constraints"
+            + ("" if whole else "; give one as a start point")
+        )
+    found, nearer = None, _nearest_of(lattice, candidates, target)
+    while found != nearer:  # each is nearer than the one before
+        found = nearer
+        strides = filter(lattice.allows, lattice.strides(found))
+        nearer = _nearest_of(lattice, [found, *strides], target)
+    return nearer
+
+
+def _nearest_of(lattice: Lattice, points: Sequence[Point], target: Point) -> Point:
+    apart = ((lattice.places(points) - lattice.places([target])) ** 2).sum(axis=1)
+    return points[int(apart.argmin())]
 
 
 def _is_singular(rows: list[list[int]]) -> bool:

@@ -18,11 +18,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Final
 
-from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.numeric import as_float
 from kamerton_ray.search.answers import Best, Signal, Suggestion
+from kamerton_ray.search.constraints import Constraint, checked
 from kamerton_ray.search.finalists import recommended
-from kamerton_ray.search.lattice import Lattice
+from kamerton_ray.search.lattice import lattice_of
 from kamerton_ray.search.ledger import Ledger
 from kamerton_ray.search.measurements import Measurements
 from kamerton_ray.search.options import Options
@@ -58,9 +57,11 @@ class NelderMead:
             3 (d + 1) for d axes by default.
         repeats: How often each of the last few is measured again at the end; 0 never does. A
             function without noise is found out and left alone.
+        constraints: What every point asked has to keep, one or several: `AtMost`, or a function of
+            the configuration that returns whether it may be tried, and always says the same.
 
     Raises:
-        InvalidInputError: An argument breaks its rule.
+        InvalidInputError: An argument breaks its rule, or nothing keeps all constraints.
 
     Example:
         >>> search = NelderMead({"x": range(1, 65), "y": range(1, 65)}, start=[{"x": 22, "y": 2}])
@@ -81,10 +82,12 @@ class NelderMead:
         budget: int | None = None,
         patience: int | None = None,
         repeats: int = 2,
+        constraints: Constraint | Iterable[Constraint] = (),
     ) -> None:
         self.space = space if isinstance(space, IntegerSpace) else IntegerSpace(space)
-        self._lattice = Lattice(self.space.axes)
-        options = Options.checked(
+        self._constraints = checked(constraints)
+        self._lattice = lattice_of(self.space, self._constraints)
+        self._options = options = Options.checked(
             self._lattice.dimension,
             mode=mode,
             seed=seed,
@@ -97,8 +100,8 @@ class NelderMead:
         self.budget: Final = options.budget
         self.patience: Final = options.patience
         self.repeats: Final = options.repeats
-        self._options = options
         first = distinct(self.space.point(config) for config in start)
+        self._lattice.check_start(first)
         self._begin(Measurements(), Progress(start=tuple(first)), Ledger())
 
     def _begin(self, known: Measurements, progress: Progress, ledger: Ledger) -> None:
@@ -130,9 +133,8 @@ class NelderMead:
         return tuple(self._described(p, values[p]) for p in self._lattice.simplex(worked))
 
     def _described(self, point: Point, value: float) -> Best:
-        said = value if self.mode == "min" else -value
         times = 1 + len(self._known.fresh.get(point, ()))
-        return Best(point, self.space.config(point), said, times)
+        return Best(point, self.space.config(point), self._options.signed(value), times)
 
     @property
     def measured(self) -> int:
@@ -155,8 +157,7 @@ class NelderMead:
         point = self._next()
         if point is None or self._phases.is_spent:
             return Signal.WAIT if self._ledger.opened else Signal.DONE
-        repeat = point in self._known.values
-        number = self._ledger.enter(point)
+        number, repeat = self._ledger.enter(point), point in self._known.values
         if self._progress.phase is Phase.LEAD:
             self._wanted = None  # the next is chosen with this one in mind
         return Suggestion(number, point, self.space.config(point), repeat)
@@ -164,18 +165,13 @@ class NelderMead:
     def _next(self) -> Point | None:
         """The first point that is needed and not open, or else what will be needed after those."""
         if self._wanted is None:
-            self._wanted = self._advance()
+            self._progress, self._wanted = self._phases.advance(self._progress)
         opened = set(self._ledger.points)
         point = next((wanted for wanted in self._wanted if wanted not in opened), None)
         if point is None and opened and self._foresees and not self._phases.is_spent:
             point = self._phases.foreseen(self._progress)
             self._foresees = point is not None
         return point
-
-    def _advance(self) -> list[Point]:
-        """Go on as far as possible; the points that the next step needs."""
-        self._progress, wanted = self._phases.advance(self._progress)
-        return wanted
 
     def tell(self, suggestion_id: int, value: float | None, *, sem: float | None = None) -> None:
         """Give the value measured for an open point.
@@ -190,7 +186,7 @@ class NelderMead:
         Raises:
             InvalidInputError: No point with that id is open, or the value is no number.
         """
-        minimised = self._minimised(value)
+        minimised = self._options.minimised(value)
         self._take(self._close(suggestion_id), minimised, sem)
 
     def release(self, suggestion_id: int) -> None:
@@ -208,7 +204,8 @@ class NelderMead:
 
         Where the search would ask for that point next, it goes on as if it had: given the values
         of an earlier search in their order, it stands where that one stood. A number replaces an
-        earlier failure at the same point, and nothing replaces a number.
+        earlier failure at the same point, and nothing replaces a number. What breaks a constraint
+        is left out: it would lead the search to where it must not go.
 
         Args:
             config: The configuration.
@@ -218,11 +215,14 @@ class NelderMead:
         Raises:
             InvalidInputError: The configuration is not on the lattice, or the value is no number.
         """
-        point, minimised, before = self.space.point(config), self._minimised(value), self._progress
-        if point in self._advance():
+        point, minimised = self.space.point(config), self._options.minimised(value)
+        if not self._lattice.allows(point):
+            return
+        progress, wanted = self._phases.advance(self._progress)
+        if point in wanted:
+            self._progress = progress
             self._take(point, minimised, sem)
         else:
-            self._progress = before
             self._learn(point, minimised, sem)
 
     def forget(self, config: Mapping[str, object]) -> None:
@@ -259,28 +259,27 @@ class NelderMead:
             self._progress = self._progress.reopened()
             self._reconsider()
 
-    def _minimised(self, value: float | None) -> float:
-        found = math.nan if value is None else as_float(value)
-        if found is None:
-            raise InvalidInputError(
-                f"a value must be a number, or None for a failure, but got {value!r}"
-            )
-        return -found if self.mode == "max" else found
-
     # --- the state ------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, object]:
-        """The whole search, open points included, as plain JSON values."""
-        return to_json(State(self.space, self._options, self._known, self._progress, self._ledger))
+        """The whole search, open points included, as plain JSON; of functions only the names."""
+        stands = self._known, self._progress, self._ledger
+        return to_json(State(self.space, self._options, *stands, self._constraints))
 
     @classmethod
-    def from_json(cls, state: object) -> NelderMead:
+    def from_json(
+        cls, state: object, *, constraints: Constraint | Iterable[Constraint] = ()
+    ) -> NelderMead:
         """The search that `to_json` described; it goes on exactly as the saved one would.
 
+        Its constraints have to be given once more, unless all are `AtMost`.
+
         Raises:
-            StateError: `state` is not what `to_json` gives.
+            StateError: `state` is not what `to_json` gives, or the constraints are others.
         """
-        saved = from_json(state)
-        search = cls(saved.space, **asdict(saved.options))
+        saved = from_json(state, checked(constraints))
+        told = {**asdict(saved.options), "constraints": saved.constraints}
+        first = map(saved.space.config, saved.progress.start)
+        search = cls(saved.space, start=first, **told)
         search._begin(saved.known, saved.progress, saved.ledger)
         return search

@@ -16,12 +16,13 @@ def survey(lattice: Lattice, start: Point) -> list[Point]:
     """What to measure beside the start, if several points can be measured at once.
 
     First the far end, the ridge down from it and what lies beside that; then the start's halves.
+    Under a constraint the exchange of two values comes next to the end.
     """
     end = far_end(lattice, start)
     ridge = trades(lattice, end)
     beside = itertools.chain.from_iterable(zip(*map(lattice.octaves, ridge), strict=False))
     first, halves = first_steps(lattice, start), lattice.halvings(end, start)
-    return distinct([end, *ridge, *beside, *first, *halves])
+    return distinct([end, *exchanges(lattice, end), *ridge, *beside, *first, *halves])
 
 
 def far_end(lattice: Lattice, point: Point) -> Point:
@@ -32,6 +33,25 @@ def far_end(lattice: Lattice, point: Point) -> Point:
     axis = lattice.axes[i]
     there = len(axis) - 1 if axis.coordinate(point[i]) < MIDDLE else _low_end(axis)
     return along(point, i, [there])[0]
+
+
+def exchanges(lattice: Lattice, point: Point) -> list[Point]:
+    """`point` with the values of two axes exchanged, where a constraint ties one to the other.
+
+    So it is where one can only reach its end if the other falls. From one process with all threads
+    this leads to as many processes with one each; what lies between loads the machine alike.
+    """
+    if lattice.feasible is None:
+        return []
+    found = []
+    for i, j in itertools.permutations(lattice.counts, 2):
+        one, other = lattice.axes[i], lattice.axes[j]
+        (end,) = along(point, i, [len(one) - 1])
+        (paid,) = along(end, j, [0])
+        if lattice.allows(paid) and not lattice.allows(end):
+            (half,) = along(point, i, [one.closest(other.values[point[j]])])
+            found += along(half, j, [other.closest(one.values[point[i]])])
+    return [p for p in distinct(found) if p != point and lattice.allows(p)]
 
 
 def first_steps(lattice: Lattice, point: Point) -> list[Point]:

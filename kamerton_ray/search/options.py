@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.numeric import as_float
 
 MOST_REPEATS = 1000
 """Nothing is measured again more often than this; a larger number is a mistake."""
@@ -48,6 +49,23 @@ class Options:
             patience=count("patience", patience, least=1),
             repeats=count("repeats", repeats, least=0, most=MOST_REPEATS),
         )
+
+    def signed(self, value: float) -> float:
+        """A value as it is minimised, or a minimised one as the caller sees it."""
+        return -value if self.mode == "max" else value
+
+    def minimised(self, value: float | None) -> float:
+        """What was told, signed; NaN or an infinity for a failure.
+
+        Raises:
+            InvalidInputError: It is no number.
+        """
+        found = math.nan if value is None else as_float(value)
+        if found is None:
+            raise InvalidInputError(
+                f"a value must be a number, or None for a failure, but got {value!r}"
+            )
+        return self.signed(found)
 
 
 def usual_patience(dimension: int) -> int:

@@ -3,7 +3,9 @@
 * START. The start points come first. From the best of them the first simplex reaches to the far
   end of the shortest axis: of two thread counts the smaller range is mostly inter-op's, whose best
   is often 1. If that end is better, half the value on the others is traded for twice the low end,
-  since operations side by side share the machine; if not, half the value is tried.
+  since operations side by side share the machine; if not, half the value is tried. Where a
+  constraint lets one value rise only if another falls, as of processes and the threads of each, the
+  two are exchanged there instead.
 * LEAD. Now the simplex stands on the best points measured. The best vertex's values halved and
   doubled come first, trades before single steps: a compass whose needle is a factor of two. All
   the moves of the others follow (Nelder & Mead 1965; each by itself, as Lee & Wiswall 2007 do in
@@ -20,6 +22,9 @@
   on the best points closes in before the first polish.
 * At the end the points that cannot be told apart from the best are measured again, in turn.
 
+A point that breaks a constraint counts as infinite and is never needed (the extreme barrier of
+Audet & Dennis 2006, SIAM J. Optim. 17:188), whichever step would have it.
+
 A step looks up the values it needs. Where one is missing the step breaks off with a `LackingError`
 that names the point, and has changed nothing; where all are known it is taken whole. So nothing is
 measured twice, and values may come in any order.
@@ -27,6 +32,8 @@ measured twice, and values may come in any order.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from kamerton_ray.search import opening
@@ -94,7 +101,7 @@ class Phases:
         the search would then end.
         """
         many = len(self._ledger.opened) > MOST_AHEAD
-        if many or progress.finalists or self._known.best is None:
+        if many or progress.finalists or self._known.best is None or not self._lattice.free:
             return None
         known, opened = self._known.copy(), list(self._ledger.points)
         for point, value in zip(opened, expected_values(known, self._lattice, opened), strict=True):
@@ -111,7 +118,7 @@ class Phases:
         if self.is_spent or self._is_short(progress):
             return StopRule.BUDGET
         # Stop if nothing is left to measure.
-        if len(known.values) >= self._lattice.size:
+        if self._lattice.is_exhausted(known.values):
             return StopRule.EXHAUSTED
         # Stop if nothing works: failures lead a simplex nowhere.
         if known.best is None:
@@ -163,13 +170,14 @@ class Phases:
         """Measure the start points and, from the best of them, the first simplex."""
         known, lattice = self._known, self._lattice
         points = progress.start or (known.best or lattice.middle(),)
-        known.need(points, ahead=opening.survey(lattice, points[0]))
-        origin = min(points, key=known.at)
+        self._need(points, ahead=opening.survey(lattice, points[0]))
+        origin = min(points, key=self._at)
         end = opening.far_end(lattice, origin)
-        known.need([end], ahead=opening.survey(lattice, origin))
-        better = known.at(end) < known.at(origin)
+        self._need([end], ahead=opening.survey(lattice, origin))
+        better = self._at(end) < self._at(origin)
         steps = opening.trades if better else opening.first_steps
-        known.need(steps(lattice, min(origin, end, key=known.at)))
+        exchanged = opening.exchanges(lattice, end)
+        self._need(exchanged or steps(lattice, min(origin, end, key=self._at)))
         return replace(progress, phase=Phase.LEAD)
 
     def _lead_step(self, progress: Progress) -> Progress:
@@ -178,8 +186,8 @@ class Phases:
         if known.stalled < self._lead_patience:
             start = progress.start[0] if progress.start else None
             promising = most_promising(known, lattice, opened=self._ledger.points, start=start)
-            known.need([] if promising is None else [promising])
-        known.need(self._ledger.points)
+            self._need([] if promising is None else [promising])
+        self._need(self._ledger.points)
         simplex = tuple(lattice.simplex(known.ranked()))
         if self._is_polished(progress):
             return self._restarted(progress)
@@ -194,14 +202,18 @@ class Phases:
             around = lattice.leaps(known.best, known.values) + lattice.neighbours(known.best)
             # The fit is asked while it helps: `patience` promises that fail are enough.
             fits = known.stalled < self._lead_patience
-            lowest = lowest_nearby(known.best, known.values, lattice.lengths) if fits else None
-            known.need(around if lowest is None else [lowest, *around])
+            lowest = self._fitted(known.best) if fits else None
+            self._need(around if lowest is None else [lowest, *around])
         return replace(progress, phase=Phase.LEAD, polished=known.best)
+
+    def _fitted(self, best: Point) -> Point | None:
+        lattice = self._lattice
+        return lowest_nearby(best, self._known.values, lattice.lengths, allows=lattice.allows)
 
     def _simplex_step(self, progress: Progress) -> Progress:
         """Move the simplex once."""
-        self._known.need(progress.simplex)
-        simplex = iterated(progress.simplex, self._known.at, self._lattice)
+        self._need(progress.simplex)
+        simplex = iterated(progress.simplex, self._at, self._lattice)
         if simplex is None:
             return self._collapsed(progress)
         return replace(progress, simplex=simplex)
@@ -220,13 +232,22 @@ class Phases:
         simplex = (origin, *self._lattice.steps_from(origin, INITIAL_STEP))
         return replace(progress, phase=Phase.SIMPLEX, simplex=simplex, restarts=restarts)
 
+    def _need(self, points: Iterable[Point], *, ahead: Iterable[Point] = ()) -> None:
+        """Go on if all these points have values that may have one; see `Measurements.need`."""
+        allows = self._lattice.allows
+        self._known.need(filter(allows, points), ahead=filter(allows, ahead))
+
+    def _at(self, point: Point) -> float:
+        """The value of a point; infinite, without asking, where it may not be measured."""
+        return self._known.at(point) if self._lattice.allows(point) else math.inf
+
     # --- the end --------------------------------------------------------------------------------
 
     def _with_finalists(self, progress: Progress) -> Progress:
         """With the points to measure again, once every open point is told."""
         if progress.finalists:
             return progress
-        self._known.need(self._ledger.points)
+        self._need(self._ledger.points)
         found = contenders(self._known, self._lattice) if self._options.repeats else []
         return replace(progress, finalists=tuple(found))
 

@@ -21,7 +21,7 @@ class StopRule(Enum):
     """Why a search ended; each value is the reason in words."""
 
     BUDGET = "as many points were asked as the budget allows"
-    EXHAUSTED = "every point of the lattice was measured"
+    EXHAUSTED = "every point that may be tried was measured"
     FAILED = "no point could be measured"
     CONVERGED = "the best point has no better neighbour, and nothing better was found elsewhere"
 

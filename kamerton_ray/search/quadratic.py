@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -19,7 +19,11 @@ MAX_CANDIDATES = 10_000
 
 
 def lowest_nearby(
-    centre: Point, values: dict[Point, float], lengths: Sequence[int]
+    centre: Point,
+    values: dict[Point, float],
+    lengths: Sequence[int],
+    *,
+    allows: Callable[[Point], bool] = lambda _: True,
 ) -> Point | None:
     """The unmeasured lattice point where a quadratic around `centre` promises to be lowest.
 
@@ -31,6 +35,7 @@ def lowest_nearby(
         centre: The best point.
         values: The values measured so far, infinite where a point failed; the centre's is finite.
         lengths: The lattice's number of values on each axis.
+        allows: Whether a point may be measured.
 
     Returns:
         The point; None where the fit is undetermined, or promises to be below the centre by less
@@ -60,13 +65,26 @@ def lowest_nearby(
     predicted = there @ coefficients
     inside = known[((low <= known) & (known < high)).all(axis=1)]
     predicted[np.ravel_multi_index(tuple((inside - low).T), shape)] = np.inf
-    lowest = int(predicted.argmin())
+    lowest = next((k for k in _rising(predicted) if allows(_point(middle + away[k]))), None)
+    if lowest is None:
+        return None
     # Less than rounding errors is no promise, nor is less than the prediction's standard error.
     promise = math.ldexp(values[centre], exponent) - predicted[lowest]
     least = max(1e-9 * np.ptp(fitted), _standard_error(design, fitted, coefficients, there[lowest]))
     if not promise > least:
         return None
-    return tuple(int(i) for i in middle + away[lowest])
+    return _point(middle + away[lowest])
+
+
+def _rising(predicted: Vector) -> Iterator[int]:
+    """Where the unmeasured points stand, lowest first; most often the first one is enough."""
+    yield int(predicted.argmin())
+    order = np.argsort(predicted, kind="stable")[1:]
+    yield from order[np.isfinite(predicted[order])].tolist()
+
+
+def _point(place: Indices) -> Point:
+    return tuple(int(i) for i in place)
 
 
 def _standard_error(design: Matrix, fitted: Vector, coefficients: Vector, term: Vector) -> float:

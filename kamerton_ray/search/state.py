@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kamerton_ray.errors import StateError
+from kamerton_ray.search import constraints
+from kamerton_ray.search.constraints import Constraints
+from kamerton_ray.search.feasible import Feasible
 from kamerton_ray.search.ledger import Ledger
 from kamerton_ray.search.measurements import Measurements, failed_unless_finite
 from kamerton_ray.search.options import Options, count
@@ -27,12 +30,13 @@ class State:
     known: Measurements
     progress: Progress
     ledger: Ledger
+    constraints: Constraints = ()
 
 
 def to_json(state: State) -> dict[str, object]:
     """A search as plain JSON values."""
     options, known, progress = state.options, state.known, state.progress
-    return {
+    saved = {
         "format": FORMAT,
         "space": state.space.to_json(),
         "mode": options.mode,
@@ -54,6 +58,9 @@ def to_json(state: State) -> dict[str, object]:
         "restarts": progress.restarts,
         "stopped_by": None if progress.stopped_by is None else progress.stopped_by.name,
     }
+    if state.constraints:
+        saved["constraints"] = constraints.to_json(state.constraints)
+    return saved
 
 
 def _lists(points: Iterable[Point]) -> list[list[int]]:
@@ -65,19 +72,40 @@ def _numbers(values: Iterable[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def from_json(saved: object) -> State:
+def from_json(saved: object, given: Constraints = ()) -> State:
     """The search that `to_json` described.
 
+    Args:
+        saved: What `to_json` gave.
+        given: Its constraints once more; may be left out where none is a function.
+
     Raises:
-        StateError: `saved` is not what `to_json` gives.
+        StateError: `saved` is not what `to_json` gives, or the constraints given are others.
+        InvalidInputError: A constraint breaks its rule.
     """
     found = saved.get("format") if isinstance(saved, dict) else type(saved).__name__
     if not isinstance(saved, dict) or found != FORMAT:
         raise StateError(f"a saved search has the format {FORMAT!r}, but got {found!r}")
+    kept = constraints.restored(saved.get("constraints", []), given)
     try:
-        return _Reader(saved).state()
+        state = replace(_Reader(saved).state(), constraints=kept)
+        feasible = Feasible(state.space, kept) if kept else None
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise StateError(f"a saved search is damaged: {error!r}") from error
+    if feasible is not None:
+        _check_kept(state, feasible)
+    return state
+
+
+def _check_kept(state: State, feasible: Feasible) -> None:
+    """Refuse a search with a point that it cannot have asked for."""
+    known = state.known
+    for point in (*known.values, *known.forgotten, *state.ledger.points, *state.progress.start):
+        if point not in feasible:
+            raise StateError(
+                "this search was saved with other constraints: it has measured or will measure "
+                f"{state.space.config(point)!r}, which breaks those that it has now"
+            )
 
 
 class _Reader:

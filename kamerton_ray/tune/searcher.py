@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -17,6 +17,7 @@ from ray.tune.search import UNDEFINED_METRIC_MODE, UNDEFINED_SEARCH_SPACE, Searc
 
 from kamerton_ray.errors import UndefinedSearchError
 from kamerton_ray.numeric import number
+from kamerton_ray.search.constraints import Constraint, Constraints, checked
 from kamerton_ray.search.nelder_mead import Best, NelderMead, Signal, StopRule
 from kamerton_ray.search.space import IntegerSpace, Scale
 from kamerton_ray.trial.config import Config
@@ -62,6 +63,8 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         retries: How often a configuration is tried again, as a new trial, when Ray reports that its
             trial has ended with an error, as one does that has lost its node. Unlike Ray's
             `max_failures` it also helps a trial whose reused actor had died while it was idle.
+        constraints: What every configuration has to keep; see `NelderMead`. Functions get the
+            constants, too, and have to be given again to go on from a file.
 
     Raises:
         InvalidInputError: An argument breaks its rule.
@@ -83,12 +86,13 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         patience: int | None = None,
         repeats: int = 2,
         retries: int = 0,
+        constraints: Constraint | Iterable[Constraint] = (),
     ) -> None:
         check_metric_mode(metric, mode)
         super().__init__(metric=metric, mode=mode)
         points, rewards = checked_points(points_to_evaluate, evaluated_rewards)
         options = checked_options(seed=seed, budget=budget, patience=patience, repeats=repeats)
-        scales = checked_scale(scale or {})
+        scales, self._given = checked_scale(scale or {}), checked(constraints)
         self._state = SearcherState(
             metric=metric,
             mode=mode,
@@ -97,6 +101,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
             options=options,
             scale=scales,
             space=None if space is None else tuned_space(space, scales),
+            constraints=self._given,
         )
         self._retries = checked_retries(retries)
         self._max_concurrent: int | None = None
@@ -210,13 +215,9 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         if not self._state.trials.knows(trial_id):
             return
         told, metric = Result.of({} if error or not result else result), str(self.metric)
-        self._state.trials.end(
-            trial_id,
-            self._ready(),
-            told.number(metric),
-            sem=told.standard_error(metric),
-            retries=self._retries if error else 0,
-        )
+        value, sem = told.number(metric), told.standard_error(metric)
+        retries = self._retries if error else 0
+        self._state.trials.end(trial_id, self._ready(), value, sem=sem, retries=retries)
 
     def has_failed(self, trial_id: str) -> bool:
         """Whether a trial counts as failed, rather than being tried again."""
@@ -270,20 +271,20 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         """Go on from a file that `save` wrote. Nothing in it can run code.
 
         Raises:
-            StateError: The file is damaged, or was not written by `save`.
+            StateError: The file is damaged, was not written by `save`, or has other constraints.
         """
-        self._state = SearcherState.read(Path(checkpoint_path))
+        self._state = SearcherState.read(Path(checkpoint_path), self._given)
         self._silence.heard()
 
     # Ray pickles the searcher into tuner.pkl before a run, and users deep-copy it.
     def __getstate__(self) -> _Pickled:
-        return _Pickled(
-            state=self._state.to_json(), max=self._max_concurrent, retries=self._retries
-        )
+        state, most, retries = self._state.to_json(), self._max_concurrent, self._retries
+        return _Pickled(state=state, max=most, retries=retries, constraints=self._given)
 
     def __setstate__(self, state: _Pickled) -> None:
-        NelderMeadSearcher.__init__(self, retries=state["retries"])
-        self._state = SearcherState.from_json(state["state"])
+        given = state.get("constraints", ())
+        NelderMeadSearcher.__init__(self, retries=state["retries"], constraints=given)
+        self._state = SearcherState.from_json(state["state"], self._given)
         self._max_concurrent = state["max"]
 
 
@@ -293,6 +294,7 @@ class _Pickled(TypedDict):
     state: object
     max: int | None
     retries: int
+    constraints: Constraints  # earlier ones have none
 
 
 class _Finished(str):

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kamerton_ray.errors import InvalidInputError, StateError
+from kamerton_ray.search.constraints import Constraints, restored
+from kamerton_ray.search.constraints import to_json as constraints_to_json
+from kamerton_ray.search.lattice import lattice_of
 from kamerton_ray.search.nelder_mead import NelderMead
 from kamerton_ray.search.space import IntegerSpace
 from kamerton_ray.trial.config import Config
@@ -43,6 +46,7 @@ class SearcherState:
         space: The lattice to search; None until somebody says it.
         search: The search, from when the space and the mode are known.
         trials: The trials that are not settled yet.
+        constraints: What every configuration has to keep.
     """
 
     metric: str | None
@@ -54,6 +58,7 @@ class SearcherState:
     space: IntegerSpace | None
     search: NelderMead | None = None
     trials: Trials = field(default_factory=Trials)
+    constraints: Constraints = ()
 
     def offer(self, metric: str | None, mode: str | None, config: Mapping[str, object]) -> bool:
         """Take over what Ray knows of the run.
@@ -76,12 +81,17 @@ class SearcherState:
         return True
 
     def _take_space(self, config: Mapping[str, object]) -> bool:
-        """Take over the space, without its constants; whether there is no other one."""
+        """Take over the space; whether there is no other one.
+
+        Without its constants, unless a constraint is a function, which has to see them.
+        """
         if not IntegerSpace(config).axes:
             if self.space is None:
                 raise nothing_to_tune(config)
             return True
-        offered = tuned_space(config, self.scale).without_constants()
+        offered = tuned_space(config, self.scale)
+        if not any(map(callable, self.constraints)):
+            offered = offered.without_constants()
         if self.space is not None and _values(self.space) != _values(offered):
             return False
         self.space = self.space or offered
@@ -97,13 +107,28 @@ class SearcherState:
             self.metric = usual_metric
         if self.search is not None or self.space is None or not self.mode:
             return
-        self.search = NelderMead(self.space, mode=self.mode, start=self.points, **self.options)
+        self.search = NelderMead(
+            self.space,
+            mode=self.mode,
+            start=self._start(self.space),
+            constraints=self.constraints,
+            **self.options,
+        )
         for config, reward in zip(self.points, self.rewards or (), strict=False):
             self.search.add(config, reward)
 
+    def _start(self, space: IntegerSpace) -> list[Config]:
+        """The points to try first; where their values are known, those that may be tried."""
+        if not self.rewards:
+            return self.points
+        allows = lattice_of(space, self.constraints).allows
+        return [config for config in self.points if allows(space.point(config))]
+
     def to_json(self) -> Json:
         """The whole state, open trials included, as plain JSON values."""
+        constraints = constraints_to_json(self.constraints)
         return {
+            **({"constraints": constraints} if constraints else {}),
             "format": STATE_FORMAT,
             "metric": self.metric,
             "mode": self.mode,
@@ -119,11 +144,16 @@ class SearcherState:
         }
 
     @classmethod
-    def read(cls, path: Path) -> SearcherState:
+    def read(cls, path: Path, given: Constraints = ()) -> SearcherState:
         """The state in a file.
 
+        Args:
+            path: The file.
+            given: The constraints once more; may be left out where none is a function.
+
         Raises:
-            StateError: The file is damaged, or holds something else.
+            StateError: The file is damaged, or holds something else, or the constraints are others.
+            InvalidInputError: A constraint breaks its rule.
         """
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
@@ -131,29 +161,29 @@ class SearcherState:
             raise StateError(
                 f"{path} is not a saved NelderMeadSearcher: it holds no JSON ({error})"
             ) from error
-        return cls.from_json(state)
+        return cls.from_json(state, given)
 
     @classmethod
-    def from_json(cls, state: object) -> SearcherState:
-        """The state that `to_json` described.
-
-        Raises:
-            StateError: It is not what `to_json` gives.
-        """
+    def from_json(cls, state: object, given: Constraints = ()) -> SearcherState:
+        """The state that `to_json` described; see `read`."""
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         if not isinstance(state, dict) or found != STATE_FORMAT:
             raise StateError(f"a saved searcher has the format {STATE_FORMAT!r}, but got {found!r}")
+        constraints = restored(state.get("constraints", []), given)
+        search = _search(state.get("search"), constraints)
         try:
-            return cls._checked(state)
+            return cls._checked(state, search, constraints)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise StateError(f"a saved searcher is damaged: {error!r}") from error
 
     @classmethod
-    def _checked(cls, state: Json) -> SearcherState:
+    def _checked(
+        cls, state: Json, search: NelderMead | None, constraints: Constraints
+    ) -> SearcherState:
         """The state from an object of the right format; whatever is wrong raises something."""
         check_metric_mode(state["metric"], state["mode"])
         points, rewards = checked_points(state["points"], state["rewards"])
-        space, search = state["space"], state["search"]
+        space, _ = state["space"], state["search"]
         read = cls(
             metric=state["metric"],
             mode=state["mode"],
@@ -162,7 +192,8 @@ class SearcherState:
             options=checked_options(**state["options"]),
             scale=checked_scale(state["scale"]),
             space=None if space is None else IntegerSpace.from_json(space),
-            search=None if search is None else NelderMead.from_json(search),
+            search=search,
+            constraints=constraints,
             trials=Trials(
                 live={str(trial): int(one) for trial, one in state["live"].items()},
                 lost={int(one): int(trials) for one, trials in state["lost"].items()},
@@ -189,6 +220,19 @@ class SearcherState:
                 search.space.point(config)
         if not agreed:
             raise StateError("its space, metric, mode and trials are not those of its search")
+
+
+def _search(saved: object, constraints: Constraints) -> NelderMead | None:
+    """The search of a saved searcher.
+
+    Raises:
+        StateError: It is damaged, or its constraints are others.
+        InvalidInputError: A constraint breaks its rule.
+    """
+    try:
+        return None if saved is None else NelderMead.from_json(saved, constraints=constraints)
+    except StateError as error:
+        raise StateError(f"a saved searcher is damaged: {error}") from error
 
 
 def _values(space: IntegerSpace) -> dict[str, range | tuple[int, ...]]:
