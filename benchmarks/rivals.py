@@ -8,6 +8,7 @@ import contextlib
 import io
 import itertools
 import logging
+import math
 import random
 import statistics
 import time
@@ -26,7 +27,8 @@ OUTLIERS = 0.015
 """The share of measurements that something disturbs."""
 
 REFUSALS = 50
-"""After so many suggestions of nothing in a row BlendSearch counts as done."""
+"""After so many suggestions of nothing in a row BlendSearch counts as done. So many of Optuna's
+suggestions that break a constraint cost no trial."""
 
 
 class Spent(Exception):  # noqa: N818 - it is no error
@@ -62,11 +64,14 @@ class Task:
         self._since = time.perf_counter()
 
     def measure(self, config: Config) -> float:
-        """The noisy step time of a configuration; the best so far is what is recommended."""
+        """The noisy step time of a configuration; the best so far is what is recommended.
+
+        It is infinite where the constraint is broken.
+        """
         self.waits.append(time.perf_counter() - self._since)
         if len(self.waits) > self.budget:
             raise Spent
-        value = self.surface.seconds(config)
+        value = self.surface.seconds(config) if self.surface.excess(config) <= 0 else math.inf
         if self.noise:
             value *= float(np.exp(self.noise * self._rng.standard_normal()))
             if self._rng.random() < OUTLIERS:
@@ -87,7 +92,12 @@ Searcher = Callable[[Task], None]
 
 def kamerton_ray(task: Task) -> None:
     """This project's searcher."""
-    search = NelderMead(_domains(task.surface), start=[task.surface.start], seed=task.seed)
+    search = NelderMead(
+        _domains(task.surface),
+        start=[task.surface.start],
+        seed=task.seed,
+        constraints=task.surface.constraint or (),
+    )
     opened: list[Suggestion] = []
     while True:
         while len(opened) < task.wave and isinstance(found := search.ask(), Suggestion):
@@ -186,9 +196,13 @@ def _optuna(task: Task, name: str) -> None:
         "gp": optuna.samplers.GPSampler,
         "cmaes": optuna.samplers.CmaEsSampler,
     }
-    study = optuna.create_study(sampler=samplers[name](seed=task.seed))
+    knows = {}
+    if task.surface.constraint is not None:
+        knows["constraints_func"] = lambda trial: (trial.user_attrs["excess"],)
+    study = optuna.create_study(sampler=samplers[name](seed=task.seed, **knows))
     study.enqueue_trial(task.surface.start)
     axes = task.surface.axes
+    refused = 0
     while True:
         trial = study.ask()
         config = {
@@ -199,7 +213,14 @@ def _optuna(task: Task, name: str) -> None:
             )
             for knob, values in axes.items()
         }
-        study.tell(trial, task.measure(config))
+        excess = task.surface.excess(config)
+        trial.set_user_attr("excess", excess)
+        if excess > 0 and refused < REFUSALS:
+            # Whether a constraint is kept is known without a trial, so it costs none.
+            refused += 1
+            study.tell(trial, math.inf)
+        else:
+            study.tell(trial, task.measure(config))
 
 
 def optuna_tpe(task: Task) -> None:
@@ -325,6 +346,9 @@ def _domains(surface: Surface) -> dict[str, object]:
 def _even(values: tuple[int, ...]) -> bool:
     return values == tuple(range(values[0], values[-1] + 1))
 
+
+CONSTRAINED = ("kamerton_ray", "Optuna TPE", "Optuna GP", "random")
+"""The searchers that can be told of a constraint."""
 
 SEARCHERS: dict[str, Searcher] = {
     "kamerton_ray": kamerton_ray,

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rivals import SEARCHERS, Spent, Task
-from surfaces import Surface, parametric, published, recorded
+from rivals import CONSTRAINED, SEARCHERS, Spent, Task
+from surfaces import Surface, parametric, published, recorded, served
 
 BUDGET = 40
 NEVER = math.inf
@@ -57,8 +57,10 @@ class Run:
 
 
 @functools.cache  # a surface looks for its optimum once
-def surfaces(knobs: int, count: int) -> list[Surface]:
-    """The surfaces with so many knobs."""
+def surfaces(knobs: int, count: int, *, instances: bool = False) -> list[Surface]:
+    """The surfaces with so many knobs, or those with processes to choose under a constraint."""
+    if instances:
+        return served(count)
     found = parametric(count, knobs)
     return found if knobs > 2 else [*found, *published(), *recorded()]  # noqa: PLR2004
 
@@ -82,11 +84,11 @@ def search(name: str, surface: Surface, noise: float, seed: int, wave: int) -> R
     )
 
 
-def _searches(job: tuple[str, int, int, bool, float, int, int]) -> list[Run]:
-    name, knobs, count, held_out, noise, seeds, wave = job
+def _searches(job: tuple[str, int, int, bool, bool, float, int, int]) -> list[Run]:
+    name, knobs, count, instances, held_out, noise, seeds, wave = job
     return [
         search(name, surface, noise, seed, wave)
-        for surface in surfaces(knobs, count)
+        for surface in surfaces(knobs, count, instances=instances)
         if surface.held_out == held_out
         for seed in range(seeds)
     ]
@@ -190,7 +192,7 @@ def waves(args: argparse.Namespace) -> None:
     """Print how many rounds of trials side by side this project's searcher needs."""
     medians = {}
     for wave in (1, 4, 8):
-        job = ("kamerton_ray", 2, args.surfaces, args.held_out, 0.02, args.seeds, wave)
+        job = ("kamerton_ray", 2, args.surfaces, False, args.held_out, 0.02, args.seeds, wave)
         rounds = [
             math.ceil(run.reached(0.05) / wave) if run.reached(0.05) < NEVER else NEVER
             for run in _searches(job)
@@ -209,6 +211,11 @@ def main() -> None:
     parser.add_argument("--surfaces", type=int, default=60, help="parametric ones (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
     parser.add_argument("--knobs", type=int, nargs="+", default=[2], choices=(2, 3, 4))
+    parser.add_argument(
+        "--instances",
+        action="store_true",
+        help="processes and the threads of each, under a constraint",
+    )
     parser.add_argument("--noise", type=float, nargs="+", default=[0.02])
     parser.add_argument("--only", nargs="*", help="these searchers alone")
     parser.add_argument("--families", action="store_true", help="a table for each family, too")
@@ -224,8 +231,10 @@ def main() -> None:
         waves(args)
         return
     names = installed() if args.only is None else args.only
+    if args.instances:
+        names, args.knobs = [name for name in names if name in CONSTRAINED], [3]
     jobs = [
-        (name, knobs, args.surfaces, args.held_out, noise, args.seeds, 1)
+        (name, knobs, args.surfaces, args.instances, args.held_out, noise, args.seeds, 1)
         for name in names
         for knobs in args.knobs
         for noise in args.noise

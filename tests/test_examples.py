@@ -118,6 +118,15 @@ def test_the_search_benchmark_compares_and_keeps_what_it_ran(tmp_path):
     assert [name for name, _ in rows] == ["kamerton_ray", "random", "Kamerton"]
 
 
+def test_the_search_benchmark_chooses_processes_under_a_constraint(tmp_path):
+    few = ("--instances", "--surfaces", "2", "--seeds", "1", "--families")
+    script = str(ROOT / "benchmarks" / "search.py")
+    output = run(script, *few, "--only", "kamerton_ray", "random", "Kamerton", cwd=tmp_path)
+    rows = re.findall(r"^(\w+) {2,}.* (\d+)% .*$", output, re.MULTILINE)
+    assert [name for name, _ in rows] == ["kamerton_ray", "random"] * 2
+    assert re.search(r"^  served: 2 searches each$", output, re.MULTILINE)
+
+
 def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
     script = str(ROOT / "benchmarks" / "ablation.py")
     output = run(script, "--surfaces", "1", "--seeds", "1", cwd=tmp_path)
