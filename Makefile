@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 help:
 	@echo "make demo    tune MobileNetV2's thread counts on this machine, and write demo.html"
 	@echo "make test    run the tests"
-	@echo "make test-cluster  the tests that kill the nodes of a cluster"
+	@echo "make test-cluster  the tests that kill the nodes of a cluster, and those with a server"
 	@echo "make test-thorough  10,000 random searches instead of 1,000"
 	@echo "make check   lint, formatting and types"
 	@echo "make format  let ruff rewrite the formatting"
@@ -37,6 +37,7 @@ test: $(VENV)/.dev
 
 test-cluster: $(VENV)/.dev-cluster
 	$(BIN)/python -m pytest -m cluster
+	$(BIN)/python -m pytest -k serve tests/test_examples.py tests/test_deployments.py
 
 test-thorough: $(VENV)/.dev
 	EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py

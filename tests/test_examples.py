@@ -1,16 +1,23 @@
 """Every example and every Python snippet of the README is run as a user would run it."""
 
+import json
 import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import nbclient
 import nbformat
+import psutil
 import pytest
+
+from kamerton_ray.report.exports import export
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -63,7 +70,35 @@ def notebook(folder):
     assert re.search(r"^\d+ +\d+ +\d+ +0\.\d+", table, re.MULTILINE)
 
 
-CHECKED = (quadratic, train_lstm, notebook)
+def serve(folder):
+    pytest.importorskip("ray.serve", reason="needs ray[serve]: pip install '.[serve]'")
+    setting = {"instances": 2, "intra_op": 1, "inter_op": 2}
+    tuned = folder / "tuned.json"
+    tuned.write_text(export(setting, "json"))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, str(EXAMPLES / "serve.py"), str(tuned), "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert "answers" in server.stdout.readline()
+        replies = [reply(port) for _ in range(20)]
+        server.send_signal(signal.SIGINT)
+        assert server.stdout.read() == "ended\n"
+        assert server.wait() == 0
+    assert len({one["process"] for one in replies}) == setting["instances"]
+    assert not any(psutil.pid_exists(one["process"]) for one in replies)
+    for one in replies:
+        assert (one["intra_op"], one["inter_op"]) == (1, 2)
+        assert one["classes"] == replies[0]["classes"]
+    assert len(replies[0]["classes"]) == 8
+    tuned.unlink()
+
+
+def reply(port):
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=60) as answer:
+        return json.load(answer)
+
+
+CHECKED = (quadratic, train_lstm, notebook, serve)
 CHECKS = {check.__name__: check for check in CHECKED}
 SMALL = "tf.keras.Sequential([tf.keras.Input((96, 96, 3)), tf.keras.layers.Conv2D(4, 3)])"
 SMALLER = "lambda images: tf.reduce_sum(images)"

@@ -84,7 +84,8 @@ def _say_as_export(answer: Verdict, form: str, options: SearchOptions) -> None:
     if uncompared:
         say(options, "Not compared with the default: what is exported is the search's best.")
     if uncompared or answer.decision is Decision.USE:
-        click.echo(export(answer.config or {}, form), nl=False)
+        cpus = answer.machine.usable_cpus or None
+        click.echo(export(answer.config or {}, form, cpus=cpus), nl=False)
     else:
         why = NOT_EXPORTED.get(answer.decision, "there is no answer")
         say(options, f"Nothing is exported: {why}.")

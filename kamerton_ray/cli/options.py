@@ -199,7 +199,9 @@ SEARCH: tuple[Decorator, ...] = (
         "form",
         type=click.Choice(sorted(FORMS)),
         help="Print the setting alone, in the form in which it is put to use: for a shell (env), a "
-        ".env file (dotenv), docker run, Kubernetes (k8s), TensorFlow Serving, Python, or as JSON.",
+        ".env file (dotenv), docker run, TensorFlow Serving, Python, or as JSON; with as many "
+        "instances as a script that starts them (shell), for Ray Serve, Kubernetes (k8s), Docker "
+        "Compose, systemd or Triton.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
     click.option("--quiet", is_flag=True, help="Show nothing on the way."),

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.machine.threads import Threading
 from kamerton_ray.numeric import plain
-from kamerton_ray.trial.config import environment, has_threads, variables
+from kamerton_ray.report import deployments
+from kamerton_ray.report.setting import Setting
 
 
-def export(config: Mapping[str, object], form: str) -> str:
+def export(config: Mapping[str, object], form: str, *, cpus: int | None = None) -> str:
     """A configuration in one of `FORMS`.
 
     Args:
-        config: A trial's: `intra_op` and `inter_op`, environment variables, parameters of `build`.
-        form: `"env"` for a shell, `"dotenv"` for a .env file, `"docker"` for options of docker run,
-            `"k8s"` for a container's env in YAML, `"tf-serving"` for options of
-            tensorflow_model_server, `"python"` for lines before the first tensor, or `"json"`.
+        config: A trial's: `intra_op` and `inter_op`, `instances` and `pinned`, environment
+            variables, parameters of `build`.
+        form: For one process: `"env"` for a shell, `"dotenv"` for a .env file, `"docker"` for
+            options of docker run, `"tf-serving"` for options of tensorflow_model_server,
+            `"python"` for lines before the first tensor. For all instances: `"shell"` for a script
+            that starts them, `"serve"` for a config file of Ray Serve, `"k8s"` for a part of a
+            Deployment (for one instance a container's env), `"compose"` for a service of Docker
+            Compose, `"systemd"` for a template unit, `"triton"` for a part of config.pbtxt, or
+            `"json"`.
+        cpus: How many CPUs the machine lets be used; None if nobody knows. An instance asks for a
+            CPU for each intra-op thread, or for its share of these where they are too few.
 
     Returns:
-        The text, which ends with a line break.
+        The text, which ends with a line break. What is for one process says in a comment how many
+        of it to start.
 
     Raises:
         InvalidInputError: There is no such form, or it cannot say this configuration.
@@ -31,68 +39,80 @@ def export(config: Mapping[str, object], form: str) -> str:
         raise InvalidInputError(
             f"the form of an export must be one of {sorted(FORMS)}, got {form!r}"
         )
-    lines = FORMS[form](config)
+    lines = FORMS[form](Setting.of(config, cpus=cpus))
     if not lines:
         raise InvalidInputError(f"{form!r} cannot say any of {dict(config)!r}")
     return "\n".join(lines) + "\n"
 
 
-def _env(config: Mapping[str, object]) -> list[str]:
-    return [f"export {name}={shlex.quote(value)}" for name, value in environment(config).items()]
+def _env(setting: Setting) -> list[str]:
+    return _one(setting, [f"export {pair}" for pair in _pairs(setting)])
 
 
-def _dotenv(config: Mapping[str, object]) -> list[str]:
-    return [f"{name}={shlex.quote(value)}" for name, value in environment(config).items()]
+def _dotenv(setting: Setting) -> list[str]:
+    return _one(setting, _pairs(setting))
 
 
-def _docker(config: Mapping[str, object]) -> list[str]:
-    pairs = environment(config).items()
-    return (
-        [" ".join(f"--env {name}={shlex.quote(value)}" for name, value in pairs)] if pairs else []
-    )
+def _docker(setting: Setting) -> list[str]:
+    options = " ".join(f"--env {pair}" for pair in _pairs(setting))
+    return _one(setting, [options] if options else [])
 
 
-def _k8s(config: Mapping[str, object]) -> list[str]:
-    pairs = environment(config).items()
-    # A value in JSON is one in YAML, and stays the string that Kubernetes asks for.
-    lines = [f"  - name: {name}\n    value: {json.dumps(value)}" for name, value in pairs]
-    return ["env:", *lines] if lines else []
-
-
-def _tf_serving(config: Mapping[str, object]) -> list[str]:
-    if not has_threads(config):
+def _tf_serving(setting: Setting) -> list[str]:
+    if setting.threads is None:
         return []
-    intra, inter = Threading.of(config)
-    options = {"intra": intra, "inter": inter}.items()
-    return [" ".join(f"--tensorflow_{name}_op_parallelism={count}" for name, count in options)]
+    counts = zip(("intra", "inter"), setting.threads, strict=True)
+    options = [f"--tensorflow_{name}_op_parallelism={count}" for name, count in counts]
+    return _one(setting, [" ".join(options)])
 
 
-def _python(config: Mapping[str, object]) -> list[str]:
+def _python(setting: Setting) -> list[str]:
     # What binds when TensorFlow is imported comes before the import.
-    own = variables(config)
-    lines = ["import os", ""] if own else []
+    own = setting.variables
+    lines = list(_count(setting))
+    lines += ["import os", ""] if own else []
     lines += [f"os.environ[{name!r}] = {value!r}" for name, value in own.items()]
-    if has_threads(config):
-        threads = Threading.of(config)
+    if setting.threads is not None:
         lines += [
             "import tensorflow as tf",
             "",
-            f"tf.config.threading.set_intra_op_parallelism_threads({threads.intra_op})",
-            f"tf.config.threading.set_inter_op_parallelism_threads({threads.inter_op})",
+            f"tf.config.threading.set_intra_op_parallelism_threads({setting.threads.intra_op})",
+            f"tf.config.threading.set_inter_op_parallelism_threads({setting.threads.inter_op})",
         ]
     return lines
 
 
-def _json(config: Mapping[str, object]) -> list[str]:
-    return [json.dumps(dict(config), default=plain)]
+def _count(setting: Setting) -> Iterator[str]:
+    if setting.instances > 1:
+        pinned = " on CPUs of its own" if setting.pinned else ""
+        yield f"INSTANCES = {setting.instances}  # processes side by side, each{pinned} as follows"
+        yield ""
 
 
-FORMS: dict[str, Callable[[Mapping[str, object]], list[str]]] = {
+def _json(setting: Setting) -> list[str]:
+    return [json.dumps(dict(setting.config), default=plain)]
+
+
+def _pairs(setting: Setting) -> list[str]:
+    return [f"{name}={shlex.quote(value)}" for name, value in setting.environment.items()]
+
+
+def _one(setting: Setting, lines: list[str]) -> list[str]:
+    """What sets one process, after a word on how many of it there are."""
+    return [*deployments.unsaid(setting), *lines] if lines else []
+
+
+FORMS: dict[str, Callable[[Setting], list[str]]] = {
     "env": _env,
     "dotenv": _dotenv,
+    "shell": deployments.shell,
     "docker": _docker,
-    "k8s": _k8s,
+    "compose": deployments.compose,
+    "k8s": deployments.k8s,
+    "serve": deployments.serve,
     "tf-serving": _tf_serving,
+    "triton": deployments.triton,
+    "systemd": deployments.systemd,
     "python": _python,
     "json": _json,
 }
@@ -101,9 +121,14 @@ FORMS: dict[str, Callable[[Mapping[str, object]], list[str]]] = {
 FORM_NAMES = {
     "env": "Shell",
     "dotenv": ".env file",
+    "shell": "Script that starts a program",
     "docker": "docker run",
+    "compose": "Docker Compose",
     "k8s": "Kubernetes",
+    "serve": "Ray Serve",
     "tf-serving": "TensorFlow Serving",
+    "triton": "Triton",
+    "systemd": "systemd",
     "python": "Python",
     "json": "JSON",
 }

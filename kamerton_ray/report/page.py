@@ -107,6 +107,7 @@ def _forms(part: Part) -> Iterator[tuple[str, str]]:
     """The configuration in each form that can say it."""
     if part.config is None:
         return
+    cpus = part.machine.usable_cpus or None
     for form in FORMS:
         with contextlib.suppress(InvalidInputError):  # a form that cannot say it
-            yield FORM_NAMES[form], export(part.config, form)
+            yield FORM_NAMES[form], export(part.config, form, cpus=cpus)

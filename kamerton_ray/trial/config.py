@@ -7,8 +7,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.machine.threads import Threading
+from kamerton_ray.machine.threads import Threading, thread_count
+
+INSTANCE, INSTANCES = "KAMERTON_RAY_INSTANCE", "KAMERTON_RAY_INSTANCES"
+"""The environment variables that tell an instance its number, from 0, and how many there are."""
 
 Config = dict[str, Any]
 """The values of a trial's parameters, by name; nested where the search space is."""
@@ -82,3 +84,17 @@ def variables(config: Mapping[str, Any]) -> dict[str, str]:
 def has_threads(config: Mapping[str, Any]) -> bool:
     """Whether it says a thread count."""
     return "intra_op" in config or "inter_op" in config
+
+
+def instances(config: Mapping[str, Any]) -> int:
+    """How many processes of the model a configuration runs side by side; 1 where it says none.
+
+    Raises:
+        InvalidInputError: It is not an integer from 1 on.
+    """
+    return thread_count("instances", config.get("instances", 1), least=1)
+
+
+def is_pinned(config: Mapping[str, Any]) -> bool:
+    """Whether each instance has CPUs of its own; one alone has them all."""
+    return bool(config.get("pinned", 0)) and instances(config) > 1
