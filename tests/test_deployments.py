@@ -188,7 +188,7 @@ def test_compose_gets_replicas_and_keeps_dollars():
 
 def test_ray_serve_takes_its_file():
     schema = pytest.importorskip("ray.serve.schema", reason="needs ray[serve]")
-    found = schema.ServeDeploySchema.parse_obj(yaml.safe_load(export(TWO, "serve", cpus=1)))
+    found = schema.ServeDeploySchema(**yaml.safe_load(export(TWO, "serve", cpus=1)))
     [deployment] = found.applications[0].deployments
     assert deployment.num_replicas == 2
     assert deployment.ray_actor_options.num_cpus == 0.5
@@ -219,8 +219,9 @@ def test_a_unit_has_the_variables_and_its_number():
     assert "%% " in told["NAME"]
 
 
-def test_the_commands_for_pinned_units_write_what_systemd_reads(tmp_path):
-    text = export({**PINNED, "intra_op": 2}, "systemd", cpus=4)
+@pytest.mark.parametrize(("intra_op", "cpus"), [(1, 4), (2, 5), (2, None)])
+def test_the_commands_for_pinned_units_write_what_systemd_reads(intra_op, cpus, tmp_path):
+    text = export({**PINNED, "intra_op": intra_op}, "systemd", cpus=cpus)
     loop = re.search(r"#   for i .*?#   done\n", text, re.DOTALL)[0].replace("#   ", "")
     loop = loop.replace("/etc/systemd/system", str(tmp_path))
     subprocess.run(["bash", "-c", loop], check=True)
@@ -229,6 +230,10 @@ def test_the_commands_for_pinned_units_write_what_systemd_reads(tmp_path):
         "[Service]\nCPUAffinity=0-1\n",
         "[Service]\nCPUAffinity=2-3\n",
     ]
+
+
+def test_units_that_are_more_than_the_cpus_are_not_pinned():
+    assert "CPUAffinity" not in export(PINNED, "systemd", cpus=1)
 
 
 # --- Triton --------------------------------------------------------------------------------------

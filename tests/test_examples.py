@@ -81,11 +81,12 @@ def serve(folder):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert "answers" in server.stdout.readline()
         replies = [reply(port) for _ in range(20)]
+        replicas = [psutil.Process(pid) for pid in {one["process"] for one in replies}]
         server.send_signal(signal.SIGINT)
         assert server.stdout.read() == "ended\n"
         assert server.wait() == 0
-    assert len({one["process"] for one in replies}) == setting["instances"]
-    assert not any(psutil.pid_exists(one["process"]) for one in replies)
+    assert len(replicas) == setting["instances"]
+    assert psutil.wait_procs(replicas, timeout=60)[1] == []
     for one in replies:
         assert (one["intra_op"], one["inter_op"]) == (1, 2)
         assert one["classes"] == replies[0]["classes"]

@@ -144,8 +144,8 @@ def systemd(setting: Setting) -> list[str]:
         return []
     last = setting.instances - 1
     lines = [SYSTEMD.format(names=f"model@{{0..{last}}}" if last else "model@0")]
-    if setting.pinned:
-        lines.insert(0, PINNED_UNITS.format(last=last, cpus=setting.whole_cpus))
+    if setting.pinned and setting.share:
+        lines.insert(0, PINNED_UNITS.format(last=last, cpus=setting.share))
     told = {INSTANCE: "%i", INSTANCES: str(setting.instances)}
     own = {name: value.replace("%", "%%") for name, value in setting.environment.items()}
     # What is between double quotes has the escapes of C, as in JSON.

@@ -24,6 +24,7 @@ class Setting:
         threads: The counts; None where it says none.
         instances: How many processes there are.
         request: How many CPUs each asks for.
+        share: How many whole CPUs each can have for itself; 0 where there are too few.
         pinned: Whether each has CPUs of its own.
     """
 
@@ -33,6 +34,7 @@ class Setting:
     threads: Threading | None
     instances: int
     request: float
+    share: int
     pinned: bool
 
     @classmethod
@@ -43,14 +45,15 @@ class Setting:
             InvalidInputError: A count is none.
         """
         threads = Threading.of(config) if has_threads(config) else None
-        count = instances(config)
+        count, intra_op = instances(config), threads.intra_op if threads else 0
         return cls(
             config=config,
             environment=environment(config),
             variables=variables(config),
             threads=threads,
             instances=count,
-            request=_request(threads.intra_op if threads else 0, count, cpus),
+            request=_request(intra_op, count, cpus),
+            share=cpus // count if cpus else max(1, intra_op),
             pinned=is_pinned(config),
         )
 
@@ -58,11 +61,6 @@ class Setting:
     def is_empty(self) -> bool:
         """Whether nothing is set outside of the program."""
         return self.instances == 1 and not self.environment
-
-    @property
-    def whole_cpus(self) -> int:
-        """How many CPUs an instance is pinned to, where that has to be said as a number."""
-        return max(1, int(self.request))
 
 
 def _request(intra_op: int, count: int, cpus: int | None) -> float:
