@@ -130,13 +130,16 @@ def started(folder):
 def test_nothing_is_left_of_a_script_that_is_ended(everyone, tmp_path):
     run = [*script(TWO, tmp_path), sys.executable, "-c", WAIT]
     with subprocess.Popen(run, cwd=tmp_path, start_new_session=True) as process:
-        instances = started(tmp_path)
+        instances = [psutil.Process(pid) for pid in started(tmp_path)]
         if everyone:  # as a terminal does
             os.killpg(process.pid, signal.SIGINT)
         else:
             process.terminate()
         assert process.wait(60) != 0
-    assert not any(map(psutil.pid_exists, instances))
+    left = [one for one in instances if one.is_running()]
+    for one in left:
+        one.kill()
+    assert left == []
 
 
 # --- containers, and Ray Serve -------------------------------------------------------------------
