@@ -20,6 +20,7 @@ from models import MODELS, mobilenet
 
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.timing import TimingOptions
 
 ONE, DEFAULT = {"intra_op": 1, "inter_op": 1}, {"intra_op": 0, "inter_op": 0}
@@ -36,8 +37,8 @@ def alone(bench: Bench, seconds: float) -> float:
         attempts = []
         for config in (ONE, DEFAULT):
             attempt = nest.attempt(Threading.of(config), config, timeout=120.0)
-            attempts.append(stack.enter_context(attempt))
-            attempt.build()
+            attempts.append(stack.enter_context(Instances([attempt])))
+            attempts[-1].build()
         spent = [[], []]
         for number in (0, 1, 1, 0, 0, 1, 1, 0):
             spent[number].append(stretch(attempts[number], seconds))
@@ -51,7 +52,7 @@ def stretch(attempt, seconds: float) -> float:
         attempt.run(4)
     begin, steps = time.perf_counter(), 0
     while time.perf_counter() - begin < seconds:
-        steps += len(attempt.run(8))
+        steps += attempt.run(8).steps
     return (time.perf_counter() - begin) / steps
 
 

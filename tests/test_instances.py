@@ -247,7 +247,7 @@ def test_a_hundred_pairs_leave_no_process_and_no_descriptor():
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, "2", True, None])
 def test_what_is_no_number_of_instances_is_refused(measure, loop, count):
-    rule = "instances must be an integer of at least 1, but got"
+    rule = "instances must be an integer from 1 to 4096, but got"
     with pytest.raises(InvalidInputError, match=rule):
         measure("echo 5", {"instances": count})
     with pytest.raises(InvalidInputError, match=rule):

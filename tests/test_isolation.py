@@ -15,8 +15,10 @@ import pytest
 
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.process.attempt import OUTPUT_LIMIT, oom_kills
-from kamerton_ray.process.model_nest import ModelNest
+from kamerton_ray.process.messages import StepSeconds
+from kamerton_ray.process.model_nest import ModelAttempt, ModelNest
 from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.trial.instances import all_found
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -34,11 +36,22 @@ def an_attempt(build, *, config=None, timeout=30.0, **options):
         nest.close()
 
 
+def built(attempt):
+    """Wait until it has built its step."""
+    all_found([attempt], ModelAttempt.built, attempt.build_timeout)
+
+
+def run(attempt, steps):
+    """The seconds of so many steps."""
+    attempt.start(steps)
+    return attempt.answer(StepSeconds, attempt.timeout).seconds
+
+
 def failure(build, *, steps=1, **options):
     """The error that an attempt ends with, and its standard error."""
     with an_attempt(build, **options) as attempt, pytest.raises(AttemptError) as caught:
-        attempt.build()
-        attempt.run(steps)
+        built(attempt)
+        run(attempt, steps)
     return caught.value
 
 
@@ -70,16 +83,16 @@ def test_steps_are_run_and_timed_in_the_attempt():
         return lambda: time.sleep(0.01)
 
     with an_attempt(build) as attempt:
-        attempt.build()
-        seconds = attempt.run(5)
+        built(attempt)
+        seconds = run(attempt, 5)
     assert len(seconds) == 5
     assert all(second >= 0.01 for second in seconds)
 
 
 def test_a_long_block_reports_runs_of_steps():
     with an_attempt(lambda: lambda: None) as attempt:
-        attempt.build()
-        assert 1000 <= len(attempt.run(1_000_000)) <= 2000
+        built(attempt)
+        assert 1000 <= len(run(attempt, 1_000_000)) <= 2000
 
 
 def test_build_with_a_parameter_gets_the_configuration():
@@ -89,12 +102,12 @@ def test_build_with_a_parameter_gets_the_configuration():
         return lambda: None
 
     with an_attempt(build, config={"batch": 8, "object": {1, 2}}) as attempt:
-        attempt.build()
+        built(attempt)
 
 
 def test_each_attempt_is_a_process_group_of_its_own():
     with an_attempt(lambda: lambda: None) as attempt:
-        attempt.build()
+        built(attempt)
         assert os.getpgid(attempt.pid) == attempt.pid != os.getpgid(0)
 
 
@@ -105,7 +118,7 @@ def test_the_attempt_has_the_given_environment_alone():
         return lambda: None
 
     with an_attempt(build, env={"ASKED": "yes"}) as attempt:
-        attempt.build()
+        built(attempt)
 
 
 def test_an_exception_in_build_comes_with_its_traceback():
@@ -217,8 +230,8 @@ def test_output_that_is_no_flood_does_not_disturb():
         return step
 
     with an_attempt(build) as attempt:
-        attempt.build()
-        assert len(attempt.run(20)) == 20
+        built(attempt)
+        assert len(run(attempt, 20)) == 20
 
 
 def test_a_result_written_by_hand_is_malformed():
@@ -241,9 +254,9 @@ def test_a_step_that_forks_does_not_answer_twice():
         return step
 
     with an_attempt(build) as attempt:
-        attempt.build()
-        assert len(attempt.run(3)) == 3
-        assert len(attempt.run(1)) == 1
+        built(attempt)
+        assert len(run(attempt, 3)) == 3
+        assert len(run(attempt, 1)) == 1
 
 
 def test_processes_in_another_session_are_ended_with_the_attempt():
@@ -255,7 +268,7 @@ def test_processes_in_another_session_are_ended_with_the_attempt():
         return lambda: None
 
     with an_attempt(build) as attempt:
-        attempt.build()
+        built(attempt)
     assert attempt.strays == 1
 
 
@@ -279,11 +292,11 @@ def test_a_killed_nest_is_named_and_takes_its_attempts_along():
         cloudpickle.dumps(lambda: lambda: None), env=dict(os.environ), tensorflow=False
     )
     attempt = nest.attempt(Threading(1, 1), timeout=30.0)
-    attempt.build()
+    built(attempt)
     os.kill(nest.pid, signal.SIGKILL)
     assert wait_until(lambda: gone(attempt.pid))
     with pytest.raises(AttemptError) as caught:
-        attempt.run(1)
+        run(attempt, 1)
     assert caught.value.outcome in {Outcome.SERVER_LOST, Outcome.SIGNALLED}
     with pytest.raises(AttemptError) as caught:
         nest.attempt(Threading(1, 1), timeout=30.0)
@@ -297,12 +310,12 @@ def test_a_nest_and_its_attempts_end_with_the_process_that_started_them():
     script = """
 import os, sys, time, cloudpickle
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.process.messages import RunSteps
+from kamerton_ray.process.messages import Built, RunSteps
 from kamerton_ray.process.model_nest import ModelNest
 nest = ModelNest(cloudpickle.dumps(lambda: (lambda: time.sleep(1000))), env=dict(os.environ),
                 tensorflow=False)
 attempt = nest.attempt(Threading(1, 1), timeout=1000.0)
-attempt.build()
+attempt.answer(Built, 30)
 attempt.give(RunSteps(1))
 print(nest.pid, attempt.pid, flush=True)
 time.sleep(1000)
@@ -333,8 +346,8 @@ def test_200_attempts_leave_no_process_no_descriptor_and_no_zombie():
             nest.attempt(Threading(1, 1), timeout=30.0) as attempt,
             contextlib.suppress(AttemptError),
         ):
-            attempt.build()
-            attempt.run(1)
+            built(attempt)
+            run(attempt, 1)
     assert len(os.listdir("/proc/self/fd")) < fds + 20  # Ray opens and closes some, too
     assert len(os.listdir(f"/proc/{nest.pid}/fd")) == in_nest
     assert descendants() == before
@@ -357,7 +370,7 @@ def test_no_signal_is_blocked_that_the_caller_blocks():
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # as in Ray's workers
     try:
         with an_attempt(build) as attempt:
-            attempt.build()
+            built(attempt)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -375,11 +388,11 @@ def test_the_helper_of_a_living_attempt_outlives_other_attempts(tmp_path):
     written = tmp_path / "helper"
     nest = ModelNest(cloudpickle.dumps(build), env=dict(os.environ), tensorflow=False)
     with nest.attempt(Threading(1, 1), str(written), timeout=30.0) as attempt:
-        attempt.build()
+        built(attempt)
         assert wait_until(lambda: written.exists() and written.read_text())
         helper = int(written.read_text())
         with nest.attempt(Threading(1, 1), timeout=30.0) as other:
-            other.build()
+            built(other)
         assert other.strays == 0
         assert not gone(helper)
     assert wait_until(lambda: gone(helper))
@@ -395,8 +408,8 @@ def test_after_a_timeout_while_forking_the_next_attempt_is_its_own():
     os.kill(nest.pid, signal.SIGCONT)
     for _ in range(3):
         with nest.attempt(Threading(1, 1), timeout=30.0) as attempt:
-            attempt.build()
-            assert len(attempt.run(1)) == 1
+            built(attempt)
+            assert len(run(attempt, 1)) == 1
     listing = Path(f"/proc/{nest.pid}/task/{nest.pid}/children")
     assert wait_until(lambda: not listing.read_text().split())
     nest.close()
@@ -450,7 +463,7 @@ def test_a_nests_temporary_folder_goes_with_it(tmp_path, monkeypatch):
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     with an_attempt(build) as attempt:
-        attempt.build()
+        built(attempt)
         assert len(list(tmp_path.glob("*/*"))) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -22,7 +22,7 @@ from kamerton_ray.trial.loop_messages import Describe, RunBody, Search
     [
         Ended(7, -9, 2),
         Built({"cpu_model": "any", "usable_cpus": 2}),
-        StepSeconds([0.5, 0.25], 1.0),
+        StepSeconds(12.5, [0.5, 0.25], 1, 1.0),
         StartCommand(["sh", "-c", "true"], {"A": "\udc80"}, None),
         StartCommand(["sh"], {}, "/", reports=True),
         Search([[1, 8], [1, 4]], [[2, 2]], None, 1, 60.0),
@@ -37,11 +37,11 @@ def test_a_message_is_read_as_it_was_sent(message):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"seconds": [0.5]},
-        {"seconds": [0.5], "cpu_s": 1.0, "more": 1},
-        {"seconds": [0.5, "0.5"], "cpu_s": 1.0},
-        {"seconds": 0.5, "cpu_s": 1.0},
-        {"seconds": [], "cpu_s": None},
+        {"began": 0.5, "each": 1, "seconds": [0.5]},
+        {"began": 0.5, "each": 1, "seconds": [0.5], "cpu_s": 1.0, "more": 1},
+        {"began": 0.5, "each": 1, "seconds": [0.5, "0.5"], "cpu_s": 1.0},
+        {"began": 0.5, "each": 1, "seconds": 0.5, "cpu_s": 1.0},
+        {"began": 0.5, "each": 1, "seconds": [], "cpu_s": None},
         [],
     ],
 )

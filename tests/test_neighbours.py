@@ -17,6 +17,7 @@ from kamerton_ray.machine.threads import Threading
 from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import CommandOptions, Runner
+from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.timing import Timer, TimingOptions
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -111,7 +112,7 @@ def test_what_a_quota_leaves_over_is_others_to_take():
 
 def test_a_trial_beside_other_work_says_so(neighbour):
     nest = ModelNest(_pickled(spinning_build), env=dict(os.environ), tensorflow=False)
-    with contextlib.closing(nest), nest.attempt(Threading(), timeout=60) as child:
+    with contextlib.closing(nest), Instances([nest.attempt(Threading(), timeout=60)]) as child:
         child.build()
         timing = Timer(TimingOptions(warmup_s=0.2, budget_s=1.0, patience_s=0.5)).alone(child)
     assert timing.others > 0.2

@@ -18,6 +18,17 @@ from kamerton_ray.trial.timing import (
     TooFastError,
     hodges_lehmann,
 )
+from kamerton_ray.trial.window import Run, Window
+
+
+def steps(begin, seconds):
+    """A window of steps that took so long, one after the other."""
+    return Window.of([Run(begin + np.cumsum([0.0, *seconds]))])
+
+
+def process(run):
+    """A process of one instance that runs steps so."""
+    return types.SimpleNamespace(run=run, cpu_s=0.0, count=1, memory=0, look=lambda: None)
 
 
 class Machine:
@@ -40,7 +51,7 @@ class Machine:
 
         def run(count):
             self.log.append((name, count))
-            times = []
+            begin, times = self.now, []
             for _ in range(count):
                 factor = math.exp(noise * self.rng.standard_normal())
                 if self.rng.random() < outliers:
@@ -48,11 +59,11 @@ class Machine:
                 taken = step_s * factor * self.slowness(self.now)
                 self.now += taken
                 times.append(taken)
-            process.cpu_s += sum(times)
-            return times
+            made.cpu_s += sum(times)
+            return steps(begin, times)
 
-        process = types.SimpleNamespace(run=run, cpu_s=0.0)
-        return process
+        made = process(run)
+        return made
 
     def gauges(self, **more):
         """An idle machine without a quota, but for what is said."""
@@ -327,11 +338,11 @@ class Throttled(Machine):
             return self.now - begin
 
         def run(count):
-            times = [step() for _ in range(count)]
+            begin, times = self.now, [step() for _ in range(count)]
             self.tell()
-            return times
+            return steps(begin, times)
 
-        return types.SimpleNamespace(run=run, cpu_s=0.0)
+        return process(run)
 
     def tell(self):
         said = f"nr_periods {len(self._periods)}\nnr_throttled {len(self._throttled)}\n"

@@ -44,9 +44,9 @@ from kamerton_ray.cli.saying import mistakes, printable, say
 from kamerton_ray.cli.searching import run
 from kamerton_ray.cli.target import load_function
 from kamerton_ray.report.report import report
-from kamerton_ray.trial.bench import check_keys
 from kamerton_ray.trial.command import CommandOptions
 from kamerton_ray.trial.instances import ALONE, Combine
+from kamerton_ray.trial.judged import check_keys
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Script, conclude, describe
 
@@ -160,19 +160,30 @@ def execute(
 @compare_options
 @click.option(
     "--objective",
-    type=click.Choice(["speedup", "throughput", "seconds_p90", "seconds_p99", "cpu_seconds"]),
+    type=click.Choice(
+        ["speedup", "throughput", "seconds_p90", "seconds_p99", "cpu_seconds", "cpus"]
+    ),
     default="speedup",
     show_default=True,
-    help="What is judged by: the median step time against the default's, steps per second, the "
-    "time that 90 or 99 % of the steps keep below, or the CPU seconds of a step.",
+    help="What is judged by: how many times the steps of the default are done, steps per second, "
+    "the time that 90 or 99 % of the steps keep below, the CPU seconds of a step, or how many CPUs "
+    "are kept busy.",
 )
 @click.option(
     "--at-most",
-    "limits",
+    "most",
     type=limit,
     multiple=True,
     metavar="KEY=VALUE",
     help="A limit on one of those, as seconds_p99=0.02.",
+)
+@click.option(
+    "--at-least",
+    "least",
+    type=limit,
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A lower limit, as throughput=100 with --objective cpus: the fewest CPUs for that.",
 )
 @examples(
     """def build():
@@ -190,7 +201,8 @@ def tune(
     seconds: float,
     timeout: float,
     objective: str,
-    limits: tuple[Limit, ...],
+    most: tuple[Limit, ...],
+    least: tuple[Limit, ...],
     options: SearchOptions,
 ) -> None:
     """Tune a function that builds a model and returns a step of it to time.
@@ -201,14 +213,19 @@ def tune(
     with mistakes():
         build = load_function(target)
         judged_by = Objective(
-            metric=objective, at_most=dict(limits), within=options.within, fewest=options.fewest
+            metric=objective,
+            at_most=dict(most),
+            at_least=dict(least),
+            within=options.within,
+            fewest=options.fewest,
         )
         check_keys(judged_by)
     task = FunctionTask(
         target=target,
         build=build,
         objective=judged_by,
-        limits=limits,
+        most=most,
+        least=least,
         seconds=seconds,
         timeout_s=timeout,
     )

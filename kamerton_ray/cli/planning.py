@@ -9,14 +9,21 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from kamerton_ray.cli.connecting import send_by_value
-from kamerton_ray.cli.options import Bounds, Knob, Limit, SearchOptions
+from kamerton_ray.cli.options import ALL_CPUS, Bounds, Knob, Limit, SearchOptions
 from kamerton_ray.cli.target import Build
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import patience
-from kamerton_ray.machine.threads import default_threads, thread_bounds
+from kamerton_ray.machine.threads import (
+    OVERSUBSCRIBED,
+    default_threads,
+    instance_bounds,
+    thread_bounds,
+)
+from kamerton_ray.machine.topology import topology, worth_pinning
+from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.command import TIME, CommandOptions, Direction
-from kamerton_ray.trial.config import INSTANCES_KEY
+from kamerton_ray.trial.config import INSTANCES_KEY, PINNED
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
@@ -114,7 +121,8 @@ class FunctionTask:
         target: How the user names the function.
         build: The function.
         objective: What a step is judged by.
-        limits: The objective's limits, as the user has said them.
+        most: The objective's upper limits, as the user has said them.
+        least: Its lower ones.
         seconds: How long each trial measures.
         timeout_s: How long a build, or a block of steps, may take.
     """
@@ -124,7 +132,8 @@ class FunctionTask:
     target: str
     build: Build
     objective: Objective
-    limits: tuple[Limit, ...]
+    most: tuple[Limit, ...]
+    least: tuple[Limit, ...]
     seconds: float
     timeout_s: float
 
@@ -134,16 +143,17 @@ class FunctionTask:
             "target": self.target,
             "seconds": self.seconds,
             "objective": self.objective.metric,
-            "limits": self.limits,
+            "limits": self.most,
+            **({"least": self.least} if self.least else {}),
         }
 
     def plan(self, options: SearchOptions) -> Plan:
         """How to search for its best configuration."""
         # The trials' processes, maybe on other machines, get the function by value.
         send_by_value(sys.modules[self.build.__module__])
-        plain = self.objective.metric == "speedup" and not self.objective.at_most
+        plain = self.objective.metric == "speedup" and not self.objective.limited
         return Plan(
-            goal=_goal(options, "speedup" if plain else "score", "max"),
+            goal=_goal(options, "speedup" if plain else "score", "max", pins=True),
             trainable=benchmark(
                 self.build,
                 budget_s=self.seconds,
@@ -262,16 +272,29 @@ def _patience(options: SearchOptions) -> float:
 
 
 def _goal(
-    options: SearchOptions, metric: str, mode: str, *, knobs: Mapping[str, Bounds] | None = None
+    options: SearchOptions,
+    metric: str,
+    mode: str,
+    *,
+    knobs: Mapping[str, Bounds] | None = None,
+    pins: bool = False,
 ) -> Goal:
+    """What is searched for; `pins` says whether instances can have CPUs of their own."""
     knobs = knobs or {}
     cpus = trial_cpus(dict(options.kinds))
     asked = options.threads()
     threads = {name: asked[name] or usual for name, usual in thread_bounds(cpus).items()}
-    space = {**_instances(options, cpus), **threads, **knobs}
+    places = _places(options) if pins else {}
+    space = {**_instances(options, cpus), **threads, **places, **knobs}
     lowest = {name: low for name, (low, _) in knobs.items()}
-    start = {INSTANCES_KEY: 1, **default_threads(cpus), **lowest}
-    return Goal(space=space, starts=_inside([start], space), metric=metric, mode=mode)
+    start = {INSTANCES_KEY: 1, **default_threads(cpus), PINNED: 0, **lowest}
+    return Goal(
+        space=space,
+        starts=_inside([start], space),
+        metric=metric,
+        mode=mode,
+        constraints=_constraints(space, cpus),
+    )
 
 
 def _instances(options: SearchOptions, cpus: int) -> dict[str, Bounds]:
@@ -282,11 +305,30 @@ def _instances(options: SearchOptions, cpus: int) -> dict[str, Bounds]:
     """
     if options.instances is None:
         return {}
-    if options.instances[1] > cpus:
+    low, high = options.instances
+    if high == ALL_CPUS:
+        return {INSTANCES_KEY: instance_bounds(cpus)}
+    if high > cpus:
         raise InvalidInputError(
-            f"--instances must be at most the usable CPUs, {cpus}, but got {options.instances[1]}"
+            f"--instances must be at most the usable CPUs, {cpus}, but got {high}"
         )
-    return {INSTANCES_KEY: options.instances}
+    return {INSTANCES_KEY: (low, high)}
+
+
+def _places(options: SearchOptions) -> dict[str, Bounds]:
+    """Whether instances have CPUs of their own, where they are tuned and that can matter."""
+    here = options.address is None  # nobody knows how the nodes of a cluster are built
+    matters = options.instances is not None and here and worth_pinning(topology())
+    return {PINNED: (0, 1)} if matters else {}
+
+
+def _constraints(space: Mapping[str, Bounds], cpus: int) -> tuple[AtMost, ...]:
+    """What is not worth a trial, where instances are tuned; what the user has fixed is."""
+    if not {INSTANCES_KEY, "intra_op"} <= space.keys():
+        return ()
+    least = space[INSTANCES_KEY][0] * space["intra_op"][0]
+    most = max(OVERSUBSCRIBED * cpus, least)
+    return (AtMost(product=(INSTANCES_KEY, "intra_op"), most=most),)
 
 
 def _inside(

@@ -91,6 +91,26 @@ class CpuSet:
     path: Path
 
 
+@dataclass(frozen=True)
+class MemoryLimit:
+    """How much memory a cgroup's processes may hold together, and hold, in bytes.
+
+    Attributes:
+        allowed: How much they may hold.
+        used: How much they hold, files that were read included.
+        reclaimable: How much of that the kernel gives back by itself: files not used of late.
+    """
+
+    allowed: int
+    used: int
+    reclaimable: int
+
+    @property
+    def left(self) -> int:
+        """How much more they may hold."""
+        return max(0, self.allowed - self.used + self.reclaimable)
+
+
 def quotas(root: Path = Path("/")) -> list[Quota]:
     """The quotas of this process's cgroup and all its parents, of both versions.
 
@@ -117,6 +137,30 @@ def cpu_sets(root: Path = Path("/")) -> list[CpuSet]:
     files = [folder / "cpuset.cpus.effective" for folder in _folders(root, "")]
     files += [folder / "cpuset.effective_cpus" for folder in _folders(root, "cpuset")]
     return [one for path in files for one in _cpu_set(path)]
+
+
+def memory_limits(root: Path = Path("/")) -> list[MemoryLimit]:
+    """The memory limits of this process's cgroup and all its parents, of both versions.
+
+    Version 1: Documentation/admin-guide/cgroup-v1/memory.rst. Where there is no limit it says a
+    number that no machine has.
+    """
+    found = []
+    for folder in _folders(root, ""):
+        found += _memory_limit(folder, "memory.max", "memory.current", "inactive_file")
+    for folder in _folders(root, "memory"):
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        found += _memory_limit(folder, *names)
+    return found
+
+
+def _memory_limit(folder: Path, limit: str, usage: str, idle: str) -> list[MemoryLimit]:
+    allowed, used = read(folder / limit), read(folder / usage)
+    if not (allowed.isdecimal() and used.isdecimal()):  # "max", or no such file
+        return []
+    lines = (line.partition(" ") for line in read(folder / "memory.stat").splitlines())
+    reclaimable = next((int(size) for name, _, size in lines if name == idle), 0)
+    return [MemoryLimit(int(allowed), int(used), reclaimable)]
 
 
 def _folders(root: Path, controller: str) -> Iterator[Path]:

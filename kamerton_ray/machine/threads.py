@@ -17,6 +17,12 @@ MAX_THREADS = 4096
 LEAST_RANGE = 4
 """`thread_space` reaches up to at least this many, since on few CPUs more threads can pay."""
 
+LEAST_INSTANCES = 2
+"""`instance_space` reaches up to at least this many."""
+
+OVERSUBSCRIBED = 2
+"""Instances times intra-op threads that exceed the CPUs by more than this are not worth a trial."""
+
 MOST_INTER_OP = 16
 """`thread_space` reaches no further for inter-op; few graphs have more independent branches."""
 
@@ -133,6 +139,11 @@ def thread_bounds(cpus: int) -> dict[str, tuple[int, int]]:
     intra = max(LEAST_RANGE, cpus)
     inter = max(LEAST_RANGE, min(cpus, MOST_INTER_OP))
     return {"intra_op": (1, intra), "inter_op": (1, inter)}
+
+
+def instance_bounds(cpus: int) -> tuple[int, int]:
+    """The lowest and highest number of instances that are worth a trial on so many CPUs."""
+    return 1, max(LEAST_INSTANCES, cpus)
 
 
 def default_threads(cpus: int) -> dict[str, int]:

@@ -264,8 +264,8 @@ class Attempt:
 
 
 def each_found(
-    attempts: Sequence[Attempt], look: Callable[[Attempt], Found | None], timeout: float
-) -> Iterator[tuple[Attempt, Found]]:
+    attempts: Sequence[AnAttempt], look: Callable[[AnAttempt], Found | None], timeout: float
+) -> Iterator[tuple[AnAttempt, Found]]:
     """What is found of each of several attempts, as soon as it is.
 
     The outputs of all that are still waited for are read meanwhile, so that none stands still.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
+import os
 import pickle
 import shutil
 import socket
@@ -24,6 +25,7 @@ from typing import NoReturn, cast
 
 from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.threads import Threading, runtime_started, set_threading
+from kamerton_ray.machine.topology import pin
 from kamerton_ray.process.messages import (
     BuildStep,
     Built,
@@ -129,10 +131,11 @@ def _attempt(channel: Channel, loader: _Loader) -> NoReturn:
 
 
 def _answer(channel: Channel, loader: _Loader) -> None:
-    threads = Threading(*channel.receive(BuildStep).threads)
+    order = channel.receive(BuildStep)
     config = channel.receive_bytes()
     try:
-        step = _built(loader, threads, config)
+        _settle(order)
+        step = _built(loader, Threading(*order.threads), config)
     except Exception as error:  # noqa: BLE001 - it is the answer
         channel.send(_failed(error, Outcome.BUILD_RAISED, loader.source))
         return
@@ -143,13 +146,19 @@ def _answer(channel: Channel, loader: _Loader) -> None:
     channel.send(Built(_machine().to_json()))
     while True:
         count = channel.receive(RunSteps).count
-        cpu_s = time.process_time()
         try:
-            seconds = _block(step, count)
+            done = _block(step, count)
         except Exception as error:  # noqa: BLE001 - it is the answer
             channel.send(_failed(error, Outcome.STEP_RAISED, loader.source))
             return
-        channel.send(StepSeconds(seconds, time.process_time() - cpu_s))
+        channel.send(done)
+
+
+def _settle(order: BuildStep) -> None:
+    """Take the place that was given, before TensorFlow counts its CPUs (`NumSchedulableCPUs`)."""
+    os.environ.update(order.variables)
+    if order.cpus:
+        pin(order.cpus)
 
 
 def _failed(error: Exception, outcome: Outcome, source: str) -> Failed:
@@ -181,16 +190,17 @@ def takes_config(build: Callable[..., object]) -> bool:
     return any(p.kind in positional and p.default is p.empty for p in parameters)
 
 
-def _block(step: Step, count: int) -> list[float]:
-    """The seconds of each of `count` steps one after the other, or of runs of n in a long block."""
-    clock = time.perf_counter
+def _block(step: Step, count: int) -> StepSeconds:
+    """Run `count` steps one after the other, in a long block in runs of several."""
+    clock, cpu_s = time.perf_counter, time.process_time()
     run = -(-count // MAX_TICKS)
     ticks = [clock()]
     for _ in range(count // run):
         for _ in range(run):
             step()
         ticks.append(clock())
-    return [(after - before) / run for before, after in itertools.pairwise(ticks)]
+    seconds = [(after - before) / run for before, after in itertools.pairwise(ticks)]
+    return StepSeconds(ticks[0], seconds, run, time.process_time() - cpu_s)
 
 
 def _machine() -> Machine:

@@ -166,9 +166,17 @@ class Ended(Message):
 
 @dataclass(frozen=True)
 class BuildStep(Message):
-    """Set the thread counts and build the step; the pickled configuration comes next."""
+    """Set the thread counts and build the step; the pickled configuration comes next.
+
+    Attributes:
+        threads: The two counts.
+        cpus: The CPUs to run on; none for all that there are.
+        variables: What to add to its environment.
+    """
 
     threads: list[int]
+    cpus: list[int]
+    variables: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -200,9 +208,19 @@ class Built(Message):
 
 @dataclass(frozen=True)
 class StepSeconds(Message):
-    """The steps were run: the seconds of each, and the CPU seconds of all."""
+    """The steps were run, one after the other.
 
+    Attributes:
+        began: When the first began, in seconds on the machine's clock, which all its processes
+            share (CLOCK_MONOTONIC).
+        seconds: How long each took; in a long block, each run of several steps, per step.
+        each: How many steps these runs have.
+        cpu_s: The CPU seconds of all.
+    """
+
+    began: float
     seconds: list[float]
+    each: int
     cpu_s: float
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pickle
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cloudpickle
 
@@ -84,19 +84,29 @@ class ModelNest(CleanNest):
         super().close()
         shutil.rmtree(self._folder, ignore_errors=True)  # where it could not do so itself
 
-    def attempt(self, threads: Threading, config: object = None, *, timeout: float) -> ModelAttempt:
+    def attempt(
+        self,
+        threads: Threading,
+        config: object = None,
+        *,
+        timeout: float,
+        cpus: Sequence[int] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> ModelAttempt:
         """Start an attempt.
 
         Args:
             threads: The thread counts to set first.
             config: What a `build` with a parameter gets.
             timeout: How many seconds building, or a block of steps, may take.
+            cpus: The CPUs to run on; none for all that there are.
+            variables: What to add to its environment.
 
         Raises:
             AttemptError: The nest was lost.
         """
         attempt = ModelAttempt(self, timeout, imports_s=self._imports_s)
-        attempt.give(BuildStep(list(threads)))
+        attempt.give(BuildStep(list(threads), list(cpus), dict(variables or {})))
         attempt.give_bytes(cloudpickle.dumps(config))
         return attempt
 
@@ -118,33 +128,38 @@ class ModelAttempt(Attempt):
     Attributes:
         machine: What it runs on.
         cpu_s: How many CPU seconds the steps have taken so far.
+        timeout: How many seconds a block of steps may take.
+        build_timeout: How many seconds building may take.
     """
 
     def __init__(self, nest: ModelNest, timeout: float, *, imports_s: float = 0.0) -> None:
         super().__init__(nest)
         self.machine = UNKNOWN
         self.cpu_s = 0.0
-        self._timeout = timeout
-        self._imports_s = imports_s
+        self.timeout = timeout
+        self.build_timeout = timeout + imports_s
 
-    def build(self) -> None:
-        """Wait until the step is built.
-
-        Raises:
-            AttemptError: It was not, or not in time.
-        """
-        self.machine = Machine.of(self.answer(Built, self._timeout + self._imports_s).machine)
-
-    def run(self, steps: int) -> list[float]:
-        """Run steps one after the other.
-
-        Returns:
-            The seconds of each step; in a long block, of runs of several steps, per step.
+    def built(self) -> Machine | None:
+        """The machine that it has built the step on; None as long as it has not.
 
         Raises:
-            AttemptError: A step failed, or they took too long.
+            AttemptError: It failed to.
         """
+        if (answer := self.answered(Built)) is None:
+            return None
+        self.machine = Machine.of(answer.machine)
+        return self.machine
+
+    def start(self, steps: int) -> None:
+        """Have it run steps one after the other."""
         self.give(RunSteps(steps))
-        answer = self.answer(StepSeconds, self._timeout)
-        self.cpu_s += answer.cpu_s
-        return answer.seconds
+
+    def done(self) -> StepSeconds | None:
+        """What the steps that were started took; None as long as they run.
+
+        Raises:
+            AttemptError: A step failed.
+        """
+        if (answer := self.answered(StepSeconds)) is not None:
+            self.cpu_s += answer.cpu_s
+        return answer

@@ -21,6 +21,7 @@ class About:
         maximize: Whether a higher number was asked for.
         combine: What several instances of a program come to; empty where they were not tuned.
         limits: The highest allowed value of other keys.
+        least: The lowest allowed value of others.
         start: The configuration with which the search began; None where nobody knows.
         stopped_by: Why the search ended, in words; empty where nobody knows.
         told: The whole description, as it was written down.
@@ -32,6 +33,7 @@ class About:
     maximize: bool = False
     combine: str = ""
     limits: Mapping[str, float] = field(default_factory=dict)
+    least: Mapping[str, float] = field(default_factory=dict)
     start: Config | None = None
     stopped_by: str = ""
     told: Mapping[str, object] = field(default_factory=dict)
@@ -46,6 +48,7 @@ class About:
             maximize=description.get("maximize") is True,
             combine=_text(description.get("combine")),
             limits=_limits(description.get("limits")),
+            least=_limits(description.get("least")),
             start=_start(description.get("goal")),
             stopped_by=stopped_by,
             told=description,
@@ -57,7 +60,8 @@ class About:
         if not self.kind:
             return None
         if self.kind == "tune":
-            return Objective(metric=self.judged_by or "speedup", at_most=self.limits)
+            metric = self.judged_by or "speedup"
+            return Objective(metric=metric, at_most=self.limits, at_least=self.least)
         if self.judged_by == "time":  # of a command: the same numbers, with their unit
             shared = self.combine == "per-program"
             return Objective(metric="seconds_per_program" if shared else "seconds")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.trial.config import environment, has_threads, instances, is_pinned, variables
+from kamerton_ray.trial.config import environment, has_threads, instances_of, pinned, variables
 
 LEAST_SHARE = 1000
 """A request is said in thousandths of a CPU, as in Kubernetes."""
@@ -45,7 +45,7 @@ class Setting:
             InvalidInputError: A count is none.
         """
         threads = Threading.of(config) if has_threads(config) else None
-        count, intra_op = instances(config), threads.intra_op if threads else 0
+        count, intra_op = instances_of(config), threads.intra_op if threads else 0
         return cls(
             config=config,
             environment=environment(config),
@@ -54,7 +54,7 @@ class Setting:
             instances=count,
             request=_request(intra_op, count, cpus),
             share=cpus // count if cpus else max(1, intra_op),
-            pinned=is_pinned(config),
+            pinned=pinned(config) and count > 1,  # one alone has all CPUs
         )
 
     @property

@@ -94,8 +94,8 @@ def method(parts: Sequence[Part], about: About) -> Iterator[str]:
     ended = f" and ended: {about.stopped_by}" if about.stopped_by else ""
     yield f"The search ran {count} trials{ended}."
     yield _trials(found)
-    for key, most in found.objective.at_most.items():
-        yield f"Limits: {key} at most {most:g}."
+    if kept := found.objective.kept():
+        yield f"Limits: {kept}."
     yield _comparison(verdict) if verdict is not None and verdict.rounds else NOT_COMPARED
     yield f"Reported by kamerton_ray {importlib.metadata.version('kamerton_ray')}{_until(found)}."
 

@@ -16,13 +16,25 @@ from kamerton_ray.machine.environment import user_environment, working_directory
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.machine.neighbours import Gauges, Watch
 from kamerton_ray.machine.threads import THREADS, Threading
+from kamerton_ray.machine.topology import cpu_sets, topology
 from kamerton_ray.process.in_model_nest import takes_config
-from kamerton_ray.process.model_nest import ModelAttempt, ModelNest
+from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.process.outcome import AttemptError, Outcome
-from kamerton_ray.trial.config import Config, key_of
+from kamerton_ray.trial.config import (
+    INSTANCES_KEY,
+    PINNED,
+    Config,
+    instances_of,
+    key_of,
+    pinned,
+)
+from kamerton_ray.trial.instances import environments
+from kamerton_ray.trial.kept_default import KeptDefault
 from kamerton_ray.trial.measurer import despite_a_lost_nest
+from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
+from kamerton_ray.trial.room import Room
 from kamerton_ray.trial.timing import Timer, Timing, TimingOptions, TooFastError
 
 logger = logging.getLogger(__name__)
@@ -36,11 +48,9 @@ count, not the blocks of one."""
 MAX_NESTS = 3
 """How many nests, one for each environment, are kept warm; each holds TensorFlow in memory."""
 
-LIMITED = ("seconds", "seconds_p90", "seconds_p99", "cpu_seconds")
-"""What a limit can be set on: the numbers of a trial that are better the lower they are."""
-
-JUDGED = ("speedup", "throughput", *LIMITED)
-"""What a trial can be judged by."""
+AS_DEFAULT = {**dict.fromkeys(THREADS, 0), INSTANCES_KEY: 1, PINNED: 0}
+"""The parameters that are applied here, as TensorFlow's default has them. `build` may want others.
+"""
 
 NAMES = (
     *(one.name for one in fields(Timing)),
@@ -117,7 +127,8 @@ class Bench:
         self._options = options
         self._isolation = options.isolation
         self._nests: dict[str, ModelNest] = {}
-        self._default: _Default | None = None
+        self._default: KeptDefault | None = None
+        self._room = Room()
         self._gauges = Gauges()
         self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
 
@@ -131,8 +142,10 @@ class Bench:
         try:
             default = self._default_for(config)
             nest = self._nest_for(self._environment(config))
-            with self._fork(nest, _threads(config), config) as attempt:
+            self._check_room(config)
+            with self._fork(nest, config) as attempt:
                 timing = default.time(attempt)
+            self._room.note(attempt.memory)
         except (AttemptError, TooFastError) as error:
             if _lost_nest(error):
                 self.close()
@@ -151,13 +164,13 @@ class Bench:
         if self._default is not None:  # it would take memory, and is of no use here
             self._default.close()
             self._default = None
-        attempts: dict[int, ModelAttempt] = {}
+        attempts: dict[int, Instances] = {}
         failed: dict[int, Failure] = {}
         default = configs.index(None)
         with contextlib.ExitStack() as stack:
             for index, config in enumerate(configs):
                 built = self._built(config, stack, candidates=configs)
-                if isinstance(built, ModelAttempt):
+                if isinstance(built, Instances):
                     attempts[index] = built
                 else:
                     failed[index] = built
@@ -175,8 +188,38 @@ class Bench:
             for index, config in enumerate(configs)
         ]
 
+    def fits(self, configs: Sequence[Config | None]) -> bool:
+        """Whether there is memory to measure these in turn; None is the default."""
+        count = sum(map(instances_of, configs))
+        if not self._room.known and count > len(configs):
+            self._learn_memory(next(config for config in configs if config is not None))
+        return self._room.fits(count)
+
+    def _check_room(self, config: Config) -> None:
+        """See to it that a configuration fits into memory.
+
+        Raises:
+            AttemptError: It does not.
+        """
+        if not self._room.known and instances_of(config) > 1:
+            self._learn_memory(config)
+        self._room.check(instances_of(config))
+
+    def _learn_memory(self, config: Config) -> None:
+        """See what one process of a configuration holds; one that fails teaches nothing."""
+        one = {**config, **{name: AS_DEFAULT[name] for name in (INSTANCES_KEY, PINNED)}}
+        with self._fork(self._nest_for(self._environment(config)), one) as attempt:
+            try:
+                attempt.build()
+                attempt.run(1)
+            except AttemptError as error:
+                if _lost_nest(error):
+                    raise
+            attempt.look()
+            self._room.note(attempt.memory)
+
     def _in_turn(
-        self, attempts: Mapping[int, ModelAttempt], failed: dict[int, Failure], *, default: int
+        self, attempts: Mapping[int, Instances], failed: dict[int, Failure], *, default: int
     ) -> dict[int, Timing]:
         """Time processes in turn; those that fail are noted, and the others measured without."""
         while default in (
@@ -199,23 +242,22 @@ class Bench:
         stack: contextlib.ExitStack,
         *,
         candidates: Sequence[Config | None],
-    ) -> ModelAttempt | AttemptError:
+    ) -> Instances | AttemptError:
         """A process that is ready to run steps, or why there is none."""
         try:
+            if config is not None:
+                self._check_room(config)
             attempt = stack.enter_context(self._forked(config, candidates=candidates))
             attempt.build()
         except AttemptError as error:
             return error
         return attempt
 
-    def _forked(
-        self, config: Config | None, *, candidates: Sequence[Config | None]
-    ) -> ModelAttempt:
+    def _forked(self, config: Config | None, *, candidates: Sequence[Config | None]) -> Instances:
+        nest = self._nest_for(self._environment(config))
         if config is not None:
-            return self._fork(self._nest_for(self._environment(config)), _threads(config), config)
-        other: Config = next((c for c in candidates if c is not None), {})
-        same = {**other, **dict.fromkeys(THREADS, 0)}
-        return self._fork(self._nest_for(self._environment(None)), Threading(), same)
+            return self._fork(nest, config)
+        return self._fork(nest, _as_default(next((c for c in candidates if c is not None), {})))
 
     def _timer(self, *, share: float = 1.0) -> Timer:
         """A timer, for a share of a trial's measuring time; all of them wait with one patience."""
@@ -237,7 +279,7 @@ class Bench:
         config: Config | None,
         timing: Timing,
         error: Failure | None,
-        attempt: ModelAttempt | None = None,
+        attempt: Instances | None = None,
     ) -> Result:
         outcome = Outcome.OK if error is None else getattr(error, "outcome", Outcome.TOO_FAST)
         judge = self._options.objective
@@ -296,99 +338,54 @@ class Bench:
             source=self._options.source,
         )
 
-    def _fork(self, nest: ModelNest, threads: Threading, config: Config) -> ModelAttempt:
-        return nest.attempt(threads, config, timeout=self._options.timeout_s)
+    def _fork(self, nest: ModelNest, config: Config) -> Instances:
+        """The processes of a configuration, which build at the same time."""
+        told = environments(config)
+        places = cpu_sets(len(told), topology()) if pinned(config) else [()] * len(told)
+        with contextlib.ExitStack() as stack:
+            attempts = [
+                stack.enter_context(
+                    nest.attempt(
+                        _threads(config),
+                        config,
+                        timeout=self._options.timeout_s,
+                        cpus=place,
+                        variables=variables,
+                    )
+                )
+                for place, variables in zip(places, told, strict=True)
+            ]
+            stack.pop_all()
+        return Instances(attempts)
 
-    def _default_for(self, config: Config) -> _Default:
+    def _default_for(self, config: Config) -> KeptDefault:
         """The default's process, kept from trial to trial while the rest of `config` is the same.
 
         Only a `build` that takes the configuration can make another model of another one.
         """
-        rest = {k: v for k, v in config.items() if k not in THREADS} if self._takes_config else {}
+        rest = (
+            {k: v for k, v in config.items() if k not in AS_DEFAULT} if self._takes_config else {}
+        )
         key = key_of(rest)
         if self._default is None or self._default.key != key:
             if self._default is not None:
                 self._default.close()
-            self._default = _Default(key, self._timer())
+            self._default = KeptDefault(key, self._timer())
             if self._options.pair:
                 nest = self._nest_for(self._environment(None))
-                same = {**config, **dict.fromkeys(THREADS, 0)}
-                self._default.start(nest, lambda: self._fork(nest, Threading(), same))
+                self._default.start(nest, lambda: self._fork(nest, _as_default(config)))
+                self._room.note(self._default.memory)
         return self._default
-
-
-class _Default:
-    """TensorFlow's default threads, as a process to compare with.
-
-    Attributes:
-        key: What it was built of.
-        error: Why it cannot be measured; then candidates are timed alone.
-        nest: What it was forked from.
-    """
-
-    def __init__(self, key: str, timer: Timer) -> None:
-        self.key = key
-        self.error = ""
-        self.nest: ModelNest | None = None
-        self._timer = timer
-        self._attempt: ModelAttempt | None = None
-
-    def start(self, nest: ModelNest, fork: Callable[[], ModelAttempt]) -> None:
-        """Fork and build the process; where it fails only `error` tells."""
-        self.nest = nest
-        self._attempt = fork()
-        try:
-            self._attempt.build()
-        except AttemptError as error:
-            self._give_up(error)
-
-    def time(self, attempt: ModelAttempt) -> Timing:
-        """Time a candidate against the default, or alone where the default has failed."""
-        attempt.build()
-        if self._attempt is None:
-            return self._timer.alone(attempt)
-        try:
-            return self._timer.against(attempt, self._attempt)
-        except AttemptError as error:
-            if self._attempt.error is None:
-                raise
-            self._give_up(error)
-        return self._timer.alone(attempt)
-
-    def close(self) -> None:
-        """End the process."""
-        if self._attempt is not None:
-            self._attempt.close()
-            self._attempt = None
-
-    def _give_up(self, error: AttemptError) -> None:
-        if error.outcome is Outcome.SERVER_LOST:
-            raise error
-        self.error = f"TensorFlow's default could not be measured: {error}"
-        logger.warning("%s", self.error)
-        self.close()
-
-
-def check_keys(objective: Objective) -> None:
-    """Check that an objective asks for numbers that a trial of `benchmark` has.
-
-    Raises:
-        InvalidInputError: It does not.
-    """
-    if objective.metric not in JUDGED:
-        raise InvalidInputError(
-            f"a benchmark is judged by one of {list(JUDGED)}, but got {objective.metric!r}"
-        )
-    unknown = [key for key in objective.at_most if key not in LIMITED]
-    if unknown:
-        raise InvalidInputError(
-            f"at_most must limit one of {list(LIMITED)}, which are better the lower they are, but "
-            f"got {unknown[0]!r}"
-        )
 
 
 def _threads(config: Config) -> Threading:
     return Threading.of(config) if set(THREADS) & set(config) else Threading()
+
+
+def _as_default(config: Config) -> Config:
+    """The configuration that TensorFlow's default has instead, for a `build` that wants one."""
+    ours = {k: v for k, v in AS_DEFAULT.items() if k in config or k in THREADS}
+    return {**config, **ours}
 
 
 def _lost_nest(error: Failure) -> bool:

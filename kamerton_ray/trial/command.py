@@ -210,6 +210,10 @@ class Runner:
             self._options.combining()  # a mistake is said before anything runs
         return undisturbed_result(self._watch, config, self._measured)
 
+    def fits(self, _configs: Sequence[Config | None]) -> bool:
+        """Whether there is memory to measure these in one round: they run one after the other."""
+        return True
+
     def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
         """Run the command once with each configuration, in this order.
 

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import Threading, thread_count
-
-INSTANCE, INSTANCES = "KAMERTON_RAY_INSTANCE", "KAMERTON_RAY_INSTANCES"
-"""The environment variables that tell an instance its number, from 0, and how many there are."""
 
 Config = dict[str, Any]
 """The values of a trial's parameters, by name; nested where the search space is."""
@@ -18,8 +16,23 @@ Config = dict[str, Any]
 INSTANCES_KEY = "instances"
 """The parameter that says how many processes of a model run at the same time."""
 
+PINNED = "pinned"
+"""The parameter that says whether each of them has CPUs of its own: 1 for yes, 0 for no."""
+
 INSTANCE, INSTANCES = "KAMERTON_RAY_INSTANCE", "KAMERTON_RAY_INSTANCES"
 """The variables that tell each of them its number, from 0, and how many there are."""
+
+
+def pinned(config: Mapping[str, Any]) -> bool:
+    """Whether each instance of a configuration has CPUs of its own; not where it does not say.
+
+    Raises:
+        InvalidInputError: It says something else than 0 or 1.
+    """
+    said = config.get(PINNED, 0)
+    if not isinstance(said, int) or said not in {0, 1}:
+        raise InvalidInputError(f"pinned must be 0 or 1, but got {said!r}")
+    return bool(said)
 
 
 def key_of(config: Mapping[str, Any]) -> str:
@@ -45,10 +58,7 @@ def instances_of(config: Mapping[str, Any] | None) -> int:
     Raises:
         InvalidInputError: It says something else than a positive integer.
     """
-    count = (config or {}).get(INSTANCES_KEY, 1)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidInputError(f"instances must be an integer of at least 1, but got {count!r}")
-    return count
+    return thread_count(INSTANCES_KEY, (config or {}).get(INSTANCES_KEY, 1), least=1)
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -84,17 +94,3 @@ def variables(config: Mapping[str, Any]) -> dict[str, str]:
 def has_threads(config: Mapping[str, Any]) -> bool:
     """Whether it says a thread count."""
     return "intra_op" in config or "inter_op" in config
-
-
-def instances(config: Mapping[str, Any]) -> int:
-    """How many processes of the model a configuration runs side by side; 1 where it says none.
-
-    Raises:
-        InvalidInputError: It is not an integer from 1 on.
-    """
-    return thread_count("instances", config.get("instances", 1), least=1)
-
-
-def is_pinned(config: Mapping[str, Any]) -> bool:
-    """Whether each instance has CPUs of its own; one alone has them all."""
-    return bool(config.get("pinned", 0)) and instances(config) > 1

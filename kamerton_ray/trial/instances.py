@@ -12,6 +12,7 @@ from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import INSTANCE, INSTANCES, INSTANCES_KEY, instances_of
 
 Found = TypeVar("Found")
+AnAttempt = TypeVar("AnAttempt", bound=Attempt)
 
 SHARED = (
     "Instances share the files, ports and locks that the program opens; "
@@ -19,7 +20,10 @@ SHARED = (
 )
 """What is said where one fails of what the others have none of."""
 
-OF_SHARING = (Outcome.EXITED, Outcome.NO_OBJECTIVE, Outcome.NO_NUMBER, Outcome.BODY_RAISED)
+OF_SHARING = (
+    *(Outcome.EXITED, Outcome.NO_OBJECTIVE, Outcome.NO_NUMBER),
+    *(Outcome.BODY_RAISED, Outcome.BUILD_RAISED),
+)
 """How an instance ends that does not get what another one has."""
 
 MOMENT_S = 0.5
@@ -83,7 +87,7 @@ class InstanceError(AttemptError):
 
 
 def all_found(
-    attempts: Sequence[Attempt], look: Callable[[Attempt], Found | None], timeout: float
+    attempts: Sequence[AnAttempt], look: Callable[[AnAttempt], Found | None], timeout: float
 ) -> list[Found]:
     """What is found of each instance, in their order.
 
@@ -96,7 +100,7 @@ def all_found(
         AttemptError: One failed, and the others are waited for no more. Where there are several,
             it says which.
     """
-    found: dict[Attempt, Found] = {}
+    found: dict[AnAttempt, Found] = {}
     try:
         found.update(each_found(attempts, look, timeout))  # what came before an error is kept
     except AttemptError as error:
@@ -112,8 +116,8 @@ def all_found(
 
 def _is_alone(
     error: AttemptError,
-    others: Sequence[Attempt],
-    look: Callable[[Attempt], Found | None],
+    others: Sequence[AnAttempt],
+    look: Callable[[AnAttempt], Found | None],
     *,
     has_found: bool,
 ) -> bool:

@@ -26,6 +26,9 @@ class Measurer(Protocol):
 class RoundMeasurer(Measurer, Protocol):
     """One that can also measure several side by side."""
 
+    def fits(self, configs: Sequence[Config | None]) -> bool:
+        """Whether there is memory to measure these in one round."""
+
     def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
         """A result for each configuration, in this order, in fresh processes; None is the default.
 

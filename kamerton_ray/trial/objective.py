@@ -27,11 +27,13 @@ class Objective:
 
     Attributes:
         metric: The key of a trial's result that counts: for `benchmark` `"speedup"` (which is that
-            of the step time, measured in turn with the default), `"throughput"` (steps/s),
-            `"seconds_p90"`, `"seconds_p99"` or `"cpu_seconds"` (CPU seconds a step).
+            of the steps that all instances do, measured in turn with the default), `"throughput"`
+            (steps/s), `"seconds_p90"`, `"seconds_p99"`, `"cpu_seconds"` (CPU seconds a step),
+            `"cpus"` (how many CPUs are kept busy) or `"memory"` (bytes an instance).
         mode: `"min"` or `"max"`; by default what the metric's name means.
         at_most: The highest allowed value of other keys, as `{"seconds_p99": 0.02}`. An unknown
             value has not kept its limit.
+        at_least: The lowest allowed value of other keys, as `{"throughput": 100}`, likewise.
         within: Configurations no farther apart than this share count as equal. Where values are 0
             or less it is a share of the default's absolute value.
         fewest: Whether, of those equal to the best, the one with the fewest threads is wanted, even
@@ -44,6 +46,7 @@ class Objective:
     metric: str = "speedup"
     mode: str = ""
     at_most: Mapping[str, float] = field(default_factory=dict)
+    at_least: Mapping[str, float] = field(default_factory=dict)
     within: float = 0.02
     fewest: bool = False
 
@@ -55,6 +58,8 @@ class Objective:
             raise InvalidInputError(f"mode must be 'min' or 'max', but got {self.mode!r}")
         for key, limit in self.at_most.items():
             positive(f"at_most[{key!r}]", limit)
+        for key, limit in self.at_least.items():
+            positive(f"at_least[{key!r}]", limit)
         if positive("within", self.within) >= 1:
             raise InvalidInputError(f"within must be a share below 1, but got {self.within!r}")
 
@@ -77,7 +82,7 @@ class Objective:
 
     def own_level(self, result: Result, by: Comparison = RATIO) -> float:
         """The same without the default's share in it: what a speed-up is the ratio of."""
-        own = -RATIO.level(result.seconds)
+        own = -RATIO.level(result.machine_seconds if result.machine_seconds > 0 else result.seconds)
         return self.level(result, by) if self.metric != "speedup" or math.isnan(own) else own
 
     def gain(self, result: Result, default: Result, by: Comparison = RATIO) -> float:
@@ -89,14 +94,30 @@ class Objective:
 
         It is infinite where a limited value is unknown: nobody can say that it keeps its limit.
         """
-        return self.miss_of({key: result.number(key) for key in self.at_most})
+        return self.miss_of({key: result.number(key) for key in self.limited})
 
     def miss_of(self, values: Mapping[str, float]) -> float:
         """The same of the limited values by themselves."""
-        if any(math.isnan(value) for value in values.values()):
+        return sum((self._excess(key, value) for key, value in values.items()), 0.0)
+
+    def _excess(self, key: str, value: float) -> float:
+        """By how much a value breaks its limits, as a log; infinite where it is unknown."""
+        if math.isnan(value):
             return math.inf
-        limits = self.at_most.items()
-        return sum((math.log(values[k] / most) for k, most in limits if values[k] > most), 0.0)
+        least = self.at_least.get(key, 0.0)
+        under = (least / value if value > 0 else math.inf) if least else 0.0
+        over = value / self.at_most.get(key, math.inf)
+        return math.log(max(1.0, under, over))
+
+    @property
+    def limited(self) -> tuple[str, ...]:
+        """The keys that have a limit."""
+        return (*self.at_most, *(key for key in self.at_least if key not in self.at_most))
+
+    def kept(self) -> str:
+        """The limits in words."""
+        most = [f"{key} at most {limit:g}" for key, limit in self.at_most.items()]
+        return ", ".join(most + [f"{key} at least {one:g}" for key, one in self.at_least.items()])
 
     def score(self, result: Result) -> float:
         """What a search maximises: above `INFEASIBLE` for those that keep the limits only.

@@ -1,7 +1,9 @@
 """Timing: a candidate against the default, in blocks that take turns, and what can be said of it.
 
-It measures through two objects that run steps and return their seconds, so it knows nothing of how
-processes are made, and reads the machine through gauges that it is given.
+It measures through two objects that run steps and return a window of them, so it knows nothing of
+how processes are made, and reads the machine through gauges that it is given. Either may be several
+instances at once. What is compared is how long the machine takes for a step: the length of a window
+over the steps that all instances did in it. With one process that is the step time.
 
 The speed-up is the Hodges-Lehmann estimate (1963, Ann. Math. Stat. 34:598) of the logarithms of
 default over candidate, block pair by block pair. What slows both at the same time cancels.
@@ -19,38 +21,28 @@ Its interval has two parts:
 
 Beside other work the blocks are left out and measured again; see `neighbours`. Under a CPU quota a
 block spans whole periods of the quota and begins with a full one, since a process that overdraws
-its quota stands still until the next period: see `_Blocks`.
+its quota stands still until the next period: see `Blocks`.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import numpy as np
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.machine.cgroups import Quota, Throttling
 from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, Watch, patience
 from kamerton_ray.numeric import positive
+from kamerton_ray.trial.blocks import PERIODS, Blocks, Least, Process, Visit, least_of
 from kamerton_ray.trial.estimate import (
     BATCHES,
     Estimate,
-    Floats,
     batch_reach,
     hodges_lehmann,
     session_spread,
 )
-
-BLOCK_S = 0.01
-"""A block is this long, or one step. The shorter the blocks, the closer in time are a pair's two;
-the clock's resolution is still far below."""
-
-PERIODS = 3
-"""Under a quota a block spans so many periods, after a first one that does not count."""
 
 WARMUP_BLOCK_S = 0.05
 """The same during the warm-up, where a trend must show above the noise."""
@@ -101,10 +93,16 @@ class Timing:
         seconds: The step time of the candidate: the median of its blocks' means.
         seconds_p90: Nine of ten of its steps took no longer.
         seconds_p99: 99 of 100 of its steps took no longer.
-        throughput: Steps per second, from the mean step time.
+        throughput: Steps per second, of all instances together.
+        machine_seconds: Seconds in which all instances together do a step: the median of the
+            blocks' lengths over their steps. With one instance that is the step time.
         cpu_seconds: CPU seconds per step, over all of its threads.
-        default_seconds: The same of the default; NaN where it was not measured.
-        speedup: How many times faster than the default; NaN likewise.
+        cpus: How many CPUs its instances kept busy.
+        memory: The most bytes that an instance was seen to hold; NaN where nobody looked. What it
+            shares with others, as TensorFlow's code, counts in part.
+        default_seconds: The step time of the default; NaN where it was not measured.
+        speedup: How many times as many steps as the default's the instances do in the same time;
+            with one, how many times faster it is. NaN likewise.
         speedup_low: Where the 95 % interval of the speed-up begins.
         speedup_high: Where it ends.
         blocks: How many blocks of the candidate were measured.
@@ -126,7 +124,10 @@ class Timing:
     seconds_p90: float = math.nan
     seconds_p99: float = math.nan
     throughput: float = math.nan
+    machine_seconds: float = math.nan
     cpu_seconds: float = math.nan
+    cpus: float = math.nan
+    memory: float = math.nan
     default_seconds: float = math.nan
     speedup: float = math.nan
     speedup_low: float = math.nan
@@ -141,17 +142,6 @@ class Timing:
     throttled_s: float = math.nan
     default_throttled: float = math.nan
     stolen: float = math.nan
-
-
-class Process(Protocol):
-    """A process that runs steps; `model_nest.ModelAttempt` is one."""
-
-    @property
-    def cpu_s(self) -> float:
-        """How many CPU seconds its steps have taken so far."""
-
-    def run(self, steps: int) -> list[float]:
-        """Run so many steps and return the seconds of each."""
 
 
 class TooFastError(InvalidInputError):
@@ -196,7 +186,7 @@ class Timer:
         centre = np.median if quota is None else np.mean  # most steps know nothing of a quota
         count, recent = 1, [math.nan] * STEADY_BLOCKS
         while True:
-            step = float(centre(process.run(count)))
+            step = float(centre(process.run(count).step_times))
             recent = [*recent[1:], step]
             count = min(max(1, round(block_s / max(step, 1e-9))), 2 * count)
             # Until there are enough blocks one of them is NaN, and nothing lies within that.
@@ -210,17 +200,18 @@ class Timer:
 
     def alone(self, process: Process) -> Timing:
         """Time a candidate by itself."""
-        visit = _Visit(self._gauges, self._watch)
-        ours, settled = self._ready(process)
+        visit = Visit(self._gauges, self._watch)
+        ours, settled = self._ready(process, least_of(process))
         while visit.kept_s < self._options.budget_s or len(ours) < LEAST_PAIRS:
             visit.window([ours], self._window_s)
         return Timing(blocks=len(ours), settled=settled, **visit.found(), **ours.found())
 
     def against(self, candidate: Process, default: Process) -> Timing:
         """Time a candidate and the default in blocks that take turns, never at the same time."""
-        visit = _Visit(self._gauges, self._watch)
-        theirs, _ = self._ready(default)
-        ours, settled = self._ready(candidate)
+        visit = Visit(self._gauges, self._watch)
+        least = least_of(candidate, default)
+        theirs, _ = self._ready(default, least)
+        ours, settled = self._ready(candidate, least)
         cut_short = False
         while True:
             visit.window([ours, theirs], self._window_s)
@@ -255,8 +246,9 @@ class Timer:
         or one block of each where that takes longer. No interval is given: what one process of each
         shows says little of the next.
         """
-        visit = _Visit(self._gauges, self._watch)
-        blocks, settled = zip(*map(self._ready, processes), strict=True)
+        visit = Visit(self._gauges, self._watch)
+        least = least_of(*processes)
+        blocks, settled = zip(*(self._ready(one, least) for one in processes), strict=True)
         while visit.kept_s < self._options.budget_s * len(processes) / 2:
             visit.window(blocks, self._window_s)
         found, theirs = visit.found(), blocks[default]
@@ -277,136 +269,13 @@ class Timer:
     def _window_s(self) -> float:
         return min(WINDOW_S, self._options.budget_s)
 
-    def _ready(self, process: Process) -> tuple[_Blocks, bool]:
+    def _ready(self, process: Process, least: Least) -> tuple[Blocks, bool]:
         """A process that is warm, and whether its step time has settled."""
         step_s, settled = self.warm_up(process)
-        return _Blocks(process, step_s, self._gauges), settled
+        process.look()
+        return Blocks(process, step_s, self._gauges, least), settled
 
-    def _estimate(self, ours: _Blocks, theirs: _Blocks) -> Estimate:
+    def _estimate(self, ours: Blocks, theirs: Blocks) -> Estimate:
         gains = theirs.logs() - ours.logs()
         levels = [*self._default_levels, float(np.median(theirs.logs()))]
         return Estimate(hodges_lehmann(gains), batch_reach(gains), session_spread(levels))
-
-
-class _Visit:
-    """A trial's measuring, in windows that are taken again where other work disturbs them.
-
-    Attributes:
-        kept_s: How many seconds the windows took that count.
-    """
-
-    def __init__(self, gauges: Gauges, watch: Watch) -> None:
-        self._gauges, self._watch = gauges, watch
-        self._begin_s, self._stolen_s = gauges.clock(), gauges.stolen()
-        self.kept_s = self._others_s = 0.0
-        self._turns = 0
-        self._disturbed = False
-
-    def window(self, blocks: Sequence[_Blocks], seconds: float) -> None:
-        """Measure in turn for so long; undisturbed, if patience allows."""
-        while True:
-            kept, mark = [len(one) for one in blocks], self._watch.start()
-            self._turn(blocks)
-            while self._gauges.clock() < mark.clock + seconds:
-                self._turn(blocks)
-            reading = self._watch.since(mark)
-            if not self._watch.again(reading):
-                break
-            for one, count in zip(blocks, kept, strict=True):
-                one.keep(count)
-        self.kept_s += reading.seconds
-        self._others_s += reading.cpus * reading.seconds
-        self._disturbed = self._disturbed or reading.disturbed
-
-    def _turn(self, blocks: Sequence[_Blocks]) -> None:
-        """A block of each; the one to go first changes, so that a steady drift favours nobody."""
-        first = self._turns % len(blocks)
-        for one in (*blocks[first:], *blocks[:first]):
-            one.measure()
-        self._turns += 1
-
-    def found(self) -> dict[str, Any]:
-        """What it took, and what others took meanwhile, as `Timing` names it."""
-        seconds = self._gauges.clock() - self._begin_s
-        whole = seconds * (os.cpu_count() or 1)
-        return {
-            "measured_s": seconds,
-            "stolen": (self._gauges.stolen() - self._stolen_s) / whole if whole > 0 else math.nan,
-            "others": self._others_s / self.kept_s if self.kept_s > 0 else math.nan,
-            "beside": self._watch.beside if self._disturbed else "",
-        }
-
-
-class _Blocks:
-    """The blocks of steps that one process has run.
-
-    Without a quota a block takes `BLOCK_S`, or is one step. Under a quota it is preceded by a rest
-    of a period, so that nobody pays for what the one before it has overdrawn. Its steps begin with
-    a full quota; those that end in the first period do not count, nor those after `PERIODS` more.
-    So it holds the time that steps take and the time that the quota makes them wait, as they are
-    in the long run.
-    """
-
-    def __init__(self, process: Process, step_s: float, gauges: Gauges) -> None:
-        self._process, self._gauges = process, gauges
-        self._quota = gauges.quota
-        self._count = max(1, round(self._length_s / step_s))
-        self._cpu_s, self._steps_run = process.cpu_s, 0
-        self._blocks: list[Floats] = []
-        self.throttling = Throttling(0, 0, 0.0)
-
-    def __len__(self) -> int:
-        return len(self._blocks)
-
-    @property
-    def _length_s(self) -> float:
-        return BLOCK_S if self._quota is None else (2 + PERIODS) * self._quota.period_s
-
-    def measure(self) -> None:
-        """Run one more."""
-        if self._quota is None:
-            self._blocks.append(self._run())
-        else:
-            self._measure_under(self._quota)
-
-    def _measure_under(self, quota: Quota) -> None:
-        self._gauges.sleep(quota.period_s)
-        before = quota.throttling()
-        steps = self._run()
-        self.throttling += quota.throttling() - before
-        ends = [quota.period_s, (1 + PERIODS) * quota.period_s]
-        first, last = (int(i) for i in np.searchsorted(np.cumsum(steps), ends, side="right"))
-        # At least one step counts, though it alone takes longer than all the periods.
-        first = min(first, len(steps) - 1)
-        self._blocks.append(steps[first : max(last, first + 1)])
-
-    def _run(self) -> Floats:
-        self._steps_run += self._count
-        return np.asarray(self._process.run(self._count))
-
-    def keep(self, count: int) -> None:
-        """Leave out all blocks after so many."""
-        del self._blocks[count:]
-
-    def logs(self) -> Floats:
-        """The log of each block's mean step time."""
-        return np.log([float(np.mean(block)) for block in self._blocks])
-
-    @property
-    def seconds(self) -> float:
-        """The median of the blocks' mean step times."""
-        return math.exp(float(np.median(self.logs())))
-
-    def found(self) -> dict[str, Any]:
-        """The step time and its percentiles, and what a step costs, as `Timing` names them."""
-        steps = np.concatenate(self._blocks)
-        quota = self._quota is not None
-        return {
-            "seconds": self.seconds,
-            "seconds_p90": float(np.quantile(steps, 0.9)),
-            "seconds_p99": float(np.quantile(steps, 0.99)),
-            "throughput": 1 / float(np.mean(steps)),
-            "cpu_seconds": (self._process.cpu_s - self._cpu_s) / self._steps_run,
-            "throttled": self.throttling.share if quota else math.nan,
-            "throttled_s": self.throttling.seconds if quota else math.nan,
-        }

@@ -54,6 +54,16 @@ _GOAL = {
     },
 }
 
+_LIMITS: Json = {
+    "type": "array",
+    "items": {
+        "type": "array",
+        "prefixItems": [_TEXT, {"type": "number"}],
+        "minItems": 2,
+        "maxItems": 2,
+    },
+}
+
 SESSION_SHAPE: Json = {
     "type": "object",
     "required": ["kind"],
@@ -62,15 +72,8 @@ SESSION_SHAPE: Json = {
         "goal": _GOAL,
         "objective": _TEXT,
         "maximize": {"type": "boolean"},
-        "limits": {
-            "type": "array",
-            "items": {
-                "type": "array",
-                "prefixItems": [_TEXT, {"type": "number"}],
-                "minItems": 2,
-                "maxItems": 2,
-            },
-        },
+        "limits": _LIMITS,
+        "least": _LIMITS,
     },
 }
 """What `session.json` holds, at the least."""

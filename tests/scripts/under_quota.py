@@ -14,6 +14,7 @@ import cloudpickle
 from kamerton_ray.machine.cgroups import tightest_quota
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.process.model_nest import ModelNest
+from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.timing import Timer, TimingOptions
 
 ROUNDS = 6000  # of hashing, some milliseconds without the interpreter's lock
@@ -38,7 +39,7 @@ def alone(attempt):
     attempt.run(20)
     begin, steps = time.perf_counter(), 0
     while time.perf_counter() - begin < 2:
-        steps += len(attempt.run(10))
+        steps += attempt.run(10).steps
     return (time.perf_counter() - begin) / steps
 
 
@@ -51,8 +52,8 @@ def main():
         attempts = []
         for threads in (1, 2):
             attempt = nest.attempt(Threading(), {"threads": threads}, timeout=60)
-            attempts.append(stack.enter_context(attempt))
-            attempt.build()
+            attempts.append(stack.enter_context(Instances([attempt])))
+            attempts[-1].build()
         one, two = map(alone, attempts)
         timing = Timer(TimingOptions(budget_s=3.0)).against(*attempts)
     found = {"quota": quota.cpus, "ratio": two / one, "speedup": timing.speedup}

@@ -1,0 +1,96 @@
+"""Instances: processes of the same model that are built and run at the same time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from kamerton_ray.machine.hardware import Machine
+from kamerton_ray.machine.memory import held_memory
+from kamerton_ray.process.messages import StepSeconds
+from kamerton_ray.process.model_nest import ModelAttempt
+from kamerton_ray.process.outcome import AttemptError
+from kamerton_ray.trial.instances import all_found
+from kamerton_ray.trial.window import Run, Window
+
+
+class Instances:
+    """Processes with the same configuration; one of them is the usual case.
+
+    Each is ready to be built: a process that was forked and told its counts builds by itself.
+
+    Args:
+        attempts: The processes, in the order of their numbers.
+
+    Attributes:
+        count: How many there are.
+        memory: The most bytes that one of them was seen to hold; 0 before `look`.
+    """
+
+    def __init__(self, attempts: Sequence[ModelAttempt]) -> None:
+        self._attempts = list(attempts)
+        self.count = len(self._attempts)
+        self.memory = 0
+
+    def __enter__(self) -> Instances:  # noqa: PYI034 - Self is of Python 3.11
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def error(self) -> AttemptError | None:
+        """How one of them failed, or None."""
+        return next((one.error for one in self._attempts if one.error is not None), None)
+
+    @property
+    def machine(self) -> Machine:
+        """What they run on."""
+        return self._attempts[0].machine
+
+    @property
+    def cpu_s(self) -> float:
+        """How many CPU seconds their steps have taken so far."""
+        return sum(attempt.cpu_s for attempt in self._attempts)
+
+    @property
+    def strays(self) -> int:
+        """How many processes they left behind in other groups; they were killed."""
+        return sum(attempt.strays for attempt in self._attempts)
+
+    def build(self) -> None:
+        """Wait until all of them are built, which they do at the same time.
+
+        Raises:
+            AttemptError: One was not, or not in time.
+        """
+        all_found(self._attempts, ModelAttempt.built, self._attempts[0].build_timeout)
+
+    def run(self, steps: int) -> Window:
+        """Have each of them run so many steps, all at the same time.
+
+        Raises:
+            AttemptError: A step failed, or they took too long.
+        """
+        for attempt in self._attempts:
+            attempt.start(steps)
+        done = all_found(self._attempts, ModelAttempt.done, self._attempts[0].timeout)
+        return Window.of(list(map(_run, done)))
+
+    def look(self) -> None:
+        """See how much memory they hold."""
+        self.memory = max(self.memory, *(held_memory(one.pid) for one in self._attempts))
+
+    def close(self) -> None:
+        """End them with all they started, and wait until they are gone."""
+        with contextlib.ExitStack() as stack:
+            for attempt in self._attempts:
+                stack.callback(attempt.close)
+
+
+def _run(done: StepSeconds) -> Run:
+    """When each step began and the last ended."""
+    took = np.cumsum(np.asarray(done.seconds) * done.each)
+    return Run(done.began + np.concatenate([[0.0], took]), done.each)
