@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: help demo test test-cluster test-thorough test-lowest check format clean
 help:
-	@echo "make demo    tune MobileNetV2's thread counts on this machine, and write demo.html"
+	@echo "make demo    how many instances of MobileNetV2, each with how many threads; writes demo.html"
 	@echo "make test    run the tests"
 	@echo "make test-cluster  the tests that kill the nodes of a cluster, and those with a server"
 	@echo "make test-thorough  10,000 random searches instead of 1,000"
@@ -30,7 +30,7 @@ $(VENV)/.dev-cluster: pyproject.toml | $(BIN)/python
 	@touch $(VENV)/.demo $(VENV)/.dev $@
 
 demo: $(VENV)/.demo
-	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --trials 12 --seconds 1.5 --report demo.html
+	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --instances auto --trials 12 --seconds 1.5 --report demo.html
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal

@@ -41,7 +41,7 @@ from kamerton_ray import set_threading
 from kamerton_ray.answer.correlation import correlation
 from kamerton_ray.answer.signed_rank import signed_rank_interval
 from kamerton_ray.cli.target import load_function
-from kamerton_ray.trial.config import has_threads, in_words, instances, variables
+from kamerton_ray.trial.config import has_threads, in_words, instances_of, variables
 
 HERE = Path(__file__).parent
 PORT = 8123
@@ -92,7 +92,7 @@ class Arm:
         """It as Ray Serve runs it; Ray need not share out the CPUs, the setting has done so."""
         deployment = serve.deployment(
             Model,
-            num_replicas=instances(self.config),
+            num_replicas=instances_of(self.config),
             max_ongoing_requests=options.ongoing,
             ray_actor_options={
                 "num_cpus": 0,
@@ -209,7 +209,7 @@ def main() -> None:
     """Measure and print."""
     options = arguments()
     config, promised = setting(options)
-    options.clients = options.clients or 2 * instances(config)
+    options.clients = options.clients or 2 * instances_of(config)
     # The replicas may stand in another folder.
     place, _, name = options.model.rpartition(":")
     options.model = f"{Path(place).resolve()}:{name}"

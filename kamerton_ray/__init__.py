@@ -27,7 +27,7 @@ from kamerton_ray.search.space import Axis, IntegerSpace, Scale
 from kamerton_ray.trial.loop import Vertex, kamerton
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.tune.placement import node_kinds, one_per_node, trial_nodes
-from kamerton_ray.tune.thread_space import thread_space
+from kamerton_ray.tune.thread_space import instance_limit, instance_space, thread_space
 from kamerton_ray.tune.trainable import benchmark
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ __all__ = [
     "Vertex",
     "benchmark",
     "every_node",
+    "instance_limit",
+    "instance_space",
     "kamerton",
     "node_kinds",
     "one_per_node",

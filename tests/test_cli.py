@@ -330,17 +330,21 @@ def results_in(tmp_path):
 
 def test_tune_runs_a_function_of_a_file_and_shows_what_it_is_judged_by(search, tmp_path):
     (tmp_path / "model.py").write_text(f"print('loading')\n{MODEL}")
-    options = ("--trials", "2", "--seconds", "0.1", "--no-compare", "--json")
-    limits = ("--objective", "seconds_p99", "--at-most", "cpu_seconds=1e-9")
-    out, err = search("tune", "model.py:build", *options, *limits)
+    options = ("--trials", "2", "--seconds", "0.1", "--no-compare", "--json", "--instances", "auto")
+    limits = ("--at-most", "cpu_seconds=1e-9", "--at-least", "throughput=1e9")
+    out, err = search("tune", "model.py:build", *options, "--objective", "seconds_p99", *limits)
     shown = r"  seconds_p99 [\d.]+ [mu]?s"
     over = r"; over the limit: cpu_seconds [\d.]+ [mu]?s, at most 0\.001 us"
-    assert re.search(rf"trial   1 .*{shown}{over}", err)
+    under = r"; below the limit: throughput [\d.]+ steps/s, at least 1000000000 steps/s"
+    assert re.search(rf"trial   1  1 instance of .*{shown}{over}{under}", err)
     assert re.search(r"trial   2 .*  seconds_p99 [\d.]+ [mu]?s", err)
     answer = json.loads(out)  # what the module prints on import is not in it
     assert "loading" in err
     assert answer["trials"] == 2
-    assert set(answer["config"]) == {"intra_op", "inter_op"}
+    assert set(answer["config"]) == {"instances", "intra_op", "inter_op"}
+    goal = json.loads((folder_of(tmp_path) / "session.json").read_text())["goal"]
+    cpus = goal["space"]["instances"][1]
+    assert goal["constraints"] == [{"product": ["instances", "intra_op"], "most": 2 * cpus}]
 
 
 def test_a_trial_that_ray_loses_is_named(search):

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 
 from kamerton_ray import (
+    AtMost,
     InvalidInputError,
+    NelderMeadSearcher,
     Threading,
+    instance_limit,
+    instance_space,
     thread_space,
     usable_cpus,
 )
@@ -374,3 +378,15 @@ def test_on_a_cluster_it_asks_the_node_and_not_rays_number_of_slots():
     assert trial_cpus() == usable_cpus().count
     expected = max(threads.LEAST_RANGE, usable_cpus().count)
     assert bounds(thread_space())["intra_op"] == (1, expected)
+
+
+@pytest.mark.parametrize(("cpus", "most"), [(1, 2), (2, 2), (16, 16)])
+def test_the_space_of_instances_is_that_of_the_threads_and_one_more(cpus, most):
+    space = instance_space(cpus, pinned=False)
+    assert list(space) == ["instances", "intra_op", "inter_op"]
+    assert bounds(space) == {"instances": (1, most), **bounds(thread_space(cpus))}
+    assert instance_limit(cpus) == AtMost(("instances", "intra_op"), 2 * cpus)
+    assert bounds(instance_space(cpus, pinned=True))["pinned"] == (0, 1)
+    searcher = NelderMeadSearcher(space, metric="m", mode="max", constraints=instance_limit(cpus))
+    config = searcher.suggest("one")
+    assert config["instances"] * config["intra_op"] <= 2 * cpus

@@ -41,11 +41,15 @@ class Simulated:
 
     def __init__(self, *, drift=0.0, noise=0.01, machine=MACHINE, seed=0, **odd):
         self.drift, self.noise, self.machine, self.odd = drift, noise, machine, odd
+        self.room = odd.get("room", math.inf)
         self.rounds = 0
         self.random = random.Random(seed)  # noqa: S311 - noise
 
     def measure(self, config):
         return self.measure_round([config])[0]
+
+    def fits(self, configs):
+        return len(configs) <= self.room
 
     def measure_round(self, configs):
         self.rounds += 1
@@ -416,6 +420,18 @@ def test_many_are_measured_in_groups_with_a_default_of_their_own():
     found = judged(searched(*(1.0 + 0.01 * n for n in range(AT_ONCE)), 1.5))
     assert [len(one) for one in found.rounds[:2]] == [len(first), len(second)]
     assert all(sum(one.config is None for one in group) == 1 for group in found.rounds)
+    assert found.config["speed"] == 1.5
+
+
+def test_what_does_not_fit_into_memory_at_once_is_measured_in_smaller_groups():
+    assert groups([0, DEFAULT, 1, 2], lambda group: len(group) <= 2) == [
+        [0, DEFAULT],
+        [DEFAULT, 1],
+        [DEFAULT, 2],
+    ]
+    assert groups([0, DEFAULT], lambda _: False) == [[0, DEFAULT]]  # it is for the measurer to say
+    found = judged(searched(1.0, 1.1, 1.5), room=3)
+    assert max(map(len, found.rounds)) <= 3
     assert found.config["speed"] == 1.5
 
 

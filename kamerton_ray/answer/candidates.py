@@ -87,7 +87,7 @@ def value_of(results: Iterable[Result], objective: Objective) -> float:
 
 def miss_of(results: Sequence[Result], objective: Objective) -> float:
     """By how much a configuration breaks the limits, by the medians over its trials."""
-    return objective.miss_of({key: median_of(results, key) for key in objective.at_most})
+    return objective.miss_of({key: median_of(results, key) for key in objective.limited})
 
 
 def check_reported(results: Sequence[Result], objective: Objective) -> None:
@@ -97,7 +97,7 @@ def check_reported(results: Sequence[Result], objective: Objective) -> None:
         InvalidInputError: None of those that worked has it.
     """
     working = [one for one in results if one.worked]
-    for key in (objective.metric, *objective.at_most):
+    for key in (objective.metric, *objective.limited):
         if working and not any(key in one.names for one in working):
             raise InvalidInputError(
                 f"results must report {key!r} to be judged by it, but report {numbers_in(working)}"

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from kamerton_ray.answer.candidates import Kind, miss_of
 from kamerton_ray.answer.head_to_head import Stage
+from kamerton_ray.answer.one_process import beside_one_process, counts_steps
 from kamerton_ray.answer.reasons import other_work, reasons
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.answer.verdict import Decision, Standing, Verdict
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.trial.comparison import Comparison
-from kamerton_ray.trial.config import Config, in_words
+from kamerton_ray.trial.config import Config, in_words, instances_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import median_of
 
@@ -70,22 +71,28 @@ def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[
     """The decision, and the sentence that says it."""
     best, gain = in_words(course.chosen), _gain(course, interval, objective)
     least = course.comparison.tolerance(objective.within)
-    limits = ", ".join(f"{key} at most {limit:g}" for key, limit in objective.at_most.items())
+    limits = objective.kept()
+    many = instances_of(course.chosen) > 1
+    it = "they" if many else "it"
     if _misses(course, course.chosen, objective):
+        comes = "come" if many else "comes"
         return Decision.KEEP, (
-            f"No configuration kept {limits} in the fresh runs; {best} comes closest, {gain}."
+            f"No configuration kept {limits} in the fresh runs; {best} {comes} closest: "
+            f"{it} {gain}."
         )
     if _misses(course, None, objective):
         return Decision.USE, (
-            f"{best} keeps {limits}, which TensorFlow's default does not; it is {gain}."
+            f"{best} {'keep' if many else 'keeps'} {limits}, which TensorFlow's default does not; "
+            f"{it} {gain}."
         )
     if objective.fewest and interval.low > -least:
         share = objective.share(course.comparison)
         return Decision.USE, (
-            f"{best} has the fewest threads within {share} of the best; it is {gain}."
+            f"{best} {'have' if many else 'has'} the fewest threads within {share} of the best; "
+            f"{it} {gain}."
         )
     if interval.low > least:
-        return Decision.USE, f"{best} is {gain}."
+        return Decision.USE, f"{best} {gain}{beside_one_process(course, objective)}."
     return Decision.KEEP, _no_win(course, interval, objective)
 
 
@@ -95,10 +102,14 @@ def _misses(course: Course, config: Config | None, objective: Objective) -> bool
 
 
 def _gain(course: Course, interval: Interval, objective: Objective) -> str:
-    """By how much the chosen one is better, as in "1.30x [1.20, 1.40] faster than ..."."""
+    """By how much the chosen one is better, as in "is 1.30x [1.20, 1.40] faster than ..."."""
+    amount, many = _amount(course.comparison, interval), instances_of(course.chosen) > 1
+    if counts_steps(course, objective):
+        does = "do" if many else "does"
+        return f"{does} {amount} the steps of TensorFlow's default {_runs(course)}"
     better = objective.better(course.comparison)
-    amount = _amount(course.comparison, interval)
-    return f"{amount} {better} than TensorFlow's default {_runs(course)}"
+    verb = "are" if many else "is"
+    return f"{verb} {amount} {better} than TensorFlow's default {_runs(course)}"
 
 
 def _no_win(course: Course, interval: Interval, objective: Objective) -> str:

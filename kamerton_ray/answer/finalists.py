@@ -8,7 +8,7 @@ from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
 from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import RACE_SHARE
 from kamerton_ray.machine.threads import default_threads
-from kamerton_ray.trial.config import Config, is_variable
+from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, instances_of, is_variable
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, median_of
 from kamerton_ray.tune.pace import in_pace
@@ -39,9 +39,10 @@ def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
     """
     usual = default_threads(cpus)
     counts = {name: value for name, value in config.items() if name in usual}
-    others = config.keys() - usual.keys()
+    others = config.keys() - usual.keys() - {INSTANCES_KEY, PINNED}
     return (
         bool(counts)
+        and instances_of(config) == 1  # one has all the CPUs for its own, pinned or not
         and all(value in (0, usual[name]) for name, value in counts.items())
         and not any(is_variable(name) or name not in fixed for name in others)
     )
@@ -59,11 +60,15 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     """The best of the candidates: the search's noise is no reason to leave one of them out.
 
     Where limits are to be kept, these are the ones that keep them. Where none does, these are the
-    ones that miss them least.
+    ones that miss them least. The best single process is among them, since the answer names it.
     """
     if not found:
         return []
     misses = [miss_of(one.results, objective) for one in found]
     least = min(misses)
     feasible = [one for one, miss in zip(found, misses, strict=True) if miss <= least]
-    return feasible[:most]
+    chosen = feasible[:most]
+    single = next((one for one in feasible if instances_of(one.config) == 1), None)
+    if single is None or single in chosen:
+        return chosen
+    return [*chosen[: most - 1], single] if most > 1 else chosen

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.head_to_head import Stage
+from kamerton_ray.answer.one_process import STEPS, gains_of
+from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.config import in_words
+from kamerton_ray.trial.config import Config, in_words
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import median_of
@@ -31,6 +33,12 @@ THROTTLED = 0.05
 
 NOTABLE = 2.0
 """A correlation is worth a word from so many of its standard errors, 1 / sqrt(rounds) each."""
+
+CHEAPER = 0.85
+"""A configuration is cheaper that takes less than this share of the default's CPU a step."""
+
+ENOUGH_RUNS = LEAST_RACE - 1
+"""More runs than this are wanted to say that it does as much."""
 
 MOSTLY = 0.8
 """Two groups are the doing of the one whose own step time makes up this share of the gap."""
@@ -68,6 +76,8 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_drift(course, searched),
         *_throttled(course),
         *_stolen(course),
+        *_cheaper(course, objective),
+        *_no_room(searched),
         *_failed(course),
     ]
 
@@ -208,6 +218,51 @@ def _stolen(course: Course) -> list[str]:
     if not stolen > STOLEN:
         return []
     return [f"The hypervisor gave {stolen:.0%} of the CPU time to others meanwhile."]
+
+
+def _cheaper(course: Course, objective: Objective) -> list[str]:
+    """Which finalist does as much as the default with clearly less CPU, if it was not chosen."""
+    if objective.metric not in STEPS or not course.comparison.is_ratio:
+        return []
+    least = -course.comparison.tolerance(objective.within)
+    saved = {
+        number: share
+        for number, config in enumerate(course.finalists)
+        if (gains := gains_of(course, config, objective))[ENOUGH_RUNS:]
+        and statistics.median(gains) > least
+        and (share := _cpu_share(course, config)) < CHEAPER
+    }
+    if not saved:
+        return []
+    best = min(saved, key=lambda number: saved[number])
+    config = course.finalists[best]
+    gains = gains_of(course, config, objective)
+    theirs = median_of(course.of(None), "cpu_seconds")
+    times, less, runs = math.exp(statistics.median(gains)), 1 - saved[best], len(gains)
+    ours, usual = 1e3 * theirs * saved[best], 1e3 * theirs
+    return [
+        (
+            f"CPU: {in_words(config)} took {less:.0%} less CPU a step than TensorFlow's default "
+            f"({ours:.3g} instead of {usual:.3g} ms), for {times:.2f}x its steps in {runs} runs."
+        )
+    ]
+
+
+def _cpu_share(course: Course, config: Config) -> float:
+    """How much CPU a configuration takes for a step, as a share of the default's in its rounds."""
+    pairs = course.pairs(config)
+    shares = [own.cpu_seconds / theirs.cpu_seconds for own, theirs in pairs if theirs.cpu_seconds]
+    return statistics.median(shares) if shares else math.nan
+
+
+def _no_room(searched: Kind) -> list[str]:
+    """Which configurations were not started, since they would not have fitted into memory."""
+    left_out = [one for one in searched.results if one.outcome is Outcome.NO_ROOM]
+    if not left_out:
+        return []
+    some = "1 trial was" if len(left_out) == 1 else f"{len(left_out)} trials were"
+    said = left_out[-1].error.splitlines()[-1]
+    return [f"{some} not started for want of memory ({in_words(left_out[-1].config)}: {said})."]
 
 
 def _failed(course: Course) -> list[str]:

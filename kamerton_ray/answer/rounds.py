@@ -12,7 +12,7 @@ from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.comparison import RATIO, Comparison
-from kamerton_ray.trial.config import Config
+from kamerton_ray.trial.config import Config, instances_of
 from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
@@ -128,7 +128,7 @@ class Contest:
             Whether it was the last one.
         """
         asked = self._head.ask()
-        measured = [self._measured(group) for group in groups(asked)]
+        measured = [self._measured(group) for group in groups(asked, self._fits)]
         if self.course.comparison.is_ratio:
             self._compare()
         found = {arm: told for one in measured for arm, told in self._judged(one).items()}
@@ -164,9 +164,16 @@ class Contest:
             self.course.comparison = comparison
             self._head = self._new_head()
 
+    def _configs(self, group: Sequence[int]) -> list[Config | None]:
+        return [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
+
+    def _fits(self, group: Sequence[int]) -> bool:
+        """Whether there is memory to measure them in turn."""
+        return self._measurer.fits(self._configs(group))
+
     def _measured(self, group: Sequence[int]) -> dict[int, Result]:
         """What each has found."""
-        configs = [None if arm == DEFAULT else self.course.finalists[arm] for arm in group]
+        configs = self._configs(group)
         results = self._measurer.measure_round(configs)
         # Of the default the configuration is None, whatever it ran with.
         found = [replace(one, config=c) for c, one in zip(configs, results, strict=True)]
@@ -196,17 +203,28 @@ class Contest:
         course.correlation, course.interval = head.correlation, head.interval()
 
 
-def groups(asked: Sequence[int]) -> list[list[int]]:
-    """Those asked for, in groups as even as can be, the default in its place in each."""
+def groups(
+    asked: Sequence[int], fits: Callable[[Sequence[int]], bool] = lambda _: True
+) -> list[list[int]]:
+    """Those asked for, in groups as even as can be, the default in its place in each.
+
+    Args:
+        asked: Those asked for.
+        fits: Whether a group fits into memory; one of a single configuration has to.
+    """
     arms = [arm for arm in asked if arm != DEFAULT]
     count = -(-len(arms) // AT_ONCE)
-    members = [{DEFAULT, *arms[number::count]} for number in range(count)]
-    return [[arm for arm in asked if arm in group] for group in members]
+    while True:
+        members = [{DEFAULT, *arms[number::count]} for number in range(count)]
+        found = [[arm for arm in asked if arm in group] for group in members]
+        if count >= len(arms) or all(map(fits, found)):
+            return found
+        count += 1
 
 
 def threads(config: Config) -> int:
-    """How many threads a configuration starts, in both pools."""
-    return sum(int(config.get(name, 0)) for name in THREADS)
+    """How many threads a configuration starts, in both pools of all instances."""
+    return instances_of(config) * sum(int(config.get(name, 0)) for name in THREADS)
 
 
 def run_on_a_node(

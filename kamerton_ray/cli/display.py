@@ -14,9 +14,10 @@ from rich.text import Text
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.cli.saying import printable
+from kamerton_ray.machine.memory import in_words as in_bytes
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.process.outcome import TRACEBACK
-from kamerton_ray.trial.config import INSTANCES_KEY, in_words, instances_of
+from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, in_words, instances_of
 from kamerton_ray.trial.instances import SHARED
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
@@ -157,10 +158,16 @@ class Display:
         return value if metric == "seconds" else f"{metric} {value}{self._beside(result)}"
 
     def _over_limits(self, result: Result) -> str:
-        return "".join(
+        judge = self._objective
+        over = "".join(
             f"; over the limit: {key} {in_unit(key, value)}, at most {in_unit(key, most)}"
-            for key, most in self._objective.at_most.items()
+            for key, most in judge.at_most.items()
             if not (value := result.number(key)) <= most
+        )
+        return over + "".join(
+            f"; below the limit: {key} {in_unit(key, value)}, at least {in_unit(key, least)}"
+            for key, least in judge.at_least.items()
+            if not (value := result.number(key)) >= least
         )
 
     def _beside(self, result: Result) -> str:
@@ -181,10 +188,8 @@ class Display:
 def is_default(result: Result) -> bool:
     """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
     cpus = result.machine.usable_cpus
-    return bool(cpus) and {INSTANCES_KEY: 1, **result.tuned} == {
-        INSTANCES_KEY: 1,
-        **default_threads(cpus),
-    }
+    alone = {INSTANCES_KEY: 1, PINNED: 0}
+    return bool(cpus) and {**alone, **result.tuned} == {**alone, **default_threads(cpus)}
 
 
 def in_unit(metric: str, value: float) -> str:
@@ -196,6 +201,8 @@ def in_unit(metric: str, value: float) -> str:
     if metric.startswith("seconds") or metric == "cpu_seconds":
         scale, unit = next(((s, u) for s, u in UNITS if abs(value) >= s), UNITS[-1])
         return f"{value / scale:.3g} {unit}"
+    if metric == "memory":
+        return in_bytes(value)
     return f"{value:.6g}"
 
 

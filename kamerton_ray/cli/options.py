@@ -28,6 +28,9 @@ TRAITS = ("cpu_model", "usable_cpus", "slots")
 WITHIN = 0.02
 """Configurations no farther apart than this share count as equal, unless the user says another."""
 
+ALL_CPUS = 1 << 20
+"""As the highest number of instances: as many as there are usable CPUs."""
+
 COMBINE = {one.word: one for one in Combine}
 """What the numbers of several instances come to, by the name that the user types."""
 
@@ -99,7 +102,9 @@ def bounds(text: str) -> Bounds:
 
 
 def instances(text: str) -> Bounds:
-    """`1:4`, both included, or `2` alone for `2:2`."""
+    """`1:4`, both included, `2` alone for `2:2`, or `auto` for as many as there are CPUs."""
+    if text == "auto":
+        return 1, ALL_CPUS
     low, high = bounds(f"{text}:{text}" if text.isdecimal() else text)
     if low < 1:
         raise click.BadParameter(f"{text!r}: instances must be at least 1")
@@ -148,8 +153,8 @@ SEARCH: tuple[Decorator, ...] = (
         "--instances",
         type=instances,
         metavar="LOW:HIGH",
-        help="Tune how many instances run at the same time, too, at most the usable CPUs; a number "
-        "alone fixes it. Without it there is one.",
+        help="Tune how many instances run at the same time, too, at most the usable CPUs, which "
+        "'auto' stands for; a number alone fixes it. Without it there is one.",
     ),
     click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
     click.option(

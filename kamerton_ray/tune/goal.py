@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.result import Result
 
 
@@ -18,12 +19,14 @@ class Goal:
         starts: The configurations to begin with, the first of them TensorFlow's default.
         metric: The result's key that counts.
         mode: `"min"` or `"max"`.
+        constraints: What configurations have to keep.
     """
 
     space: Mapping[str, tuple[int, int]]
     starts: Sequence[Mapping[str, int]]
     metric: str
     mode: str
+    constraints: Sequence[AtMost] = ()
 
     def has_worked(self, result: Result) -> bool:
         """Whether a result has a number to search by."""

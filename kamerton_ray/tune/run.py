@@ -106,6 +106,7 @@ def _searcher(goal: Goal, *, seed: int, budget: int | None) -> NelderMeadSearche
         seed=seed,
         budget=budget,
         retries=RETRIES_OF_LOST,
+        constraints=goal.constraints,
     )
 
 

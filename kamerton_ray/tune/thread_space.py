@@ -1,11 +1,19 @@
-"""The search space of the thread counts, on this machine or on the nodes that run trials."""
+"""The search spaces of threads and instances, on this machine or on the nodes that run trials."""
 
 from __future__ import annotations
 
 import sys
 
 from kamerton_ray.machine.cpus import usable_cpus
-from kamerton_ray.machine.threads import thread_bounds, thread_count
+from kamerton_ray.machine.threads import (
+    OVERSUBSCRIBED,
+    instance_bounds,
+    thread_bounds,
+    thread_count,
+)
+from kamerton_ray.machine.topology import topology, worth_pinning
+from kamerton_ray.search.constraints import AtMost
+from kamerton_ray.trial.config import INSTANCES_KEY, PINNED
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import Kind, chosen_kind
 
@@ -27,6 +35,44 @@ def thread_space(cpus: int | None = None) -> dict[str, object]:
     """
     bounds = thread_bounds(trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1))
     return {name: ray_api.randint(low, high) for name, (low, high) in bounds.items()}
+
+
+def instance_space(cpus: int | None = None, *, pinned: bool | None = None) -> dict[str, object]:
+    """The search space of instances and their threads; use it with `instance_limit`.
+
+    Args:
+        cpus: The CPUs that a trial will have; by default as for `thread_space`.
+        pinned: Whether `"pinned"` is searched, too: instances with CPUs of their own (1), or left
+            to the scheduler (0). By default where that can matter on this machine, because CPUs
+            share a core or there are several NUMA nodes.
+
+    Returns:
+        `"instances"` up to the number of CPUs, and the counts of `thread_space` for each of them.
+
+    Raises:
+        InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
+    """
+    count = trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1)
+    low, high = instance_bounds(count)
+    places = worth_pinning(topology()) if pinned is None else pinned
+    return {
+        INSTANCES_KEY: ray_api.randint(low, high),
+        **thread_space(count),
+        **({PINNED: ray_api.randint(0, 1)} if places else {}),
+    }
+
+
+def instance_limit(cpus: int | None = None) -> AtMost:
+    """The constraint for `instance_space`: at most two intra-op threads for each CPU, in all.
+
+    Args:
+        cpus: The CPUs that a trial will have; by default as for `thread_space`.
+
+    Raises:
+        InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
+    """
+    count = trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1)
+    return AtMost(product=(INSTANCES_KEY, "intra_op"), most=OVERSUBSCRIBED * count)
 
 
 def trial_cpus(kind: Kind | None = None) -> int:
