@@ -1,8 +1,7 @@
 """Feasible: the points of a lattice that keep all constraints.
 
-`AtMost`s are counted cleverly: a product of values that are not below 0 rises along every axis, so
-that all that lies beyond a point that breaks one is left out. Functions have to be called point by
-point.
+A product of values that are not below 0 never falls along an axis, so that all that lies beyond a
+point that breaks an `AtMost` is passed over. Functions have to be called point by point.
 """
 
 from __future__ import annotations
