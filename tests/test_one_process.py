@@ -1,5 +1,6 @@
 """What is said of several instances: against the default, and against the best single process."""
 
+import math
 import re
 
 import pytest
@@ -36,6 +37,13 @@ def test_the_sentence_says_how_many_times_the_steps_the_latency_and_the_best_sin
         r"intra_op=1 inter_op=1, does 1\.0\dx\.",
         found.sentence,
     )
+
+
+def test_the_table_says_how_many_cpus_each_keeps_busy():
+    found = judged({(2, 1): 2.0, (1, 1): 1.0}, cpu={(2, 1): 0.02, None: 0.03})
+    cpus = {one.config and one.config["instances"]: one.cpus for one in found.table}
+    assert cpus == pytest.approx({2: 0.04, 1: 0.03, None: 0.03}, rel=0.02)
+    assert all(math.isnan(one.memory) for one in found.table)  # nobody looked
 
 
 def test_a_single_process_that_wins_is_said_as_one():

@@ -195,6 +195,8 @@ def _standing(course: Course, config: Config | None, objective: Objective) -> St
         seconds_p99=value("seconds_p99"),
         throughput=value("throughput"),
         cpu_seconds=value("cpu_seconds"),
+        cpus=value("cpus"),
+        memory=value("memory"),
     )
 
 

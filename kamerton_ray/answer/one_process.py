@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Collection
 
 from kamerton_ray.answer.rounds import Course
+from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import median_of
@@ -14,10 +16,20 @@ STEPS = ("speedup", "throughput")
 """In these a gain says how many times as many steps are done."""
 
 
+def are_steps(names: Collection[str], objective: Objective, by: Comparison) -> bool:
+    """Whether a gain is a number of steps: of instances it is not that one of them is faster.
+
+    Args:
+        names: What a configuration says.
+        objective: What the configurations are judged by.
+        by: How they are compared.
+    """
+    return INSTANCES_KEY in names and by.is_ratio and objective.metric in STEPS
+
+
 def counts_steps(course: Course, objective: Objective) -> bool:
-    """Whether a gain is a number of steps: of instances it is not that one of them is faster."""
-    tuned = course.chosen is not None and INSTANCES_KEY in course.chosen
-    return tuned and course.comparison.is_ratio and objective.metric in STEPS
+    """The same of a comparison."""
+    return are_steps(course.chosen or (), objective, course.comparison)
 
 
 def beside_one_process(course: Course, objective: Objective) -> str:

@@ -45,6 +45,8 @@ class Standing:
         seconds_p99: 99 of 100 steps took no longer; NaN where no steps were timed, as the next.
         throughput: Steps a second.
         cpu_seconds: CPU seconds a step.
+        cpus: How many CPUs were kept busy; NaN where nobody wrote it down, as the next.
+        memory: The most bytes that one of its processes held.
     """
 
     config: Config | None
@@ -55,6 +57,8 @@ class Standing:
     seconds_p99: float
     throughput: float
     cpu_seconds: float
+    cpus: float = math.nan
+    memory: float = math.nan
 
     @classmethod
     def from_json(cls, row: Json) -> Standing:
