@@ -15,13 +15,17 @@ from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS, default_threads
 from kamerton_ray.trial.comparison import Comparison
-from kamerton_ray.trial.config import INSTANCES_KEY, Config, flat, in_words, key_of
+from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, flat, in_words, key_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, numbers_in
 from kamerton_ray.tune.results import trial_results
 
 GUESSES = ("speedup", "objective", "seconds")
 """Which key of a result counts where nobody says it: the first of these that has numbers."""
+
+
+ORDER = (INSTANCES_KEY, *THREADS)
+"""What comes first of all that was tuned."""
 
 
 class Basis(Enum):
@@ -151,6 +155,17 @@ class Measured:
         return self.comparison.is_ratio
 
     @property
+    def names(self) -> set[str]:
+        """The names of all that the configurations say, tuned or not."""
+        return {name for one in self.results for name, _ in flat(one.tuned)}
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs the trials had; 0 where nobody knows."""
+        counts = (one.machine.usable_cpus for one in self.results)
+        return next((count for count in counts if count), 0)
+
+    @property
     def working(self) -> list[Row]:
         """The configurations of which a trial worked, the best first."""
         return [row for row in self.rows if row.worked]
@@ -199,12 +214,10 @@ class Measured:
         return not row.worked, -self.merit(row.value) if row.worked else 0.0
 
     def _default(self) -> Config | None:
-        """One instance, with one thread of each pool for each CPU, if only the counts are tuned."""
-        counts = (one.machine.usable_cpus for one in self.results)
-        cpus = next((count for count in counts if count), None)
-        if cpus is None or not self.axes or set(self.axes) - {INSTANCES_KEY, *THREADS}:
+        """One process, in it one thread of each pool for each CPU, where only these were tuned."""
+        usual = {INSTANCES_KEY: 1, **default_threads(self.cpus), PINNED: 0}
+        if not self.cpus or not self.axes or set(self.axes) - set(usual):
             return None
-        usual = {INSTANCES_KEY: 1, **default_threads(cpus)}
         fixed = {k: v for k, v in flat(self.results[0].tuned) if k in usual}
         if any(usual[name] != value for name, value in fixed.items() if name not in self.axes):
             return None
@@ -304,7 +317,7 @@ def _known(objective: Objective | None, results: Sequence[Result]) -> Objective:
 
 
 def _axes(results: Sequence[Result]) -> list[str]:
-    """The names whose values differ; where none do, the thread counts or all; intra_op first.
+    """The names whose values differ; where none do, the counts or all; instances first.
 
     Several instances are told though their number is fixed: the default has one.
     """
@@ -313,7 +326,7 @@ def _axes(results: Sequence[Result]) -> list[str]:
         for name, value in flat(result.tuned):
             seen.setdefault(name, set()).add(repr(value))
     names = [name for name, values in seen.items() if len(values) > 1]
-    names = names or [name for name in THREADS if name in seen] or list(seen)
+    names = names or [name for name in ORDER if name in seen] or list(seen)
     if INSTANCES_KEY not in names and seen.get(INSTANCES_KEY, {"1"}) != {"1"}:
         names.append(INSTANCES_KEY)
-    return sorted(names, key=lambda name: THREADS.index(name) if name in THREADS else len(THREADS))
+    return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))

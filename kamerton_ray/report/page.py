@@ -38,6 +38,7 @@ class Shown:
         finalists: The gains of the fresh runs.
         costs: What the finalists cost.
         trade_offs: The search's Pareto set.
+        traded: What that is chosen by, in words.
         forms: The configuration in each form that can say it, after that form's name.
         failures: The trials that failed.
     """
@@ -52,6 +53,7 @@ class Shown:
     finalists: Table | None
     costs: Table | None
     trade_offs: Table | None
+    traded: str
     forms: list[tuple[str, str]]
     failures: list[tuple[int, str, str, str]]
 
@@ -70,6 +72,7 @@ class Shown:
             finalists=tables.finalists(part),
             costs=tables.costs(part),
             trade_offs=tables.trade_offs(part),
+            traded=tables.traded(part),
             forms=list(_forms(part)),
             failures=list(words.failures(part.measured)),
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.report.labels import metric_label, unit_of
+from kamerton_ray.report.labels import metric_label, shown_metric, unit_of
 from kamerton_ray.report.palette import LIGHT, Palette
 from kamerton_ray.report.paper import WIDTH, Level, Paper, paper
 from kamerton_ray.trial.config import Config
@@ -37,7 +37,8 @@ def rounds(
 
     Args:
         verdict: With its rounds.
-        objective: What was judged by; for a speed-up the step time is shown.
+        objective: What was judged by; for a speed-up the step time is shown, or, where instances
+            are tuned, the steps of all of them.
         palette: The colours.
 
     Raises:
@@ -46,8 +47,7 @@ def rounds(
     """
     if not verdict.rounds:
         raise InvalidInputError("a verdict must have rounds to show them, but this one has none")
-    metric = (objective or Objective()).metric
-    metric = "seconds" if metric == "speedup" else metric
+    metric = shown_metric(objective or Objective(), verdict.config or ())
     pairs = _pairs(verdict, metric)
     unit = unit_of(metric, [value for pair in pairs for value in pair])
     pairs = [_Pair(default * unit.scale, best * unit.scale) for default, best in pairs]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kamerton_ray.answer.verdict import Verdict
-from kamerton_ray.report.labels import TITLE_LENGTH, gain_label, short
+from kamerton_ray.report.labels import brief_names, brief_values, gain_label
 from kamerton_ray.report.measured import Measured, Row, as_measured, best_row, marks_of
 from kamerton_ray.report.palette import LIGHT, Palette
 from kamerton_ray.report.paper import WIDTH, Paper, paper
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 25
 """At most this many configurations are listed; the best of them."""
-
-VALUE_LENGTH = 12
-"""Longer values are cut in the list."""
 
 
 def speedups(
@@ -115,7 +112,7 @@ class _List:
 
     def _labels(self) -> None:
         self.paper.axes.set_xlabel(gain_label(self.found) + self._left_out())
-        names = short(" · ".join(self.found.axes), TITLE_LENGTH)
+        names = brief_names(self.found.axes)
         soft = self.paper.palette.soft
         self.paper.figure.suptitle(names, x=0.01, ha="left", size=9, color=soft)
 
@@ -125,8 +122,7 @@ class _List:
         return f"\n{count} more, none of them better, are left out" if count else ""
 
     def _name(self, row: Row) -> str:
-        values = " · ".join(short(value, VALUE_LENGTH) for value in row.config.values())
-        return "  ".join([*marks_of(row, self.found, self.best), values])
+        return "  ".join([*marks_of(row, self.found, self.best), brief_values(row.config)])
 
     def _weight(self, row: Row) -> str:
         return "bold" if row is self.best else "normal"

@@ -6,18 +6,18 @@ import functools
 import itertools
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kamerton_ray.answer.verdict import Verdict
-from kamerton_ray.machine.threads import THREADS
+from kamerton_ray.machine.threads import OVERSUBSCRIBED, THREADS
 from kamerton_ray.numeric import number
 from kamerton_ray.report.labels import TITLE_LENGTH, gain_label, short
 from kamerton_ray.report.measured import Measured, Row, as_measured, best_row, marks_of
 from kamerton_ray.report.palette import LIGHT, Palette, mixed, readable_on
 from kamerton_ray.report.paper import WIDTH, Paper, paper
-from kamerton_ray.trial.config import Config
+from kamerton_ray.trial.config import INSTANCES_KEY, Config
 from kamerton_ray.trial.objective import Objective
 
 if TYPE_CHECKING:
@@ -29,11 +29,20 @@ Place = tuple[int, int]
 ROW, COLUMN = 0.6, 0.58
 """A cell's least height and width in inches."""
 
+NAMED_COLUMN = 0.78
+"""Its least width where other values in it stand beside their names."""
+
+LINES, LINE = 2, 0.15
+"""So many lines fit below its value, and this is what another one needs in inches."""
+
 MOST_FILLED = 12
 """Up to this many integers in a row are all on a map's axis, measured or not."""
 
 VALUE_LENGTH = 8
 """Longer values are cut in a map."""
+
+NAMED_LENGTH = 12
+"""Values in a cell stand beside their names where none of these lines is longer."""
 
 LEAST_CONTRAST, MOST_CONTRAST = math.log(1.15), math.log(2.0)
 """The gain whose colour is the strongest lies between these: noise should not look dramatic."""
@@ -50,7 +59,8 @@ def surface(
 
     A cell's colour is its gain over the default, which is written in it. The small number is that
     of its trial. Of more than two tuned parameters the first two make the map, and a cell shows the
-    best over the others. A single one makes a strip.
+    best over the others. A single one makes a strip. Of instances and their intra-op threads the
+    cells that are not worth a trial are crossed out: more than two threads for each CPU.
 
     Args:
         results: Whatever `trial_results` takes, or a `Measured`.
@@ -80,6 +90,7 @@ class _Cells:
         across: The values on the first axis, in order.
         up: The same on the second.
         rows: The configurations of each cell, the best first.
+        is_named: Whether a cell has room for the names of its other values.
         unmeasured: The cell of the default, where that was not measured.
         path: The cells of the trials, in order.
     """
@@ -89,6 +100,8 @@ class _Cells:
         self.others = found.axes[2:]
         shown = [row.config for row in found.rows] + [c for c in [found.default] if c]
         self.across, self.up = (_in_order([one.get(name) for one in shown]) for name in self.names)
+        said = [f"{name}={row.config.get(name)}" for name in self.others for row in found.rows]
+        self.is_named = bool(said) and max(map(len, said)) <= NAMED_LENGTH
         self.rows: dict[Place, list[Row]] = {}
         for row in found.rows:
             self.rows.setdefault(self.place(row.config), []).append(row)
@@ -102,6 +115,22 @@ class _Cells:
         """The cells in which nothing was measured, the default's left out."""
         places = itertools.product(range(len(self.across)), range(len(self.up)))
         return [one for one in places if one not in self.rows and one != self.unmeasured]
+
+    def crowded(self, cpus: int) -> list[Place]:
+        """Those of them with too many threads for so many CPUs; none where such were tried."""
+        if self.names != [INSTANCES_KEY, "intra_op"] or not cpus:
+            return []
+
+        def is_crowded(place: Place) -> bool:
+            threads = number(self.across[place[0]]) * number(self.up[place[1]])
+            return threads > OVERSUBSCRIBED * cpus
+
+        return [] if any(map(is_crowded, self.rows)) else list(filter(is_crowded, self.empty))
+
+    def others_of(self, row: Row) -> list[str]:
+        """A line for each value of a configuration that its place does not say."""
+        values = {name: short(row.config.get(name), VALUE_LENGTH) for name in self.others}
+        return [f"{name}={value}" if self.is_named else value for name, value in values.items()]
 
     def place(self, config: Config) -> Place:
         """The cell of a configuration."""
@@ -128,7 +157,13 @@ def _is_short(counts: Sequence[int]) -> bool:
 
 
 def _size(cells: _Cells) -> tuple[float, float]:
-    return max(WIDTH, 0.8 + COLUMN * len(cells.across)), 1.0 + ROW * len(cells.up)
+    column = NAMED_COLUMN if cells.is_named else COLUMN
+    return max(WIDTH, 0.8 + column * len(cells.across)), 1.0 + _row(cells) * len(cells.up)
+
+
+def _row(cells: _Cells) -> float:
+    """A cell's height in inches; the last of the lines in it may say what it is."""
+    return ROW + LINE * max(0, len(cells.others) + 1 - LINES)
 
 
 # --- drawing them --------------------------------------------------------------------------------
@@ -191,8 +226,7 @@ class _Map:
     def _write(self, place: Place, row: Row, ground: str) -> None:
         """The value, under it what the cell is, and in its corner the trial's number."""
         x, y = place
-        others = [short(row.config.get(name), VALUE_LENGTH) for name in self.cells.others]
-        said = [*others, *marks_of(row, self.found, self.best)]
+        said = [*self.cells.others_of(row), *marks_of(row, self.found, self.best)]
         # Its own ground keeps the search's path from crossing it.
         box = {"facecolor": ground, "edgecolor": "none", "pad": 0.8}
         write = functools.partial(
@@ -200,7 +234,8 @@ class _Map:
         )
         value = self.found.shown(row) if row.worked else "failed"
         weight, size = ("bold" if row is self.best else "normal"), (10 if row.worked else 8)
-        middle = y - 0.08 + 0.07 * len(said)
+        middle = y - 0.08 + 0.07 * min(LINES, len(said))
+        middle += LINE / _row(self.cells) * 0.6 * max(0, len(said) - LINES)
         write(x, middle, value, ha="center", va="center", weight=weight, size=size)
         if said:
             under = "\n".join(said)
@@ -208,13 +243,19 @@ class _Map:
         write(x - 0.42, y + 0.4, _trials(row), ha="left", va="top", size=7)
 
     def _unmeasured(self) -> None:
-        """A dot for each cell that was not measured, or that it is the default's."""
+        """What cells are that were not measured: the default's, a cross for no trial, or a dot."""
         axes, palette = self.paper.axes, self.paper.palette
         if self.cells.unmeasured:
             x, y = self.cells.unmeasured
             axes.text(x, y, "default", ha="center", va="center", color=palette.soft, size=7)
-        xs, ys = ([place[axis] for place in self.cells.empty] for axis in (0, 1))
-        axes.plot(xs, ys, ".", color=palette.line, ms=3)
+        places = [place for place in self.cells.empty if place not in self._crowded]
+        axes.plot(*_across_and_up(places), ".", color=palette.line, ms=3)
+        crosses = _across_and_up(self._crowded)
+        axes.plot(*crosses, "x", color=palette.neither, ms=4, alpha=0.7, gid="crowded")
+
+    @functools.cached_property
+    def _crowded(self) -> list[Place]:
+        return self.cells.crowded(self.found.cpus)
 
     def _path(self) -> None:
         """The search's way from trial to trial, through the cells' corners, beside the values."""
@@ -237,10 +278,22 @@ class _Map:
             axes.set_ylabel(_axis_label(up))
         else:
             axes.set_yticks([])
-        title = gain_label(self.found)
-        if over := short(", ".join(self.cells.others), TITLE_LENGTH):
-            title += f"\neach cell: the best over what is written below,\n{over}"
-        axes.set_title(title, loc="left", size=9, color=self.paper.palette.soft)
+        title = [gain_label(self.found), *self._explained()]
+        axes.set_title("\n".join(title), loc="left", size=9, color=self.paper.palette.soft)
+
+    def _explained(self) -> Iterator[str]:
+        """What else is to be known of the cells, in lines."""
+        others = short(", ".join(self.cells.others), TITLE_LENGTH)
+        if self.cells.is_named:
+            yield f"each cell: the best over {others}"
+        elif others:
+            yield f"each cell: the best over what is written below,\n{others}"
+        if self._crowded:
+            yield f"crossed out: over {OVERSUBSCRIBED} threads a CPU, not worth a trial"
+
+
+def _across_and_up(places: Sequence[Place]) -> tuple[list[int], list[int]]:
+    return [x for x, _ in places], [y for _, y in places]
 
 
 def _trials(row: Row) -> str:

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 from kamerton_ray.answer.candidates import Candidate, candidates, pareto
 from kamerton_ray.answer.verdict import Standing, Verdict
 from kamerton_ray.numeric import number
-from kamerton_ray.report.labels import NAMES, short, unit_of
+from kamerton_ray.report.labels import NAMES, better_of, short, shown_metric, unit_of
 from kamerton_ray.report.measured import Measured, marks_of
 from kamerton_ray.report.part import Part
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import key_of
 
-COSTS = {"seconds": -1, "seconds_p99": -1, "throughput": 1, "cpu_seconds": -1}
+TRADED = {"seconds": -1, "seconds_p99": -1, "throughput": 1, "cpu_seconds": -1}
 """What configurations trade off: 1 where more is better, -1 where less is."""
+
+BESIDE = ("cpus", "memory")
+"""What is shown beside that."""
+
+COSTS = (*TRADED, *BESIDE)
 
 HEADS = {
     "runs": "fresh runs",
@@ -24,7 +29,12 @@ HEADS = {
     "seconds_p99": "p99",
     "throughput": "throughput",
     "cpu_seconds": "CPU time",
+    "cpus": "CPUs busy",
+    "memory": "memory per process",
 }
+
+WHOLE = 1e4
+"""From here on numbers have no digits after the point, and no power of ten."""
 
 BRIEF = 5
 """This many configurations are listed on a terminal."""
@@ -70,17 +80,28 @@ def trade_offs(part: Part) -> Table | None:
     """The search's Pareto set; None where the trials report but one of the costs."""
     found = part.measured
     rows = candidates(found.results, found.objective)
-    known = {key: sign for key, sign in COSTS.items() if any(_has(row, key) for row in rows)}
-    if not list(known)[1:]:  # one cost alone is no trade-off
+    known = _traded(rows)
+    if not known:
         return None
-    lines = [_searched(one, list(known), part) for one in pareto(rows, known)]
-    return _table(lines, ["gain", *known], found, found.comparison)
+    lines = [_searched(one, COSTS, part) for one in pareto(rows, known)]
+    return _table(lines, ["gain", *COSTS], found, found.comparison)
+
+
+def traded(part: Part) -> str:
+    """What the Pareto set is chosen by, in words; empty where there is none."""
+    found = part.measured
+    *names, last = [HEADS[key] for key in _traded(candidates(found.results, found.objective))] or [
+        ""
+    ]
+    return f"{', '.join(names)} or {last}" if names else ""
 
 
 def brief(part: Part) -> list[str]:
     """The finalists, or else the search's best, in columns for a terminal."""
-    keys = dict.fromkeys(["gain", "runs", _own_key(part.measured), *COSTS])
-    table = _finalists(part, list(keys))
+    own = _own_key(part.measured)
+    # A terminal is narrow: of instances the steps of all say more than the time of one.
+    costs = [key for key in TRADED if own != "throughput" or key != "seconds"]
+    table = _finalists(part, list(dict.fromkeys(["gain", "runs", own, *costs])))
     if table is None:
         lines = _searched_best(part.measured)
     else:
@@ -116,13 +137,19 @@ def _mark(one: Standing, verdict: Verdict) -> str:
 
 
 def _own_key(found: Measured) -> str:
-    """Under which key of a finalist its objective stands; for a speed-up the step time."""
-    metric = found.objective.metric
-    return "seconds" if metric == "speedup" else metric if metric in COSTS else "value"
+    """Under which key of a finalist its objective stands."""
+    metric = shown_metric(found.objective, found.names)
+    return metric if metric in COSTS else "value"
 
 
-def _has(row: Candidate, key: str) -> bool:
-    return not math.isnan(row.median(key))
+def _traded(rows: Sequence[Candidate]) -> dict[str, int]:
+    """What these trade off; nothing where but one of that is known."""
+    known = {
+        key: sign
+        for key, sign in TRADED.items()
+        if not all(math.isnan(row.median(key)) for row in rows)
+    }
+    return known if len(known) > 1 else {}
 
 
 def _searched(one: Candidate, keys: Sequence[str], part: Part) -> _Line:
@@ -182,7 +209,7 @@ def _column(
 def _head(key: str, found: Measured, by: Comparison) -> str:
     objective = found.objective
     if key == "gain":
-        better = objective.better(by).split()[0]
+        better, _, _ = better_of(found, by).what.partition(" in ")
         return f"times {better}" if by.is_ratio else f"{better} by"
     if key == "value":
         return NAMES.get(objective.metric, short(objective.metric))
@@ -194,7 +221,9 @@ def _figure(key: str, value: float, by: Comparison) -> str:
         return ""
     if key == "gain":
         return f"{by.figure(value)}{by.times}"
-    return f"{value:.0f}" if key == "runs" else f"{value:.4g}"
+    if key == "runs" or abs(value) >= WHOLE:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if key in BESIDE else f"{value:.4g}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> Iterator[str]:

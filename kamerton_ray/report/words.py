@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.report.about import About
+from kamerton_ray.report.labels import better_of
 from kamerton_ray.report.measured import Measured, times
 from kamerton_ray.report.part import Part
+from kamerton_ray.trial.config import INSTANCES_KEY
 
 DECISIONS = {
     Decision.USE: "Use it",
@@ -25,6 +27,12 @@ PAIRED = (
     "Each trial ran in a fresh process, block by block in turn with another one that had "
     "TensorFlow's default threads; its speed-up is the ratio of the two step times, so "
     "what slows both cancels."
+)
+
+PAIRED_STEPS = (
+    "Each trial ran in fresh processes, as many as its configuration says, block by block in turn "
+    "with a single one that had TensorFlow's default threads; its number is how many times the "
+    "steps of that they did together in the same time, so what slows both cancels."
 )
 
 NOT_COMPARED = (
@@ -62,7 +70,8 @@ def _gain(part: Part) -> Iterator[tuple[str, str]]:
     found, verdict = part.measured, part.verdict
     if verdict is not None and not math.isnan(verdict.low):
         by, gain = verdict.comparison, verdict.speedup if verdict.ratios else verdict.difference
-        yield f"{by.figure(gain)}{by.times}", f"{found.objective.better(by)} than the default"
+        what, joint = better_of(found, by)
+        yield f"{by.figure(gain)}{by.times}", f"{what} {joint} the default"
         yield f"{by.figure(verdict.low)} to {by.figure(verdict.high)}", "95 % interval"
         yield str(verdict.runs), "fresh runs of each"
     elif found.best is not None:
@@ -103,7 +112,7 @@ def method(parts: Sequence[Part], about: About) -> Iterator[str]:
 def _trials(found: Measured) -> str:
     metric = found.objective.metric
     if metric == "speedup":
-        return PAIRED
+        return PAIRED_STEPS if INSTANCES_KEY in found.names else PAIRED
     better = "more" if found.objective.mode == "max" else "less"
     one = "1.00x" if found.ratios else f"The line that says {found.baseline.name!r}"
     return (
