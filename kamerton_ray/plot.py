@@ -5,5 +5,6 @@ from kamerton_ray.report.plot_progress import progress
 from kamerton_ray.report.plot_rounds import rounds
 from kamerton_ray.report.plot_speedups import speedups
 from kamerton_ray.report.plot_surface import surface
+from kamerton_ray.report.plot_trade_off import trade_off
 
-__all__ = ["DARK", "LIGHT", "Palette", "progress", "rounds", "speedups", "surface"]
+__all__ = ["DARK", "LIGHT", "Palette", "progress", "rounds", "speedups", "surface", "trade_off"]

@@ -7,10 +7,23 @@ import sys
 
 import numpy as np
 import pytest
-from findings import BEST, DEFAULT, GAINS, printed, results, trial, verdict
+from findings import (
+    BEST,
+    DEFAULT,
+    GAINS,
+    MANY,
+    STEPS,
+    instances,
+    of_instances,
+    printed,
+    results,
+    together,
+    trial,
+    verdict,
+)
 
 from kamerton_ray import InvalidInputError, Objective, plot
-from kamerton_ray.report.labels import short
+from kamerton_ray.report.labels import brief_names, brief_values, short
 from kamerton_ray.report.measured import Basis, Measured, best_row, marks_of, times
 from kamerton_ray.report.palette import contrast, mixed, readable_on
 from kamerton_ray.report.paper import WIDTH
@@ -44,6 +57,7 @@ def figures(**options):
         "trials": plot.progress(results(), **options),
         "time": plot.progress(results(), against="time", **options),
         "rounds": plot.rounds(verdict(), **options),
+        "trade_off": plot.trade_off(instances(), verdict=together(), **options),
     }
 
 
@@ -141,6 +155,36 @@ def test_a_large_space_gives_a_large_map_without_gaps():
     assert len(figure.axes[0].get_xticks()) == 31  # and the default's
 
 
+def test_instances_and_their_threads_make_the_map_and_inter_op_stands_in_its_cells():
+    (axes,) = plot.surface(instances(), verdict=together()).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("instances", "intra_op (threads)")
+    assert axes.get_title("left").splitlines() == [
+        "times the steps of TensorFlow's default",
+        "each cell: the best over inter_op",
+        "crossed out: over 2 threads a CPU, not worth a trial",
+    ]
+    assert {"2.00", "inter_op=1\nbest", "inter_op=2\ndefault"} <= set(texts(axes.figure))
+
+
+def test_cells_with_too_many_threads_are_crossed_out_unless_such_were_tried():
+    def crossed(found):
+        (marks,) = named(plot.surface(found), "crowded")
+        return list(zip(*marks.get_data(), strict=True))
+
+    assert crossed(instances()) == [(1, 2), (1, 3)]  # two of three threads or four, on two CPUs
+    over = of_instances(1.5, place=7, instances=2, intra_op=4, inter_op=1)
+    assert crossed([*instances(), over]) == []
+    assert crossed([{**one, "machine": {}} for one in instances()]) == []
+
+
+def test_of_instances_the_default_is_one_process_with_a_thread_for_each_cpu():
+    found = Measured(trial_results(instances()))
+    assert found.axes == ["instances", "intra_op", "inter_op"]
+    assert found.default == {"instances": 1, "intra_op": 2, "inter_op": 2}
+    both = [{**one, "config": {**one["config"], "instances": 2}} for one in instances()]
+    assert Measured(trial_results(both)).default is None
+
+
 # --- the others ----------------------------------------------------------------------------------
 
 
@@ -207,6 +251,110 @@ def test_each_fresh_process_is_a_dot_and_the_final_is_told_from_the_race():
     assert {"default", "best", "race"} < set(texts(figure))
     with pytest.raises(InvalidInputError, match="rounds"):
         plot.rounds(verdict(rounds=[]))
+
+
+def test_the_fresh_runs_of_instances_are_shown_by_the_steps_of_all():
+    (axes,) = plot.rounds(together()).axes
+    assert axes.get_ylabel() == "throughput (steps/s)"
+
+
+# --- throughput against latency ------------------------------------------------------------------
+
+
+def places(figure, gid):
+    """Where the dots of a kind are."""
+    return [(float(dot.get_xdata()[0]), float(dot.get_ydata()[0])) for dot in named(figure, gid)]
+
+
+def near(found, places):
+    """Whether these are the places, but for rounding."""
+    return np.shape(found) == np.shape(places) and np.allclose(found, places)
+
+
+def test_the_finalists_are_large_and_the_searchs_points_small():
+    figure = plot.trade_off(instances(), verdict=together())
+    assert near(places(figure, "point"), [(26, 101), (23, 51.5), (23, 50)])
+    assert len(places(figure, "small")) == len(STEPS)
+    sizes = [dot.get_markersize() for dot in named(figure, "point")]
+    assert sizes == [9, 6, 6]
+    shown = [text.get_text() for text in named(figure, "name")]
+    assert shown == ["best  2 x (1, 1)", "default", "1 x (1, 1)"]
+    assert "instances x (intra_op, inter_op)" in figure.get_supxlabel()
+
+
+def test_a_staircase_joins_those_that_no_other_beats():
+    figure = plot.trade_off(instances(), verdict=together())
+    ((line,), (axes,)) = named(figure, "frontier"), figure.axes
+    corners = list(zip(*line.get_data(), strict=True))
+    ends = (23, axes.get_ylim()[0]), (axes.get_xlim()[1], 101)
+    assert near(corners, [ends[0], (23, 51.5), (26, 101), ends[1]])
+
+
+@pytest.mark.parametrize("told", [None, together(table=together().table[:1])])
+def test_without_fresh_runs_of_two_the_searchs_points_are_the_picture(told):
+    figure = plot.trade_off(instances(), verdict=told)
+    assert len(places(figure, "point")) == len(STEPS)
+    assert not named(figure, "small")
+    assert {"best  2 x (1, 1)", "default  1 x (2, 2)"} <= set(texts(figure))
+
+
+def test_limits_are_lines_where_they_are_near():
+    limits = {"at_most": {"seconds_p99": 0.025}, "at_least": {"throughput": 60}}
+    figure = plot.trade_off(instances(), verdict=together(), objective=Objective(**limits))
+    across, up = named(figure, "limit")
+    assert (across.get_xdata()[0], up.get_ydata()[0]) == pytest.approx((25, 60))
+    assert {"≤ 25 ms", "≥ 60"} <= set(texts(figure))
+    far = Objective(at_most={"seconds_p99": 1.0})
+    assert not named(plot.trade_off(instances(), verdict=together(), objective=far), "limit")
+
+
+def test_what_is_far_out_is_counted_instead_of_shown():
+    slow = of_instances(0.1, place=7, instances=2, intra_op=3, inter_op=1)
+    figure = plot.trade_off([*instances(), slow], verdict=together())
+    before = plot.trade_off(instances(), verdict=together())
+    assert figure.axes[0].get_xlim() == before.axes[0].get_xlim()
+    assert "1 point is farther out" in figure.get_supxlabel()
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("names", [[], ["a", "b"]])
+def test_names_cover_neither_each_other_nor_a_dot_and_are_not_cut(apart, names):
+    found = [
+        {
+            **trial(1.0, place=n, instances=n, **dict.fromkeys(names, f"{n} long value")),
+            "throughput": 50 + apart * n,
+        }
+        for n in range(1, 13)
+    ]
+    figure = plot.trade_off(found)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in named(figure, "name")]
+    assert 2 <= len(boxes) <= 6
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    dots = figure.axes[0].transData.transform(places(figure, "point"))
+    assert not any(box.contains(*dot) for box in boxes for dot in dots)
+    frame = figure.axes[0].bbox
+    assert all(frame.contains(*corner) for box in boxes for corner in (box.min, box.max))
+
+
+def test_fewer_than_two_points_are_refused():
+    for found in ([printed(1.0, intra_op=1)], instances()[:1]):
+        with pytest.raises(InvalidInputError, match=r"configurations, but have them of [01]$"):
+            plot.trade_off(found)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"intra_op": 1, "inter_op": 2}, "1 · 2"),
+        (MANY, "2 x (1, 1)"),
+        ({"instances": 3}, "3"),
+        ({"instances": 3, "NAME": "x" * 20}, f"3 x ({'x' * 11}…)"),
+    ],
+)
+def test_a_configuration_by_its_values(config, said):
+    assert brief_values(config) == said
+    assert brief_names(MANY) == "instances x (intra_op, inter_op)"
 
 
 # --- what a gain is measured against -------------------------------------------------------------
@@ -290,7 +438,7 @@ def test_a_key_that_counts_is_guessed_or_asked_for():
 # --- that it can be read -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["surface", "speedups", "trials", "time", "rounds"])
+@pytest.mark.parametrize("name", ["surface", "speedups", "trials", "time", "rounds", "trade_off"])
 def test_axes_are_labelled(name):
     (axes,) = figures()[name].axes
     assert axes.get_xlabel()

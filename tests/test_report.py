@@ -10,6 +10,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cloudpickle
@@ -20,10 +21,12 @@ from findings import (
     DEFAULT,
     FAILURE,
     failed,
+    instances,
     losses,
     lower,
     printed,
     results,
+    together,
     trial,
     verdict,
 )
@@ -32,7 +35,9 @@ from ray import tune
 
 import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
+from kamerton_ray.report import tables
 from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
+from kamerton_ray.report.labels import unit_of
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
@@ -262,13 +267,71 @@ def test_csv_has_a_line_for_each_trial_and_json_everything(session, tmp_path):
     assert found["parts"][0]["configurations"][0]["config"] == BEST
     assert found["trials"][7]["gain"] is None
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    assert pictures == ["map.png", "rounds.png", "speedups.png", "time.png", "trials.png"]
+    names = ("map", "rounds", "speedups", "time", "trade_off", "trials")
+    assert pictures == [f"{name}.png" for name in names]
 
 
 def test_the_template_and_both_names_are_shipped():
     assert kamerton_ray.report is report
     folder = Path(kamerton_ray.__file__).parent
     assert (folder / "report" / "report.html.j2").is_file()
+
+
+# --- instances -----------------------------------------------------------------------------------
+
+
+def test_of_instances_a_gain_is_a_number_of_steps():
+    told = report(instances(), together())
+    page = told.html()
+    assert "<dt>the steps of the default</dt><dd>2.02x</dd>" in page
+    assert "faster" not in page
+    assert "how many times the steps" in page
+    heads, first, *_ = told.text().splitlines()[2:]
+    assert re.match(r" +times the steps +fresh runs +throughput \(steps/s\) +p99 \(ms\)", heads)
+    assert re.fullmatch(r"2 instances of intra_op=1 inter_op=1 +2\.02x +13 +101 +26 +20", first)
+
+
+def test_cpus_and_memory_stand_beside_the_costs_but_choose_none():
+    (part,) = report(instances(), together()).parts
+    fresh, searched = tables.costs(part), tables.trade_offs(part)
+    assert fresh.heads[-2:] == searched.heads[-2:] == ["CPUs busy", "memory per process (MB)"]
+    assert fresh.rows[0][2][-2:] == ["1.4", "325"]
+    assert [name for name, *_ in searched.rows] == [
+        "2 instances of intra_op=1 inter_op=1",
+        "1 instance of intra_op=1 inter_op=1",
+    ]
+    assert tables.traded(part) == "time, p99, throughput or CPU time"
+
+
+def test_a_table_that_was_written_before_them_has_neither_cpus_nor_memory():
+    answer = together().to_json()
+    for row in answer["table"]:
+        del row["cpus"], row["memory"]
+    back = Verdict.from_json(answer)
+    assert all(math.isnan(row.cpus) and math.isnan(row.memory) for row in back.table)
+    (part,) = report(instances(), back).parts
+    assert tables.costs(part).heads[-1] == "CPU time (ms)"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "unit"), [((3.25e8, 9e8), (1e-6, "MB")), ((math.nan, 2.5e9), (1e-9, "GB"))]
+)
+def test_memory_is_counted_in_what_reads_best(sizes, unit):
+    assert unit_of("memory", sizes) == unit
+
+
+def test_large_numbers_have_no_power_of_ten():
+    rows = [replace(row, throughput=12345.6) for row in together().table]
+    (part,) = report(instances(), together(table=tuple(rows))).parts
+    assert tables.finalists(part).rows[0][2][-1] == "12346"
+
+
+def test_an_answer_to_instances_that_was_not_compared_is_the_searchs():
+    told = report(instances())
+    assert told.sentence.startswith(
+        "2 instances of intra_op=1 inter_op=1 was the best of the search (2.00x)"
+    )
+    assert "times the steps of" in told.html()
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -530,6 +593,7 @@ PAGES = {
     "hostile": hostile,
     "crowded": crowded,
     "values": values_only,
+    "instances": lambda: report(instances(), together()),
     "losses": lambda: report(losses(), lower(), objective=Objective(metric="loss")),
 }
 
@@ -634,7 +698,7 @@ def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
             " [...document.querySelectorAll('.chart svg')].filter(s => s.getClientRects().length)"
             ".length, document.querySelectorAll('.chart').length]"
         )
-    assert seen == {"light": ["rgb(255, 255, 255)", 5, 5], "dark": ["rgb(20, 23, 27)", 5, 5]}
+    assert seen == {"light": ["rgb(255, 255, 255)", 6, 6], "dark": ["rgb(20, 23, 27)", 6, 6]}
 
 
 def test_hostile_names_are_shown_as_text(open_page):

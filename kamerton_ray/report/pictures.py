@@ -16,6 +16,7 @@ from kamerton_ray.report.plot_progress import progress
 from kamerton_ray.report.plot_rounds import rounds
 from kamerton_ray.report.plot_speedups import speedups
 from kamerton_ray.report.plot_surface import surface
+from kamerton_ray.report.plot_trade_off import has_trade_off, trade_off
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +36,7 @@ LABELS = {
     "trials": "Best so far against trials",
     "time": "Best so far against time",
     "rounds": "Fresh runs of the default and the best",
+    "trade_off": "Throughput against the time that 99 % of the steps keep",
 }
 """What a picture shows, for those who cannot see it."""
 
@@ -67,6 +69,8 @@ def pictures(part: Part) -> dict[str, Draw]:
             draw["time"] = lambda palette: progress(found, against="time", palette=palette)
     if verdict is not None and verdict.rounds:
         draw["rounds"] = lambda palette: rounds(verdict, objective=found.objective, palette=palette)
+    if has_trade_off(found, verdict):
+        draw["trade_off"] = lambda palette: trade_off(found, verdict=verdict, palette=palette)
     return draw
 
 
