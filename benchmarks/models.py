@@ -30,29 +30,52 @@ def transformer():
     """Two transformer blocks."""
     import tensorflow as tf
 
-    layers = tf.keras.layers
-    inputs = hidden = tf.keras.Input((64, 128))
-    for _ in range(2):
-        attended = layers.MultiHeadAttention(4, 32)(hidden, hidden)
-        hidden = layers.LayerNormalization()(hidden + attended)
-        wide = layers.Dense(512, activation="gelu")(hidden)
-        hidden = layers.LayerNormalization()(hidden + layers.Dense(128)(wide))
-    return _step(tf.keras.Model(inputs, hidden), (8, 64, 128))
+    inputs = tf.keras.Input((64, 128))
+    return _step(tf.keras.Model(inputs, _attended(inputs, blocks=2)), (8, 64, 128))
+
+
+def bert():
+    """An encoder as small as BERT-mini: four transformer blocks, 256 wide, over 128 tokens."""
+    import tensorflow as tf
+
+    inputs = tf.keras.Input((128,), dtype="int32")
+    embedded = tf.keras.layers.Embedding(30_522, 256)(inputs)
+    model = tf.keras.Model(inputs, _attended(embedded, blocks=4))
+    return _prediction(model, tf.random.uniform((4, 128), 0, 30_522, tf.int32))
 
 
 def branched():
     """Twelve branches side by side, which inter-op threads can run at once."""
+    return _branches(12)
+
+
+def branched_16():
+    """Sixteen such branches."""
+    return _branches(16)
+
+
+def resnet():
+    """ResNet50: large convolutions, one after the other."""
     import tensorflow as tf
 
-    layers = tf.keras.layers
-    inputs = tf.keras.Input((256,))
-    branches = []
-    for _ in range(12):
-        hidden = inputs
-        for _ in range(3):
-            hidden = layers.Dense(256, activation="relu")(hidden)
-        branches.append(hidden)
-    return _step(tf.keras.Model(inputs, layers.Add()(branches)), (64, 256))
+    return _step(tf.keras.applications.ResNet50(weights=None), (4, 224, 224, 3))
+
+
+def lstm():
+    """A small LSTM: many tiny operations in sequence."""
+    import tensorflow as tf
+
+    layers = [tf.keras.Input((50, 32)), tf.keras.layers.LSTM(64), tf.keras.layers.Dense(1)]
+    return _step(tf.keras.Sequential(layers), (8, 50, 32))
+
+
+def wide():
+    """Four wide dense layers: each step reads 64 MB of weights, which no cache holds."""
+    import tensorflow as tf
+
+    dense = tf.keras.layers.Dense
+    layers = [tf.keras.Input((2048,)), *(dense(2048, activation="relu") for _ in range(4))]
+    return _step(tf.keras.Sequential(layers), (8, 2048))
 
 
 def inception():
@@ -77,9 +100,7 @@ def recommender():
     found = [layers.Embedding(10_000, 32)(inputs[:, i]) for i in range(20)]
     hidden = layers.Dense(256, activation="relu")(layers.Concatenate()(found))
     model = tf.keras.Model(inputs, layers.Dense(1)(hidden))
-    predict = tf.function(model)
-    ids = tf.random.uniform((512, 20), 0, 10_000, tf.int32)
-    return lambda: predict(ids)
+    return _prediction(model, tf.random.uniform((512, 20), 0, 10_000, tf.int32))
 
 
 def lstm_training():
@@ -100,6 +121,34 @@ def convolution_training():
     head = [layers.GlobalAveragePooling2D(), layers.Dense(1)]
     model = tf.keras.Sequential([tf.keras.Input((48, 48, 3)), *convolutions, *head])
     return _training_step(model, (16, 48, 48, 3))
+
+
+def _attended(hidden, *, blocks):
+    """So many transformer blocks with four heads."""
+    import tensorflow as tf
+
+    layers, width = tf.keras.layers, hidden.shape[-1]
+    for _ in range(blocks):
+        attended = layers.MultiHeadAttention(4, width // 4)(hidden, hidden)
+        hidden = layers.LayerNormalization()(hidden + attended)
+        broad = layers.Dense(4 * width, activation="gelu")(hidden)
+        hidden = layers.LayerNormalization()(hidden + layers.Dense(width)(broad))
+    return hidden
+
+
+def _branches(count):
+    """So many branches of three dense layers, side by side."""
+    import tensorflow as tf
+
+    layers = tf.keras.layers
+    inputs = tf.keras.Input((256,))
+    branches = []
+    for _ in range(count):
+        hidden = inputs
+        for _ in range(3):
+            hidden = layers.Dense(256, activation="relu")(hidden)
+        branches.append(hidden)
+    return _step(tf.keras.Model(inputs, layers.Add()(branches)), (64, 256))
 
 
 def _training_step(model, shape):
@@ -123,8 +172,13 @@ def _training_step(model, shape):
 def _step(model, shape):
     import tensorflow as tf
 
+    return _prediction(model, tf.random.uniform(shape))
+
+
+def _prediction(model, inputs):
+    import tensorflow as tf
+
     predict = tf.function(model)
-    inputs = tf.random.uniform(shape)
     return lambda: predict(inputs)
 
 
@@ -139,3 +193,6 @@ MODELS = {
 
 # Whose whole grids `record.py` measures.
 RECORDED = [*MODELS, inception, recommender, lstm_training, convolution_training]
+
+# What `instances.py` measures, unless it is told otherwise.
+SERVED = [mobilenet, bert, branched_16, resnet, lstm, wide]

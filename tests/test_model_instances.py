@@ -1,7 +1,9 @@
 """Several processes of a model at the same time: real ones, most of them without TensorFlow."""
 
 import contextlib
+import importlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -12,7 +14,7 @@ from pathlib import Path
 import cloudpickle
 import pytest
 
-from kamerton_ray import InvalidInputError
+from kamerton_ray import InvalidInputError, usable_cpus
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.timing import TimingOptions
@@ -239,3 +241,52 @@ def test_no_process_and_no_memory_is_left():
         of_nest = Path(f"/proc/{nest}/task/{nest}/children").read_text().split()
         assert len(of_nest) == 1  # the default's process, which is kept
     assert not left() - before
+
+
+# --- benchmarks/instances.py and leaks.py ---------------------------------------------------------
+
+
+def script_of(name, monkeypatch):
+    """A benchmark as a module, of which the trials' processes need nothing else."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    module = importlib.import_module(name)
+    cloudpickle.register_pickle_by_value(module)
+    return module
+
+
+def test_the_benchmark_finds_the_best_point_and_compares_it_afresh(monkeypatch):
+    script = script_of("instances", monkeypatch)
+    points = [{"instances": n, "intra_op": t, "inter_op": 1} for n in (1, 2) for t in (1, 2)]
+    best, single = TWO, {**TWO, "instances": 1}
+    with bench(lambda config: sleeper(0.005 * (config["intra_op"] or 2))) as made:
+        sweeps = script.Sweeps(made, points)
+        sweeps.sweep()
+        rounds = script.together(made, [None, best, single], 2)
+    assert sweeps.ranked()[0] == best
+    found = script.Found(
+        model="sleeper", points=4, best=best, single=single, tool=single, rounds=rounds
+    )
+    assert not found.near
+    cells = found.row().split(" | ")
+    assert cells[2] == cells[8] == "1 x (1, 1)"
+    assert cells[5] == "2 x (1, 1)"
+    ratios = [float(cells[number].partition("x")[0]) for number in (3, 6, 11)]
+    assert ratios == pytest.approx([2, 4, 0.5], rel=0.2)
+
+
+def test_every_point_of_the_benchmark_keeps_the_limit(monkeypatch):
+    script = script_of("instances", monkeypatch)
+    points = script.lattice()
+    assert len({str(point) for point in points}) == len(points)
+    cpus = usable_cpus().count
+    assert {point["instances"] * point["intra_op"] <= 2 * cpus for point in points} == {True}
+    assert {"instances": cpus, "intra_op": 2, "inter_op": 1} in [
+        {name: point[name] for name in TWO} for point in points
+    ]
+    assert {point["inter_op"] for point in script.lattice([1, 4])} == {1, 4}
+
+
+def test_the_benchmark_counts_what_trials_leave_behind(monkeypatch, capsys):
+    script_of("leaks", monkeypatch).leaks(1)
+    during, after = re.findall(r"after .*?  +(\d+) ", capsys.readouterr().out)
+    assert (during, after) == ("2", "0")
