@@ -11,6 +11,7 @@ import click
 
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.exports import FORMS
+from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.config import is_variable
 from kamerton_ray.trial.instances import Combine
 
@@ -46,6 +47,7 @@ class SearchOptions:
         intra: The range of intra-op threads; None for the usual one, as the next.
         inter: The range of inter-op threads.
         instances: How many instances run at the same time; None where that is not tuned.
+        constraints: What no trial may break.
         trials: At most so many trials.
         time_budget: The search may take so many seconds.
         address: The Ray cluster's; None to start Ray here.
@@ -67,6 +69,7 @@ class SearchOptions:
     intra: Bounds | None
     inter: Bounds | None
     instances: Bounds | None = None
+    constraints: tuple[AtMost, ...] = ()
     trials: int | None
     time_budget: float | None
     address: str | None
@@ -119,6 +122,15 @@ def knob(text: str) -> Knob:
     return name, bounds(ends)
 
 
+def constraint(text: str) -> AtMost:
+    """`instances*intra_op<=8`."""
+    names, _, most = text.partition("<=")
+    product = tuple(name.strip() for name in names.split("*"))
+    if not most.strip().isdecimal() or not all(product):
+        raise click.BadParameter(f"{text!r} is not of the form instances*intra_op<=8")
+    return AtMost(product=product, most=int(most))
+
+
 def trait(text: str) -> Trait:
     """`usable_cpus=64`, or `cpu_model=...`."""
     name, _, value = text.partition("=")
@@ -155,6 +167,15 @@ SEARCH: tuple[Decorator, ...] = (
         metavar="LOW:HIGH",
         help="Tune how many instances run at the same time, too, at most the usable CPUs, which "
         "'auto' stands for; a number alone fixes it. Without it there is one.",
+    ),
+    click.option(
+        "--constraint",
+        "constraints",
+        type=constraint,
+        multiple=True,
+        metavar="PRODUCT<=NUMBER",
+        help="Never try what breaks it, as instances*intra_op<=8. With --instances that product is "
+        "at most twice the usable CPUs, unless another is said.",
     ),
     click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
     click.option(

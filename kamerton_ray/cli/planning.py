@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -196,10 +197,11 @@ class LoopTask:
         """How to search for what its loop searches for."""
         asked = options.threads()
         own = {name: asked.get(name) or bounds for name, bounds in self.loop.space.items()}
-        space = {**_instances(options, trial_cpus(dict(options.kinds))), **own}
-        starts = _inside([{INSTANCES_KEY: 1, **start} for start in self.loop.starts], space)
+        cpus = trial_cpus(dict(options.kinds))
+        space = {**_instances(options, cpus), **own}
+        starts = [{INSTANCES_KEY: 1, **start} for start in self.loop.starts]
         return Plan(
-            goal=Goal(space=space, starts=starts, metric="objective", mode="min"),
+            goal=_kept(options, cpus, space=space, starts=starts, metric="objective", mode="min"),
             trainable=self._trainable(_patience(options)),
             objective=Objective(metric="objective"),
             compare=False,
@@ -288,13 +290,35 @@ def _goal(
     space = {**_instances(options, cpus), **threads, **places, **knobs}
     lowest = {name: low for name, (low, _) in knobs.items()}
     start = {INSTANCES_KEY: 1, **default_threads(cpus), PINNED: 0, **lowest}
+    return _kept(options, cpus, space=space, starts=[start], metric=metric, mode=mode)
+
+
+def _kept(
+    options: SearchOptions,
+    cpus: int,
+    *,
+    space: Mapping[str, Bounds],
+    starts: Sequence[Mapping[str, int]],
+    metric: str,
+    mode: str,
+) -> Goal:
+    """A goal that keeps the constraints, the starts included."""
+    constraints = _constraints(options, space, cpus)
+    moved = _inside([_shared(start, space) for start in starts], space)
     return Goal(
         space=space,
-        starts=_inside([start], space),
+        starts=[start for start in moved if all(one.keeps(start) for one in constraints)],
         metric=metric,
         mode=mode,
-        constraints=_constraints(space, cpus),
+        constraints=constraints,
     )
+
+
+def _shared(start: Mapping[str, int], space: Mapping[str, Bounds]) -> dict[str, int]:
+    """A start whose intra-op threads are shared out where there is more than one instance."""
+    fewest, _ = space.get(INSTANCES_KEY, (1, 1))
+    shared = {name: max(1, start[name] // fewest) for name in ("intra_op",) if name in start}
+    return {**start, **shared}
 
 
 def _instances(options: SearchOptions, cpus: int) -> dict[str, Bounds]:
@@ -322,13 +346,16 @@ def _places(options: SearchOptions) -> dict[str, Bounds]:
     return {PINNED: (0, 1)} if matters else {}
 
 
-def _constraints(space: Mapping[str, Bounds], cpus: int) -> tuple[AtMost, ...]:
-    """What is not worth a trial, where instances are tuned; what the user has fixed is."""
-    if not {INSTANCES_KEY, "intra_op"} <= space.keys():
-        return ()
-    least = space[INSTANCES_KEY][0] * space["intra_op"][0]
-    most = max(OVERSUBSCRIBED * cpus, least)
-    return (AtMost(product=(INSTANCES_KEY, "intra_op"), most=most),)
+def _constraints(
+    options: SearchOptions, space: Mapping[str, Bounds], cpus: int
+) -> tuple[AtMost, ...]:
+    """What the user says, and what is not worth a trial where instances are tuned."""
+    product = (INSTANCES_KEY, "intra_op")
+    said = any(set(one.product) == set(product) for one in options.constraints)
+    if said or not set(product) <= space.keys():
+        return options.constraints
+    least = math.prod(space[name][0] for name in product)  # what the user has fixed is
+    return (*options.constraints, AtMost(product, max(OVERSUBSCRIBED * cpus, least)))
 
 
 def _inside(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -42,6 +43,10 @@ class AtMost:
         if isinstance(self.most, bool) or not isinstance(self.most, int):
             raise InvalidInputError(f"most must be an integer, but got {self.most!r}")
         object.__setattr__(self, "product", names)
+
+    def keeps(self, values: Mapping[str, int]) -> bool:
+        """Whether values, by the parameters' names, keep it; one that is missing does not count."""
+        return math.prod(values.get(name, 1) for name in self.product) <= self.most
 
     def __str__(self) -> str:
         return f"{' x '.join(self.product)} <= {self.most}"

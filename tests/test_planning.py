@@ -1,0 +1,70 @@
+"""What the options of the command line make of a search."""
+
+import pytest
+
+from kamerton_ray import AtMost, usable_cpus
+from kamerton_ray.cli.options import SearchOptions, constraint, instances
+from kamerton_ray.cli.planning import ProgramTask
+from kamerton_ray.trial.command import CommandOptions, Direction
+from kamerton_ray.trial.instances import Combine
+from kamerton_ray.trial.objective import Objective
+
+CPUS = usable_cpus().count
+PRODUCT = ("instances", "intra_op")
+
+
+def goal(**said):
+    """What is searched for where the user says so."""
+    names = ("intra", "inter", "trials", "time_budget", "address", "resume", "page", "form")
+    usual = dict.fromkeys(names) | dict.fromkeys(("shared", "as_json", "quiet"), False)
+    options = SearchOptions(**(usual | {"kinds": (), "storage": None, "seed": 0} | said))
+    task = ProgramTask(
+        command=CommandOptions(argv=("true",), combine=Combine.SUM),
+        direction=Direction.LOWER,
+        objective=Objective(metric="objective"),
+        knobs=(),
+    )
+    return task.plan(options).goal
+
+
+def test_without_instances_nothing_is_constrained():
+    found = goal()
+    assert list(found.space) == ["intra_op", "inter_op"]
+    assert found.constraints == ()
+    assert found.starts == [{"intra_op": CPUS, "inter_op": CPUS}]
+
+
+def test_instances_come_first_and_their_threads_are_limited():
+    found = goal(instances=instances("auto"))
+    assert list(found.space) == ["instances", "intra_op", "inter_op"]
+    assert found.space["instances"] == (1, max(2, CPUS))
+    assert found.constraints == (AtMost(PRODUCT, 2 * CPUS),)
+    assert found.starts == [{"instances": 1, "intra_op": CPUS, "inter_op": CPUS}]
+
+
+def test_several_instances_begin_with_the_cpus_shared_out():
+    (start,) = goal(instances=(CPUS, CPUS)).starts
+    assert start == {"instances": CPUS, "intra_op": 1, "inter_op": CPUS}
+
+
+def test_what_the_user_fixes_is_tried_whatever_it_loads():
+    found = goal(instances=(CPUS, CPUS), intra=(9, 9))
+    assert found.constraints == (AtMost(PRODUCT, 9 * CPUS),)
+    assert found.starts == [{"instances": CPUS, "intra_op": 9, "inter_op": CPUS}]
+
+
+def test_a_constraint_of_the_users_takes_the_place_of_the_usual_one():
+    own = constraint("intra_op * instances <= 3")
+    assert own == AtMost(("intra_op", "instances"), 3)
+    assert goal(instances=(1, CPUS), constraints=(own,)).constraints == (own,)
+
+
+def test_a_start_that_breaks_a_constraint_is_left_out():
+    own = constraint(f"intra_op*inter_op<={CPUS * CPUS - 1}")
+    assert goal(constraints=(own,)).starts == []
+
+
+@pytest.mark.parametrize("text", ["instances*intra_op", "<=3", "a<=b", "a<3"])
+def test_a_text_that_is_no_constraint_is_refused(text):
+    with pytest.raises(Exception, match="is not of the form"):
+        constraint(text)
