@@ -2,6 +2,8 @@
 
 import math
 import os
+import re
+import sys
 import time
 from pathlib import Path
 
@@ -226,6 +228,22 @@ def test_a_constant_is_seen_though_its_sum_grows_with_the_instances():
 
     assert "with every one it is 32" in stop(1, 2, 2, 1, 1).reason
     assert stop(1, 2, 1, 2) is None
+
+
+def test_copies_that_would_not_fit_into_memory_are_not_started(tmp_path):
+    """What one copy holds is known once one has run; of several whose first it is, nothing is."""
+    log = tmp_path / "log"
+    code = f"open({str(log)!r}, 'a').write('x'); held = b'x' * (100 << 20); print(len(held))"
+    argv = (sys.executable, "-IS", "-c", code)
+    runner = Runner(CommandOptions(argv=argv, combine=Combine.SUM, objective="last", patience_s=0))
+    try:
+        assert runner.measure({**TWO, "instances": 1}).outcome is Outcome.OK
+        found = runner.measure({**TWO, "instances": 4000})
+    finally:
+        runner.close()
+    assert found.outcome is Outcome.NO_ROOM
+    assert re.search(r"4000 instances may need \d+\.\d GB, and \d+\.\d GB are left", found.error)
+    assert log.read_text() == "x"
 
 
 def test_a_hundred_pairs_leave_no_process_and_no_descriptor():

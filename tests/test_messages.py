@@ -20,7 +20,7 @@ from kamerton_ray.trial.loop_messages import Describe, RunBody, Search
 @pytest.mark.parametrize(
     "message",
     [
-        Ended(7, -9, 2),
+        Ended(7, -9, 2, 4096),
         Built({"cpu_model": "any", "usable_cpus": 2}),
         StepSeconds(12.5, [0.5, 0.25], 1, 1.0),
         StartCommand(["sh", "-c", "true"], {"A": "\udc80"}, None),

@@ -138,6 +138,7 @@ class Attempt:
         pid: Its id, which is that of its process group, too.
         error: How it failed, or None.
         strays: How many processes it left behind in other groups; they were killed.
+        peak: The most bytes that it held; 0 until it is closed.
 
     Raises:
         AttemptError: The nest was lost, or did not fork it.
@@ -146,7 +147,7 @@ class Attempt:
     def __init__(self, nest: NestHandle, *, keep: int = TAIL) -> None:
         self.pid, self._connection, stdout, stderr = nest.fork()
         self.error: AttemptError | None = None
-        self.strays = 0
+        self.strays = self.peak = 0
         self._nest = nest
         self._inbox = _Inbox(self._connection)
         self._outputs = _Outputs(stdout, stderr, keep)
@@ -228,7 +229,7 @@ class Attempt:
         with contextlib.suppress(AttemptError):  # gone with the nest
             self._nest.kill(self.pid)
             ended = self._nest.ended(self.pid, KILL_TIMEOUT_S)
-            self.strays = ended.strays if ended else 0
+            self.strays, self.peak = (ended.strays, ended.peak) if ended else (0, 0)
         self._nest.forget(self.pid)
         self._connection.close()
         self._outputs.close()

@@ -9,6 +9,7 @@ from kamerton_ray.machine.environment import user_environment
 from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.handle import TAIL, CleanNest
 from kamerton_ray.process.messages import StartCommand
+from kamerton_ray.process.room import Room
 
 
 class CommandNest:
@@ -16,6 +17,7 @@ class CommandNest:
 
     def __init__(self) -> None:
         self._nest: CleanNest | None = None
+        self._room = Room()
 
     @contextmanager
     def started(
@@ -30,14 +32,19 @@ class CommandNest:
             keep: How many of the last bytes of each output are kept.
 
         Raises:
-            AttemptError: The nest was lost.
+            AttemptError: The nest was lost; or there are several, and they would not fit into
+                memory by what those before them have held.
         """
+        if commands[1:]:
+            self._room.check(len(commands))
         nest = self._living()
+        attempts: list[Attempt] = []
         with ExitStack() as stack:
-            attempts = [stack.enter_context(Attempt(nest, keep=keep)) for _ in commands]
+            attempts += [stack.enter_context(Attempt(nest, keep=keep)) for _ in commands]
             for attempt, command in zip(attempts, commands, strict=True):
                 attempt.give(command)
             yield attempts
+        self._room.note(max(attempt.peak for attempt in attempts))
 
     def close(self) -> None:
         """End every process."""

@@ -154,11 +154,13 @@ class Ended(Message):
         pid: Its id.
         code: Its exit code, or minus the signal that ended it.
         strays: How many processes it left behind in other groups; they were killed.
+        peak: The most bytes that it, or a process that it waited for, has held.
     """
 
     pid: int
     code: int
     strays: int
+    peak: int
 
 
 # --- orders: from the handle to an attempt -------------------------------------------------------

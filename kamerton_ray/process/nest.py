@@ -29,6 +29,9 @@ from kamerton_ray.process.messages import (
     from_json,
 )
 
+KIB = 1024
+"""In so many bytes Linux counts `ru_maxrss` (getrusage(2))."""
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -151,9 +154,10 @@ class Nest:
             if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 continue
             _kill_group(pid)  # while the zombie still holds the group's id
-            _, status = os.waitpid(pid, 0)
+            _, status, usage = os.wait4(pid, 0)
             self._attempts.remove(pid)
-            notice = Ended(pid, os.waitstatus_to_exitcode(status), self._kill_strays())
+            code, peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * KIB
+            notice = Ended(pid, code, self._kill_strays(), peak)
             with contextlib.suppress(OSError):
                 self._tell(notice)
 

@@ -20,6 +20,7 @@ from kamerton_ray.machine.topology import cpu_sets, topology
 from kamerton_ray.process.in_model_nest import takes_config
 from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.process.room import Room
 from kamerton_ray.trial.config import (
     INSTANCES_KEY,
     PINNED,
@@ -34,7 +35,6 @@ from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
-from kamerton_ray.trial.room import Room
 from kamerton_ray.trial.timing import Timer, Timing, TimingOptions, TooFastError
 
 logger = logging.getLogger(__name__)
