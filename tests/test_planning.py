@@ -19,7 +19,7 @@ def goal(**said):
     usual = dict.fromkeys(names) | dict.fromkeys(("shared", "as_json", "quiet"), False)
     options = SearchOptions(**(usual | {"kinds": (), "storage": None, "seed": 0} | said))
     task = ProgramTask(
-        command=CommandOptions(argv=("true",), combine=Combine.SUM),
+        command=CommandOptions(argv=("true",), combine=Combine.PER_PROGRAM),
         direction=Direction.LOWER,
         objective=Objective(metric="objective"),
         knobs=(),

@@ -200,8 +200,15 @@ class LoopTask:
         cpus = trial_cpus(dict(options.kinds))
         space = {**_instances(options, cpus), **own}
         starts = [{INSTANCES_KEY: 1, **start} for start in self.loop.starts]
+        goal = Goal(
+            space=space,
+            starts=_keeping(options.constraints, _inside(starts, space)),
+            metric="objective",
+            mode="min",
+            constraints=options.constraints,  # what else is worth a trial the script says
+        )
         return Plan(
-            goal=_kept(options, cpus, space=space, starts=starts, metric="objective", mode="min"),
+            goal=goal,
             trainable=self._trainable(_patience(options)),
             objective=Objective(metric="objective"),
             compare=False,
@@ -290,35 +297,22 @@ def _goal(
     space = {**_instances(options, cpus), **threads, **places, **knobs}
     lowest = {name: low for name, (low, _) in knobs.items()}
     start = {INSTANCES_KEY: 1, **default_threads(cpus), PINNED: 0, **lowest}
-    return _kept(options, cpus, space=space, starts=[start], metric=metric, mode=mode)
-
-
-def _kept(
-    options: SearchOptions,
-    cpus: int,
-    *,
-    space: Mapping[str, Bounds],
-    starts: Sequence[Mapping[str, int]],
-    metric: str,
-    mode: str,
-) -> Goal:
-    """A goal that keeps the constraints, the starts included."""
+    start["intra_op"] = max(1, start["intra_op"] // space.get(INSTANCES_KEY, (1, 1))[0])
     constraints = _constraints(options, space, cpus)
-    moved = _inside([_shared(start, space) for start in starts], space)
     return Goal(
         space=space,
-        starts=[start for start in moved if all(one.keeps(start) for one in constraints)],
+        starts=_keeping(constraints, _inside([start], space)),
         metric=metric,
         mode=mode,
         constraints=constraints,
     )
 
 
-def _shared(start: Mapping[str, int], space: Mapping[str, Bounds]) -> dict[str, int]:
-    """A start whose intra-op threads are shared out where there is more than one instance."""
-    fewest, _ = space.get(INSTANCES_KEY, (1, 1))
-    shared = {name: max(1, start[name] // fewest) for name in ("intra_op",) if name in start}
-    return {**start, **shared}
+def _keeping(
+    constraints: Sequence[AtMost], starts: Sequence[dict[str, int]]
+) -> list[dict[str, int]]:
+    """The configurations to begin with that break no constraint."""
+    return [start for start in starts if all(one.keeps(start) for one in constraints)]
 
 
 def _instances(options: SearchOptions, cpus: int) -> dict[str, Bounds]:
