@@ -221,7 +221,7 @@ def _stolen(course: Course) -> list[str]:
 
 
 def _cheaper(course: Course, objective: Objective) -> list[str]:
-    """Which finalist does as much as the default with clearly less CPU, if it was not chosen."""
+    """Which finalist does as much as the default with clearly less CPU, chosen or not."""
     if objective.metric not in STEPS or not course.comparison.is_ratio:
         return []
     least = -course.comparison.tolerance(objective.within)

@@ -17,7 +17,7 @@ from kamerton_ray.cli.saying import printable
 from kamerton_ray.machine.memory import in_words as in_bytes
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.process.outcome import TRACEBACK
-from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, in_words, instances_of
+from kamerton_ray.trial.config import ONE_PROCESS, in_words, instances_of
 from kamerton_ray.trial.instances import SHARED
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
@@ -188,8 +188,8 @@ class Display:
 def is_default(result: Result) -> bool:
     """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
     cpus = result.machine.usable_cpus
-    alone = {INSTANCES_KEY: 1, PINNED: 0}
-    return bool(cpus) and {**alone, **result.tuned} == {**alone, **default_threads(cpus)}
+    usual = {**ONE_PROCESS, **default_threads(cpus)}
+    return bool(cpus) and {**ONE_PROCESS, **result.tuned} == usual
 
 
 def in_unit(metric: str, value: float) -> str:

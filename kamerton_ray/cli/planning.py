@@ -24,7 +24,7 @@ from kamerton_ray.machine.threads import (
 from kamerton_ray.machine.topology import topology, worth_pinning
 from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.command import TIME, CommandOptions, Direction
-from kamerton_ray.trial.config import INSTANCES_KEY, PINNED
+from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
@@ -296,7 +296,7 @@ def _goal(
     places = _places(options) if pins else {}
     space = {**_instances(options, cpus), **threads, **places, **knobs}
     lowest = {name: low for name, (low, _) in knobs.items()}
-    start = {INSTANCES_KEY: 1, **default_threads(cpus), PINNED: 0, **lowest}
+    start = {**ONE_PROCESS, **default_threads(cpus), **lowest}
     start["intra_op"] = max(1, start["intra_op"] // space.get(INSTANCES_KEY, (1, 1))[0])
     constraints = _constraints(options, space, cpus)
     return Goal(

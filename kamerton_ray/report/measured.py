@@ -15,7 +15,7 @@ from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS, default_threads
 from kamerton_ray.trial.comparison import Comparison
-from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, flat, in_words, key_of
+from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, Config, flat, in_words, key_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, numbers_in
 from kamerton_ray.tune.results import trial_results
@@ -215,7 +215,7 @@ class Measured:
 
     def _default(self) -> Config | None:
         """One process, in it one thread of each pool for each CPU, where only these were tuned."""
-        usual = {INSTANCES_KEY: 1, **default_threads(self.cpus), PINNED: 0}
+        usual = {**ONE_PROCESS, **default_threads(self.cpus)}
         if not self.cpus or not self.axes or set(self.axes) - set(usual):
             return None
         fixed = {k: v for k, v in flat(self.results[0].tuned) if k in usual}

@@ -22,8 +22,7 @@ from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.process.room import Room
 from kamerton_ray.trial.config import (
-    INSTANCES_KEY,
-    PINNED,
+    ONE_PROCESS,
     Config,
     instances_of,
     key_of,
@@ -48,7 +47,7 @@ count, not the blocks of one."""
 MAX_NESTS = 3
 """How many nests, one for each environment, are kept warm; each holds TensorFlow in memory."""
 
-AS_DEFAULT = {**dict.fromkeys(THREADS, 0), INSTANCES_KEY: 1, PINNED: 0}
+AS_DEFAULT = {**dict.fromkeys(THREADS, 0), **ONE_PROCESS}
 """The parameters that are applied here, as TensorFlow's default has them. `build` may want others.
 """
 
@@ -207,8 +206,8 @@ class Bench:
 
     def _learn_memory(self, config: Config) -> None:
         """See what one process of a configuration holds; one that fails teaches nothing."""
-        one = {**config, **{name: AS_DEFAULT[name] for name in (INSTANCES_KEY, PINNED)}}
-        with self._fork(self._nest_for(self._environment(config)), one) as attempt:
+        nest = self._nest_for(self._environment(config))
+        with self._fork(nest, {**config, **ONE_PROCESS}) as attempt:
             try:
                 attempt.build()
                 attempt.run(1)

@@ -27,7 +27,7 @@ PERIODS = 3
 
 
 class Process(Protocol):
-    """One process or several that run steps; `instances.Instances` is one."""
+    """One process or several that run steps; `model_instances.Instances` is one."""
 
     @property
     def count(self) -> int:

@@ -19,6 +19,9 @@ INSTANCES_KEY = "instances"
 PINNED = "pinned"
 """The parameter that says whether each of them has CPUs of its own: 1 for yes, 0 for no."""
 
+ONE_PROCESS = {INSTANCES_KEY: 1, PINNED: 0}
+"""What both are for a configuration that does not say it, and for TensorFlow's default."""
+
 INSTANCE, INSTANCES = "KAMERTON_RAY_INSTANCE", "KAMERTON_RAY_INSTANCES"
 """The variables that tell each of them its number, from 0, and how many there are."""
 
