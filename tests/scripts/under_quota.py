@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import statistics
 import sys
 import threading
 import time
@@ -35,10 +36,10 @@ def build(config):
 
 
 def alone(attempt):
-    """The mean step time over two seconds, in the long run under the quota."""
+    """The mean step time over a second, in the long run under the quota."""
     attempt.run(20)
     begin, steps = time.perf_counter(), 0
-    while time.perf_counter() - begin < 2:
+    while time.perf_counter() - begin < 1:
         steps += attempt.run(10).steps
     return (time.perf_counter() - begin) / steps
 
@@ -54,9 +55,11 @@ def main():
             attempt = nest.attempt(Threading(), {"threads": threads}, timeout=60)
             attempts.append(stack.enter_context(Instances([attempt])))
             attempts[-1].build()
-        one, two = map(alone, attempts)
-        timing = Timer(TimingOptions(budget_s=3.0)).against(*attempts)
-    found = {"quota": quota.cpus, "ratio": two / one, "speedup": timing.speedup}
+        one, two = attempts
+        # Whatever else the machine does meanwhile meets both.
+        ratio = statistics.median(alone(two) / alone(one) for _ in range(3))
+        timing = Timer(TimingOptions(budget_s=6.0)).against(one, two)
+    found = {"quota": quota.cpus, "ratio": ratio, "speedup": timing.speedup}
     found |= {"throttled": timing.throttled, "default_throttled": timing.default_throttled}
     print(json.dumps(found))
 
