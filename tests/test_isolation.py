@@ -37,8 +37,9 @@ def an_attempt(build, *, config=None, timeout=30.0, **options):
 
 
 def built(attempt):
-    """Wait until it has built its step."""
+    """Wait until it has built its step and run a first one."""
     all_found([attempt], ModelAttempt.built, attempt.build_timeout)
+    all_found([attempt], ModelAttempt.done, attempt.timeout)
 
 
 def run(attempt, steps):
@@ -310,13 +311,12 @@ def test_a_nest_and_its_attempts_end_with_the_process_that_started_them():
     script = """
 import os, sys, time, cloudpickle
 from kamerton_ray.machine.threads import Threading
-from kamerton_ray.process.messages import Built, RunSteps
+from kamerton_ray.process.messages import Built
 from kamerton_ray.process.model_nest import ModelNest
 nest = ModelNest(cloudpickle.dumps(lambda: (lambda: time.sleep(1000))), env=dict(os.environ),
                 tensorflow=False)
 attempt = nest.attempt(Threading(1, 1), timeout=1000.0)
 attempt.answer(Built, 30)
-attempt.give(RunSteps(1))
 print(nest.pid, attempt.pid, flush=True)
 time.sleep(1000)
 """

@@ -117,7 +117,7 @@ def _unpickled(data: bytes) -> object:
 
 
 def _attempt(channel: Channel, loader: _Loader) -> NoReturn:
-    """An attempt's whole life: build the step, run blocks of it on request, and end."""
+    """An attempt's whole life: build the step, run one, then blocks of it on request, and end."""
     code = 1
     try:
         _answer(channel, loader)
@@ -144,14 +144,15 @@ def _answer(channel: Channel, loader: _Loader) -> None:
         channel.send(Failed(Outcome.WRONG_RETURN.name, returned))
         return
     channel.send(Built(_machine().to_json()))
+    count = 1  # what the first step alone does, tracing and allocating, is part of building
     while True:
-        count = channel.receive(RunSteps).count
         try:
             done = _block(step, count)
         except Exception as error:  # noqa: BLE001 - it is the answer
             channel.send(_failed(error, Outcome.STEP_RAISED, loader.source))
             return
         channel.send(done)
+        count = channel.receive(RunSteps).count
 
 
 def _settle(order: BuildStep) -> None:

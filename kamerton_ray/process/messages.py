@@ -168,7 +168,9 @@ class Ended(Message):
 
 @dataclass(frozen=True)
 class BuildStep(Message):
-    """Set the thread counts and build the step; the pickled configuration comes next.
+    """Set the thread counts, build the step and run one; the pickled configuration comes next.
+
+    `Built` is the answer, and `StepSeconds` after the first step.
 
     Attributes:
         threads: The two counts.

@@ -118,7 +118,7 @@ class ModelNest(CleanNest):
 
 
 class ModelAttempt(Attempt):
-    """The handle on an attempt that builds a step and runs blocks of it on request.
+    """The handle on an attempt that builds a step, runs one, and then blocks of it on request.
 
     Args:
         nest: What forks it.
@@ -155,7 +155,7 @@ class ModelAttempt(Attempt):
         self.give(RunSteps(steps))
 
     def done(self) -> StepSeconds | None:
-        """What the steps that were started took; None as long as they run.
+        """What the first step took, or those that were started; None as long as they run.
 
         Raises:
             AttemptError: A step failed.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 
 import cloudpickle
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.cpus import usable_cpus
 from kamerton_ray.machine.environment import user_environment, working_directory
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.machine.neighbours import Gauges, Watch
@@ -40,9 +41,13 @@ logger = logging.getLogger(__name__)
 
 Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
 
-ROUND_SHARE = 0.25
-"""How much of a trial's measuring time a round takes for each process: here the fresh processes
-count, not the blocks of one."""
+ROUND_SHARE, LEAST_ROUND_S = 0.25, 0.8
+"""How much of a trial's measuring time a round takes for every two, and how many seconds at least:
+here the fresh processes count, not the blocks of one."""
+
+BUILDING_PER_CPU = 2
+"""So many processes for each CPU build at the same time. Building is mostly the work of one thread,
+and of as many as there are CPUs the last one would leave the others idle."""
 
 MAX_NESTS = 3
 """How many nests, one for each environment, are kept warm; each holds TensorFlow in memory."""
@@ -131,6 +136,11 @@ class Bench:
         self._gauges = Gauges()
         self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
 
+    def warm(self) -> None:
+        """Import TensorFlow; what goes wrong with it is said by the first trial."""
+        with contextlib.suppress(AttemptError):
+            self._nest_for(self._environment(None))
+
     @despite_a_lost_nest
     def measure(self, config: Config) -> Result:
         """Time a configuration against TensorFlow's default threads.
@@ -163,16 +173,11 @@ class Bench:
         if self._default is not None:  # it would take memory, and is of no use here
             self._default.close()
             self._default = None
-        attempts: dict[int, Instances] = {}
-        failed: dict[int, Failure] = {}
         default = configs.index(None)
         with contextlib.ExitStack() as stack:
-            for index, config in enumerate(configs):
-                built = self._built(config, stack, candidates=configs)
-                if isinstance(built, Instances):
-                    attempts[index] = built
-                else:
-                    failed[index] = built
+            built = dict(enumerate(self._built(configs, stack)))
+            attempts = {i: one for i, one in built.items() if isinstance(one, Instances)}
+            failed = {i: one for i, one in built.items() if not isinstance(one, Instances)}
             timings = self._in_turn(attempts, failed, default=default)
         if any(_lost_nest(error) for error in failed.values()):
             self.close()
@@ -210,7 +215,6 @@ class Bench:
         with self._fork(nest, {**config, **ONE_PROCESS}) as attempt:
             try:
                 attempt.build()
-                attempt.run(1)
             except AttemptError as error:
                 if _lost_nest(error):
                     raise
@@ -226,7 +230,7 @@ class Bench:
         ):
             order = sorted(left)
             try:
-                found = self._timer(share=ROUND_SHARE).together(
+                found = self._round_timer().together(
                     [left[index] for index in order], default=order.index(default)
                 )
                 return dict(zip(order, found, strict=True))
@@ -236,32 +240,36 @@ class Bench:
         return {}
 
     def _built(
-        self,
-        config: Config | None,
-        stack: contextlib.ExitStack,
-        *,
-        candidates: Sequence[Config | None],
-    ) -> Instances | AttemptError:
-        """A process that is ready to run steps, or why there is none."""
+        self, configs: Sequence[Config | None], stack: contextlib.ExitStack
+    ) -> list[Instances | Failure]:
+        """For each the processes that are ready to run steps, or why there are none."""
+        usual = _as_default(next((config for config in configs if config is not None), {}))
+        built: list[Instances | Failure] = []
+        for group in at_once(configs, BUILDING_PER_CPU * usable_cpus().count):
+            building = [self._building(config, usual, stack) for config in group]
+            built += map(_built, building)
+        return built
+
+    def _building(
+        self, config: Config | None, usual: Config, stack: contextlib.ExitStack
+    ) -> Instances | Failure:
+        """The processes of a configuration, which build by themselves; `usual` for the default."""
         try:
             if config is not None:
                 self._check_room(config)
-            attempt = stack.enter_context(self._forked(config, candidates=candidates))
-            attempt.build()
+            nest = self._nest_for(self._environment(config))
+            return stack.enter_context(self._fork(nest, usual if config is None else config))
         except AttemptError as error:
             return error
-        return attempt
 
-    def _forked(self, config: Config | None, *, candidates: Sequence[Config | None]) -> Instances:
-        nest = self._nest_for(self._environment(config))
-        if config is not None:
-            return self._fork(nest, config)
-        return self._fork(nest, _as_default(next((c for c in candidates if c is not None), {})))
+    def _timer(self) -> Timer:
+        """What times a trial; with what times a round it shares its patience."""
+        return Timer(self._options.timing, gauges=self._gauges, watch=self._watch)
 
-    def _timer(self, *, share: float = 1.0) -> Timer:
-        """A timer, for a share of a trial's measuring time; all of them wait with one patience."""
+    def _round_timer(self) -> Timer:
         timing = self._options.timing
-        options = replace(timing, budget_s=timing.budget_s * share)
+        least = min(LEAST_ROUND_S, timing.budget_s)
+        options = replace(timing, budget_s=max(ROUND_SHARE * timing.budget_s, least))
         return Timer(options, gauges=self._gauges, watch=self._watch)
 
     def close(self) -> None:
@@ -375,6 +383,28 @@ class Bench:
                 self._default.start(nest, lambda: self._fork(nest, _as_default(config)))
                 self._room.note(self._default.memory)
         return self._default
+
+
+def at_once(configs: Sequence[Config | None], most: int) -> Iterator[Sequence[Config | None]]:
+    """Configurations in their order, in groups of at most so many processes, or of a single one."""
+    group: list[Config | None] = []
+    for config in configs:
+        if group and sum(map(instances_of, [*group, config])) > most:
+            yield group
+            group = []
+        group.append(config)
+    if group:
+        yield group
+
+
+def _built(building: Instances | Failure) -> Instances | Failure:
+    """The same when it has built, or why it has not."""
+    if isinstance(building, Instances):
+        try:
+            building.build()
+        except AttemptError as error:
+            return error
+    return building
 
 
 def _threads(config: Config) -> Threading:

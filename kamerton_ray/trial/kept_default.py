@@ -35,7 +35,6 @@ class KeptDefault:
         self._attempt = fork()
         try:
             self._attempt.build()
-            self._attempt.run(1)  # the first step takes memory, too
         except AttemptError as error:
             self._give_up(error)
         else:

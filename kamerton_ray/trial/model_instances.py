@@ -19,7 +19,7 @@ from kamerton_ray.trial.window import Run, Window
 class Instances:
     """Processes with the same configuration; one of them is the usual case.
 
-    Each is ready to be built: a process that was forked and told its counts builds by itself.
+    A process that was forked and told its counts builds, and runs a first step, by itself.
 
     Args:
         attempts: The processes, in the order of their numbers.
@@ -61,12 +61,13 @@ class Instances:
         return sum(attempt.strays for attempt in self._attempts)
 
     def build(self) -> None:
-        """Wait until all of them are built, which they do at the same time.
+        """Wait until all of them are built and have run a first step, each by itself.
 
         Raises:
             AttemptError: One was not, or not in time.
         """
         all_found(self._attempts, ModelAttempt.built, self._attempts[0].build_timeout)
+        self._done()
 
     def run(self, steps: int) -> Window:
         """Have each of them run so many steps, all at the same time.
@@ -76,8 +77,11 @@ class Instances:
         """
         for attempt in self._attempts:
             attempt.start(steps)
-        done = all_found(self._attempts, ModelAttempt.done, self._attempts[0].timeout)
-        return Window.of(list(map(_run, done)))
+        return Window.of(list(map(_run, self._done())))
+
+    def _done(self) -> list[StepSeconds]:
+        """What the steps took that all of them run."""
+        return all_found(self._attempts, ModelAttempt.done, self._attempts[0].timeout)
 
     def look(self) -> None:
         """See how much memory they hold."""

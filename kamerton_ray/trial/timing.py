@@ -180,7 +180,6 @@ class Timer:
             TooFastError: The steps are too short.
         """
         end = self._clock() + self._options.warmup_s
-        process.run(1)  # what the first step alone does: tracing, allocating
         quota = self._gauges.quota
         block_s = WARMUP_BLOCK_S if quota is None else PERIODS * quota.period_s
         centre = np.median if quota is None else np.mean  # most steps know nothing of a quota
