@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kamerton_ray.answer.correlation import correlation, independent
-from kamerton_ray.answer.final import LEAST_FINAL, MOST_FINAL, Final
+from kamerton_ray.answer.final import LEAST_FINAL, MOST_FINAL, ORDERS, Final, FinalEnd
 from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
-from kamerton_ray.answer.race import LEAST_RACE, LOOKS, MOST_RACE, SCREEN_RACE
+from kamerton_ray.answer.race import LOOKS, MOST_RACE, SCREEN_RACE
 from kamerton_ray.answer.signed_rank import signed_rank_interval, signed_rank_tails
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.widening import widening
@@ -97,7 +97,7 @@ def test_among_equals_the_fewest_threads_win():
 
 def test_the_final_takes_rounds_of_its_own():
     head = HeadToHead([2, 2])
-    for _ in range(LEAST_RACE):
+    while head.stage is Stage.RACE:
         head.tell({arm: 9.0 + arm for arm in head.ask() if arm != DEFAULT})
     assert head.stage is Stage.FINAL
     while head.stage is Stage.FINAL:
@@ -126,8 +126,9 @@ def test_one_that_fails_drops_out_and_the_next_takes_its_place():
 
 def test_the_chosen_one_may_fail_in_the_final():
     head = HeadToHead([1, 1])
-    for number in range(LEAST_RACE):
-        head.tell({0: 0.5, 1: 0.5 + 0.0005 * (-1) ** number})
+    for number in range(MOST_RACE):
+        if head.stage is Stage.RACE:
+            head.tell({0: 0.5, 1: 0.5 + 0.0005 * (-1) ** number})
     assert head.stage is Stage.FINAL
     first = head.chosen
     head.tell({first: 0.5})
@@ -143,7 +144,7 @@ def test_without_any_left_there_is_no_answer():
     assert head.chosen is None
 
 
-def test_in_a_hurry_it_ends_early():
+def test_in_a_hurry_the_race_ends_as_it_stands_and_in_the_end_all():
     slow, fast = HeadToHead([1, 1]), HeadToHead([1, 1])
     rng = np.random.default_rng(1)
     for head in (slow, fast):
@@ -151,9 +152,26 @@ def test_in_a_hurry_it_ends_early():
             head.tell({arm: 0.2 * rng.standard_normal() for arm in asked if arm != DEFAULT})
             if head is fast:
                 head.hurry()
-    assert fast.race_rounds == LEAST_RACE
-    assert fast.final_rounds == LEAST_FINAL
-    assert slow.race_rounds > LEAST_RACE
+                if head.final_rounds == 2:
+                    head.stop()
+    assert fast.race_rounds == SCREEN_RACE < slow.race_rounds
+    assert fast.ended is FinalEnd.STOPPED
+    assert fast.interval().low < 0 < fast.interval().high
+    assert slow.ended is FinalEnd.PRECISE
+
+
+def test_a_race_that_is_stopped_has_no_answer():
+    head = HeadToHead([1, 1])
+    head.tell({0: 0.1, 1: 0.1})
+    head.stop()
+    assert head.stage is Stage.DONE
+    assert head.interval() is None
+
+
+def test_one_alone_needs_no_race():
+    head = play([1.3])
+    assert head.race_rounds == 0
+    assert head.chosen == 0
 
 
 @pytest.mark.parametrize("count", [6, 9, 12, 20, 40])
@@ -191,9 +209,9 @@ def test_the_interval_of_a_final_holds_the_truth_though_neighbouring_rounds_are_
     rng = np.random.default_rng(1)
     held = 0
     for _ in range(600):
-        final = Final(LEAST_FINAL)
+        final = Final(0.5)
         for gain in alike(rng, (MOST_FINAL,), by):
-            if not final.done:
+            if not final.ended:
                 final.tell(gain)
         interval = final.interval()
         held += interval.low <= 0 <= interval.high
@@ -219,29 +237,73 @@ def test_correlated_rounds_are_worth_fewer_and_never_narrow_the_interval():
     assert widening(40, 0.0) == widening(40, -0.5) == widening(1, 0.9) == 1.0
 
 
-def test_where_rounds_are_alike_more_are_run_whatever_the_gain():
-    rng = np.random.default_rng(3)
-    noise = alike(rng, (MOST_FINAL,), 0.8)
-    taken = set()
-    for gain in (-1.0, 0.0, 1.0):
-        final = Final(LEAST_FINAL)
-        for one in noise:
-            if not final.done:
-                final.tell(gain + one)
-        taken.add(len(final.gains))
-    assert taken == {MOST_FINAL}
+def a_final(gains, *, tolerance=0.02):
+    """A final that is told these gains until it ends."""
+    final = Final(tolerance)
+    for gain in gains:
+        if not final.ended:
+            final.tell(gain)
+    return final
 
 
-def test_a_final_in_a_hurry_ends_after_a_whole_order():
+@pytest.mark.parametrize("gain", [-0.3, 0.3, 0.7])
+def test_a_final_ends_as_soon_as_it_is_decided(gain):
+    rng = np.random.default_rng(2)
+    final = a_final(gain + 0.03 * rng.standard_normal(MOST_FINAL))
+    assert final.ended in {FinalEnd.DECIDED, FinalEnd.PRECISE}
+    assert len(final.gains) <= LEAST_FINAL + ORDERS
+
+
+def test_a_win_has_to_be_known_well_before_a_final_ends():
+    """A gain of 0.5 that may as well be 0.1 is sure to be one, and says little."""
+    rng = np.random.default_rng(1)
+    final = a_final(0.5 + 0.35 * rng.standard_normal(MOST_FINAL))
+    found = final.interval()
+    assert final.ended is FinalEnd.DECIDED
+    assert found.low > found.middle / 2
+
+
+def test_what_is_close_to_the_tolerance_takes_all_the_rounds():
+    rng = np.random.default_rng(1)
+    final = a_final(0.02 + 0.2 * rng.standard_normal(MOST_FINAL))
+    assert final.ended is FinalEnd.PRECISE
+    assert len(final.gains) == MOST_FINAL
+
+
+def test_a_final_that_is_looked_at_again_and_again_claims_hardly_any_win_that_is_none():
+    rng = np.random.default_rng(4)
+    noise = 0.1 * rng.standard_normal((400, MOST_FINAL))
+    found = [a_final(row).interval() for row in noise]
+    assert np.mean([one.low > 0.02 for one in found]) <= 0.01
+    assert np.mean([one.low <= 0 <= one.high for one in found]) >= 0.93
+
+
+def test_where_rounds_are_alike_a_final_takes_more():
     rng = np.random.default_rng(3)
-    final = Final(MOST_FINAL)
-    for one in rng.standard_normal(LEAST_FINAL + 1):
-        final.tell(one)
-    final.hurry()
-    assert not final.done
-    while not final.done:
-        final.tell(0.0)
-    assert len(final.gains) == LEAST_FINAL + 4
+    plain, correlated = (
+        [len(a_final(0.1 + 0.05 * alike(rng, (MOST_FINAL,), by)).gains) for _ in range(50)]
+        for by in (0.0, 0.8)
+    )
+    assert np.mean(correlated) > 1.5 * np.mean(plain)
+
+
+@pytest.mark.parametrize("count", range(2, LEAST_FINAL))
+def test_the_interval_of_a_final_that_is_stopped_early_holds_the_truth(count):
+    rng = np.random.default_rng(count)
+    held = 0
+    for gains in 0.1 * rng.standard_normal((400, count)):
+        final = a_final(gains)
+        final.stop()
+        assert final.ended is FinalEnd.STOPPED
+        found = final.interval()
+        held += found.low <= 0 <= found.high
+    assert held / 400 >= 0.93
+
+
+def test_a_single_round_says_nothing():
+    final = a_final([0.5])
+    final.stop()
+    assert final.ended is None
 
 
 def test_rounds_in_two_groups_are_told_from_those_with_outliers():
@@ -288,7 +350,7 @@ def test_a_race_that_is_cut_short_is_undecided():
     assert play([1.03] * 6, noise=0.2).undecided
     assert not play([1.0, 2.0]).undecided
     head = HeadToHead([1, 1])
-    for number in range(LEAST_RACE):
+    for number in range(SCREEN_RACE):
         head.tell({0: 0.2 * (-1) ** number, 1: 0.1})
     head.hurry()
     assert head.undecided
@@ -313,8 +375,6 @@ def test_each_of_the_two_in_the_final_is_first_as_often_as_the_other():
             if head.stage is Stage.FINAL:
                 first.append(asked[0])
             head.tell({0: noise * rng.standard_normal()})
-            if len(first) == 17:
-                head.hurry()
         assert first.count(DEFAULT) == first.count(0) == len(first) / 2
 
 
@@ -326,5 +386,5 @@ def test_a_gain_within_the_tolerance_is_no_win():
 
 def test_two_disturbed_rounds_do_not_deny_a_clear_win():
     rng = np.random.default_rng(0)
-    gains = 0.1 + 0.02 * rng.standard_normal(LEAST_FINAL - 2)
+    gains = 0.1 + 0.02 * rng.standard_normal(18)
     assert signed_rank_interval([*gains, -0.6, -0.5]).low > 0.02

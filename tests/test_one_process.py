@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from steady import Steady, searched
@@ -55,6 +56,17 @@ def test_a_single_process_that_wins_is_said_as_one():
 def test_where_every_single_process_is_the_default_that_is_said():
     found = judged({(2, 1): 1.5, (1, 4): 1.0})  # four CPUs, so the default's own counts
     assert found.sentence.endswith("the best single process of the search is TensorFlow's default.")
+
+
+def test_where_there_was_no_time_for_a_single_process_none_is_spoken_of():
+    kind = kinds_of(trial_results(searched({(2, 1): 1.5, (1, 1): 1.2, (2, 2): 1.1})))[0]
+    (best,) = screen(contestants(kind, STEPS), STEPS, most=1)
+    contest = Contest(Steady({(2, 1): 1.5}), [best.config], STEPS)
+    while not contest.step():
+        continue
+    found = decide(replace(contest.course, left_out=2), STEPS, searched=kind)
+    assert "best single process" not in found.sentence
+    assert "its best alone was compared, not with 2 others" in found.reasons[0]
 
 
 def test_the_best_single_process_takes_part_whatever_the_search_thinks_of_it():

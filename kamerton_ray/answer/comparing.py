@@ -53,8 +53,7 @@ def verdict(
         trainable: What the search ran, made by `benchmark` or `command`.
         objective: What the configurations are judged by; by default the step time's speed-up.
         budget_s: About how many seconds the comparison may take on each kind of machine; by
-            default as many as it needs. At the least it takes 4 rounds of the finalists and 20 of
-            the best, each with the default.
+            default as many as it needs. Where they are over before it is decided, it says so.
         finalists: At most so many configurations are compared; fewer where `budget_s` asks for it.
         shared: Whether the answer is wanted for a machine that does other work, too. Otherwise one
             that was found beside other work says so, and is neither a win nor the default's.
@@ -110,7 +109,8 @@ class _Comparison:
             only: Whether there is no other kind, so that any node will do.
         """
         most = min(self.finalists, affordable(kind.results, self.budget_s))
-        chosen = screen(contestants(kind, self.objective), self.objective, most=most)
+        found = contestants(kind, self.objective)
+        chosen = screen(found, self.objective, most=most)
         nodes = [ip for ip in kind.nodes if ip in alive]
         if not chosen:
             return _nothing_worked(kind)
@@ -125,6 +125,7 @@ class _Comparison:
             budget_s=self.budget_s,
             watch=self.watch,
         )
+        course = replace(course, left_out=len(found) - len(chosen))
         return decide(course, self.objective, searched=kind, shared=self.shared)
 
 

@@ -15,6 +15,10 @@ LEAST_ROUNDS = 4
 MOST_CORRELATED = 0.9
 """A correlation above this counts as this."""
 
+SUPPOSED, SUPPOSED_ROUNDS = 0.6, 20
+"""Until the rounds say more, their correlation is supposed to be the first number. It weighs as
+much as so many rounds."""
+
 LEAST_EFFECTIVE = 2.5
 """Rounds are worth no fewer independent ones than this, however alike they are."""
 
@@ -36,6 +40,17 @@ def correlation(rows: Floats) -> float:
         return 0.0
     found = float((ranked[:, 1:] * ranked[:, :-1]).sum()) / square
     return (count * found + 1) / (count - 3)
+
+
+def supposed(found: float, said: int) -> float:
+    """The correlation to reckon with, where few rounds say little of it.
+
+    Args:
+        found: What they say.
+        said: By how many pairs of neighbours.
+    """
+    known = (said * found + SUPPOSED_ROUNDS * SUPPOSED) / (said + SUPPOSED_ROUNDS)
+    return min(max(known, 0.0), MOST_CORRELATED)
 
 
 def ranks(values: Floats) -> Floats:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from kamerton_ray.answer.candidates import Kind, miss_of
+from kamerton_ray.answer.final import FinalEnd
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.one_process import beside_one_process, counts_steps
 from kamerton_ray.answer.reasons import other_work, reasons
@@ -93,6 +94,8 @@ def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[
         )
     if interval.low > least:
         return Decision.USE, f"{best} {gain}{beside_one_process(course, objective)}."
+    if course.ended is FinalEnd.STOPPED and interval.high > least:
+        return Decision.UNSURE, f"Undecided so far: {best} {gain}."
     return Decision.KEEP, _no_win(course, interval, objective)
 
 

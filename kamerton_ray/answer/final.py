@@ -5,76 +5,112 @@ data-dependent significance levels", Biometrika 62:441-444). The decision is rea
 (see `signed_rank`), so that the two cannot disagree. The interval supposes that noise raises a
 round's gain as often as it lowers it by as much. That holds for the difference of two that are
 equally noisy, whatever their outliers.
+
+It ends as soon as it is decided. Looking again and again would find a win that is none, so what
+ends it early has to be three standard errors away (Haybittle 1971, "Repeated assessment of results
+in clinical trials of cancer treatment", British Journal of Radiology 44:793-797, and Peto et al.
+1976, British Journal of Cancer 34:585-612). That is so rare by chance that the interval at the end
+needs no correction (Jennison & Turnbull 2000, "Group Sequential Methods", section 2.6).
 """
 
 from __future__ import annotations
 
 import math
+from enum import Enum
 
 import numpy as np
 
-from kamerton_ray.answer.correlation import MOST_CORRELATED, correlation, worth
+from kamerton_ray.answer.correlation import MOST_CORRELATED, correlation, supposed
 from kamerton_ray.answer.signed_rank import Interval, signed_rank_interval
+from kamerton_ray.answer.student import student_quantile
+from kamerton_ray.answer.trimmed import Trimmed
 
-LEAST_FINAL, MOST_FINAL = 20, 60
-"""The fewest and the most rounds. In twenty rounds two may be disturbed to the same side, and a
-clear win is still told from chance: 39 of the 210 Walsh means are theirs, and 53 lie outside of the
-interval. In sixteen rounds only one may."""
+LEAST_FINAL, MOST_FINAL = 8, 60
+"""The fewest and the most rounds."""
+
+LEAST_RANKED, FEWEST = 6, 2
+"""From the first number of rounds on the interval is that of the signed ranks. Before that it would
+cover too little, and is Student's, which takes the second number."""
+
+COVERAGE = 0.95
+"""What Student's interval covers."""
 
 ORDERS = 4
 """The orders in which the two are measured repeat after so many rounds. In these each is first as
 often as the other. With another number of rounds the one that is first more often would be
-favoured, where being first matters."""
+favoured, where being first matters. So it is looked at after each so many."""
 
-MARGIN = 0.6
+SURE = 0.99865
+"""A look ends the final when the gain exceeds the tolerance, or does not, with this probability:
+that of three standard errors to one side."""
+
+HALF = 0.5
+"""A win is known well enough when at least this share of it is sure."""
+
+MARGIN = 1.0
 """The final reckons with a correlation greater by this share / sqrt(rounds) than it finds. One that
 is too small costs more than one that is too great, since the width grows ever faster with it."""
+
+
+class FinalEnd(Enum):
+    """Why a final has ended."""
+
+    DECIDED = "decided"
+    """The gain surely exceeds the tolerance, or surely does not."""
+    PRECISE = "precise"
+    """It is known as precisely as the tolerance, or by the most rounds."""
+    STOPPED = "stopped"
+    """Its time was over."""
 
 
 class Final:
     """The rounds from which the answer is taken.
 
-    It ends when its rounds are worth as many independent ones as were planned, or are the most. How
-    many it takes never depends on the gain.
-
     Args:
-        planned: How many independent rounds are wanted.
+        tolerance: A gain has to exceed this.
     """
 
-    def __init__(self, planned: int) -> None:
-        self._planned, self._most = planned, MOST_FINAL
+    def __init__(self, tolerance: float) -> None:
+        self._tolerance = tolerance
         self.gains: list[float] = []
         self.correlation = 0.0
-        """How much neighbouring rounds are alike. It is the most that was found so far: otherwise
-        the final would end as soon as chance hides it."""
-        self.done = False
-        """Whether it has come to its end."""
+        """How much neighbouring rounds are alike: half way from what is found by now to the most
+        that was found so far. Chance may hide it by now, and may have made it before."""
+        self._most_alike = 0.0
+        self.ended: FinalEnd | None = None
 
     def tell(self, gain: float) -> None:
         """Take in what a round has found."""
         self.gains.append(gain)
-        self._settle()
+        count = len(self.gains)
+        if count >= LEAST_FINAL and count % ORDERS == 0:
+            found = correlation(np.array([self.gains])) * (1 + MARGIN / math.sqrt(count))
+            now = min(max(0.0, found), MOST_CORRELATED)
+            self._most_alike = max(self._most_alike, now)
+            self.correlation = (now + self._most_alike) / 2
+            self.ended = self._looked()
 
-    def hurry(self) -> None:
-        """Run no more rounds than it must."""
-        self._most = min(self._most, max(LEAST_FINAL, whole_orders(len(self.gains))))
-        self._settle()
+    def stop(self) -> None:
+        """End it as it stands; without two rounds it has found nothing."""
+        if len(self.gains) >= FEWEST:
+            self.ended = self.ended or FinalEnd.STOPPED
 
     def interval(self) -> Interval:
         """What its rounds say."""
-        return signed_rank_interval(self.gains, correlation=self.correlation)
+        if len(self.gains) >= LEAST_RANKED:
+            return signed_rank_interval(self.gains, correlation=self.correlation)
+        found = Trimmed.of(np.array(self.gains), supposed(0.0, len(self.gains) - 1))
+        reach = found.error * float(student_quantile([found.freedom], (1 + COVERAGE) / 2)[0])
+        return Interval(found.mean, found.mean - reach, found.mean + reach)
 
-    def _settle(self) -> None:
-        """See whether that was enough."""
-        count = len(self.gains)
-        if count < min(self._planned, self._most):
-            return
-        found = correlation(np.array([self.gains])) * (1 + MARGIN / math.sqrt(count))
-        self.correlation = min(max(self.correlation, found), MOST_CORRELATED)
-        wanted = whole_orders(self._planned / worth(self.correlation))
-        self.done = count >= min(wanted, self._most)
-
-
-def whole_orders(rounds: float) -> int:
-    """So many rounds or a few more, in which each order is there as often as the others."""
-    return ORDERS * math.ceil(rounds / ORDERS)
+    def _looked(self) -> FinalEnd | None:
+        """Whether that was enough, if rounds are as alike as few of them may hide."""
+        least, count = self._tolerance, len(self.gains)
+        alike = max(self.correlation, supposed(self.correlation, count - 1))
+        found = signed_rank_interval(self.gains, correlation=alike)
+        if count >= MOST_FINAL or max(found.high - found.middle, found.middle - found.low) <= least:
+            return FinalEnd.PRECISE
+        exceeds = Trimmed.of(np.array(self.gains), alike).exceeds(least)
+        wins = exceeds >= SURE and found.low > max(least, HALF * found.middle)
+        loses = exceeds <= 1 - SURE and found.high < least
+        return FinalEnd.DECIDED if wins or loses else None

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
-from kamerton_ray.answer.race import LEAST_RACE
-from kamerton_ray.answer.rounds import RACE_SHARE
+from kamerton_ray.answer.final import LEAST_FINAL
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, instances_of, is_variable
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, median_of
 from kamerton_ray.tune.pace import in_pace
 
-LEAST_FINALISTS, MOST_FINALISTS = 4, 16
+MOST_FINALISTS = 16
 """So many of the search's best are compared. Fewer would leave the choice to the search's noise."""
+
+RACE_ROUNDS = 3
+"""A race is expected to take so many rounds."""
+
+ROUND, EACH = 0.6, 0.6
+"""A round takes so many times as long as a trial, and so many times for each configuration: several
+are built at once."""
 
 
 def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
@@ -49,11 +55,15 @@ def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
 
 
 def affordable(results: Sequence[Result], budget_s: float | None) -> int:
-    """How many finalists the time allows, if a run takes as long as a trial of the search did."""
+    """How many finalists the time allows, by how long the trials of the search took; 1 or more.
+
+    The final comes first: without its rounds nothing is known, however good the one chosen is.
+    """
     seconds = median_of(results, "time_total_s")
     if budget_s is None or not seconds > 0:
         return MOST_FINALISTS
-    return max(LEAST_FINALISTS, int(RACE_SHARE * budget_s / (LEAST_RACE * seconds)) - 1)
+    left = budget_s - LEAST_FINAL * (ROUND + EACH) * seconds
+    return max(1, int((left / (RACE_ROUNDS * seconds) - ROUND) / EACH))
 
 
 def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> list[Candidate]:

@@ -13,8 +13,8 @@ import math
 from collections.abc import Mapping, Sequence
 from enum import Enum
 
-from kamerton_ray.answer.final import Final
-from kamerton_ray.answer.race import LEAST_RACE, Race
+from kamerton_ray.answer.final import Final, FinalEnd
+from kamerton_ray.answer.race import SCREEN_RACE, Race
 from kamerton_ray.answer.signed_rank import Interval
 
 DEFAULT = -1
@@ -38,7 +38,8 @@ class HeadToHead:
     """
 
     def __init__(self, threads: Sequence[int], *, within: float = 0.02) -> None:
-        self._race = Race(threads, tolerance=math.log1p(within))
+        self._tolerance = math.log1p(within)
+        self._race = Race(threads, tolerance=self._tolerance)
         self._final: Final | None = None
         self.stage = Stage.RACE if threads else Stage.DONE
         self.failed: list[int] = []
@@ -49,6 +50,8 @@ class HeadToHead:
         """Whether the chosen one was preferred to the leader for its fewer threads."""
         self.undecided = False
         """Whether the race ended before it was decided, for its length or for want of time."""
+        if len(threads) == 1:
+            self.chosen, self._final, self.stage = 0, Final(self._tolerance), Stage.FINAL
 
     @property
     def left(self) -> list[int]:
@@ -105,22 +108,30 @@ class HeadToHead:
         self._note_the_end()
 
     def hurry(self) -> None:
-        """Time is short: end the race as it stands, and make the final no longer than it must."""
-        if self.stage is Stage.RACE and self.race_rounds >= LEAST_RACE:
+        """Time is short: end the race as it stands."""
+        if self.stage is Stage.RACE and self.race_rounds >= SCREEN_RACE:
             self._begin_final()
+
+    def stop(self) -> None:
+        """Time is over: end it as it stands."""
         if self._final:
-            self._final.hurry()
-        self._note_the_end()
+            self._final.stop()
+        self.stage = Stage.DONE
+
+    @property
+    def ended(self) -> FinalEnd | None:
+        """Why the final has ended; None before that."""
+        return self._final.ended if self._final else None
 
     def interval(self) -> Interval | None:
         """What the final says of the chosen one's log speed-up; None before its end."""
-        return self._final.interval() if self._final and self._final.done else None
+        return self._final.interval() if self._final and self._final.ended else None
 
     def _begin_final(self) -> None:
         choice = self._race.choice()
         self.chosen, self.preferred = choice.arm, choice.preferred
         self.undecided = choice.undecided
-        self._final, self.stage = Final(choice.planned), Stage.FINAL
+        self._final, self.stage = Final(self._tolerance), Stage.FINAL
 
     def _drop(self, arm: int) -> None:
         """Go on without a configuration that failed; the race goes on if it was the chosen one."""
@@ -133,5 +144,5 @@ class HeadToHead:
             self.stage = Stage.DONE
 
     def _note_the_end(self) -> None:
-        if self._final and self._final.done:
+        if self._final and self._final.ended:
             self.stage = Stage.DONE

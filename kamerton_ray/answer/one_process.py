@@ -59,6 +59,8 @@ def _single(course: Course, objective: Objective) -> str:
         for number, config in enumerate(course.finalists)
         if instances_of(config) == 1 and (gains := gains_of(course, config, objective))
     }
+    if not found and course.left_out and len(course.finalists) == 1:
+        return ""  # one of these may be the best
     if not found:
         return "the best single process of the search is TensorFlow's default"
     best = max(found, key=lambda number: found[number])

@@ -22,8 +22,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kamerton_ray.answer.correlation import MOST_CORRELATED, correlation, worth
-from kamerton_ray.answer.final import LEAST_FINAL, MOST_FINAL, whole_orders
+from kamerton_ray.answer.correlation import SUPPOSED, correlation, supposed, worth
 from kamerton_ray.answer.student import student
 from kamerton_ray.answer.trimmed import LEAST_ERROR, Trimmed
 from kamerton_ray.trial.estimate import Floats
@@ -55,14 +54,6 @@ FUTILE = 0.01
 """A configuration is hopeless when its gain exceeds the tolerance with less than this probability.
 The race also ends when all of them are."""
 
-SUPPOSED, SUPPOSED_ROUNDS = 0.6, 20
-"""Until the rounds say more, their correlation is supposed to be the first number. It weighs as
-much as so many rounds."""
-
-HALF_WIDTH = 2.6
-"""The final's interval is planned to reach so many standard errors to each side. That is more than
-Student's two, since the spread is known from few rounds."""
-
 
 @dataclass(frozen=True)
 class Choice:
@@ -72,13 +63,11 @@ class Choice:
         arm: The configuration that it has chosen.
         preferred: Whether it was preferred to the leader for its fewer threads.
         undecided: Whether the race ended before it was decided.
-        planned: How many independent rounds its final needs.
     """
 
     arm: int
     preferred: bool
     undecided: bool
-    planned: int
 
 
 class Race:
@@ -112,12 +101,9 @@ class Race:
 
     def look(self) -> bool:
         """After some of the rounds, drop who has hardly a chance; whether the race is over."""
-        alone = len(self.left) == 1 and self.rounds > LEAST_RACE
-        if self.rounds in LOOKS or alone:
-            return self._is_over()
         if self.rounds == SCREEN_RACE:
             self._screen()
-        return False
+        return len(self.left) == 1 or (self.rounds in LOOKS and self._is_over())
 
     def choice(self) -> Choice:
         """Whom it chooses, as it stands."""
@@ -133,7 +119,6 @@ class Race:
             arm=chosen,
             preferred=self._threads[chosen] < self._threads[lead],
             undecided=not self._is_decided(field),
-            planned=self._planned(Trimmed.of(np.array(self._gains[chosen]))),
         )
 
     def _field(self) -> _Field:
@@ -169,9 +154,10 @@ class Race:
 
     def _is_decided(self, field: _Field) -> bool:
         """Whether the leader is the best or near it, or no gain is worth a final."""
+        if field.good(field.lead, self._tolerance) >= EACH_LOOK:
+            return True
         gains = [Trimmed.of(np.array(self._gains[arm]), field.correlation) for arm in self.left]
-        futile = max(one.exceeds(self._tolerance) for one in gains) < FUTILE
-        return futile or field.good(field.lead, self._tolerance) >= EACH_LOOK
+        return max(one.exceeds(self._tolerance) for one in gains) < FUTILE
 
     def _waits(self, field: _Field) -> bool:
         """Whether one with fewer threads is nearly sure enough to take the leader's place."""
@@ -181,13 +167,6 @@ class Race:
             for row, arm in enumerate(self.left)
             if self._threads[arm] < most
         )
-
-    def _planned(self, gain: Trimmed) -> int:
-        """How many rounds give an interval as sharp as the tolerance, or a third of the gain."""
-        aim = max(self._tolerance, abs(gain.mean) / 3)
-        spread = gain.error * math.sqrt(self.rounds)
-        wanted = whole_orders((HALF_WIDTH * spread / aim) ** 2)
-        return min(max(wanted, LEAST_FINAL), MOST_FINAL)
 
 
 @dataclass(frozen=True)
@@ -212,10 +191,7 @@ class _Field:
         if arms == 1:
             return SUPPOSED
         said = (arms - 1) * (rounds - 1)
-        found = (said * correlation(unexplained(self.values)) + SUPPOSED_ROUNDS * SUPPOSED) / (
-            said + SUPPOSED_ROUNDS
-        )
-        return min(max(found, 0.0), MOST_CORRELATED)
+        return supposed(correlation(unexplained(self.values)), said)
 
     def good(self, row: int, tolerance: float) -> float:
         """The probability that none is faster than this one by more than the tolerance."""

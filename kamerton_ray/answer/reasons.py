@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.one_process import STEPS, gains_of
-from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.widening import widening
@@ -37,7 +36,7 @@ NOTABLE = 2.0
 CHEAPER = 0.85
 """A configuration is cheaper that takes less than this share of the default's CPU a step."""
 
-ENOUGH_RUNS = LEAST_RACE - 1
+ENOUGH_RUNS = 3
 """More runs than this are wanted to say that it does as much."""
 
 MOSTLY = 0.8
@@ -70,6 +69,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_tied(course),
         *_another_machine(searched.machine, machine),
         *_slow_nodes(searched),
+        *_alone(course),
         *_undecided(course, objective),
         *_groups(course, objective),
         *_alike(course),
@@ -121,6 +121,14 @@ def _slow_nodes(searched: Kind) -> list[str]:
         "times as long there."
         for ip, times in out_of_pace(searched.results).items()
     ]
+
+
+def _alone(course: Course) -> list[str]:
+    """Whether the search's best met none of the others."""
+    if len(course.finalists) > 1 or not course.left_out:
+        return []
+    others = "another one" if course.left_out == 1 else f"{course.left_out} others"
+    return [f"Of the search's configurations its best alone was compared, not with {others}."]
 
 
 def _undecided(course: Course, objective: Objective) -> list[str]:

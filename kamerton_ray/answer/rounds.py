@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from kamerton_ray.answer.final import FinalEnd
 from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.threads import THREADS
@@ -26,7 +27,7 @@ AT_ONCE = 6
 """At most so many are measured in turn with a default of their own. Each may hold a model in memory
 meanwhile, and what is measured at times far apart cannot be compared."""
 
-RACE_SHARE = 0.6
+RACE_SHARE = 0.5
 """How much of the time budget the race may take."""
 
 ATTEMPTS = 2
@@ -44,6 +45,7 @@ class Course:
 
     Attributes:
         finalists: Who took part beside the default, the search's best first.
+        left_out: How many others the search has measured, which take no part.
         rounds: What was found, one after the other.
         stage: How far it has come.
         chosen: The finalist that was measured against the default at the end.
@@ -55,10 +57,12 @@ class Course:
         undecided: Whether the race ended before it was decided.
         correlation: What neighbouring rounds of the final correlate by.
         interval: The gain of the chosen one over the default; None before the end.
+        ended: Why the final has ended; None before that.
         error: Why there is nothing to compare.
     """
 
     finalists: list[Config]
+    left_out: int = 0
     rounds: list[Round] = field(default_factory=list)
     stage: Stage = Stage.RACE
     chosen: Config | None = None
@@ -70,6 +74,7 @@ class Course:
     undecided: bool = False
     correlation: float = 0.0
     interval: Interval | None = None
+    ended: FinalEnd | None = None
     error: str = ""
 
     @property
@@ -127,15 +132,16 @@ class Contest:
         Returns:
             Whether it was the last one.
         """
-        asked = self._head.ask()
+        begin, asked, is_race = self._clock(), self._head.ask(), self._head.chosen is None
         measured = [self._measured(group) for group in groups(asked, self._fits)]
         if self.course.comparison.is_ratio:
             self._compare()
         found = {arm: told for one in measured for arm, told in self._judged(one).items()}
         if self._head.ask() == asked:  # or else it has begun anew
             self._tell(asked, found)
-        if self._clock() - self._begin > RACE_SHARE * self._budget_s:
-            self._head.hurry()
+        if is_race or self._head.chosen is None:
+            self.course.race_rounds = len(self.course.rounds)
+        self._mind_the_time((self._clock() - begin) / len(asked))
         self._note()
         return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
 
@@ -150,6 +156,21 @@ class Contest:
         else:
             self._without_default += 1
 
+    def _mind_the_time(self, each_s: float) -> None:
+        """End the race, or all of it, where there is no time for another round.
+
+        Args:
+            each_s: How long the last round took for each that it measured.
+        """
+
+        def is_over(until_s: float) -> bool:
+            return self._clock() - self._begin + each_s * len(self._head.ask()) > until_s
+
+        if is_over(RACE_SHARE * self._budget_s):
+            self._head.hurry()
+        if is_over(self._budget_s):
+            self._head.stop()
+
     def _new_head(self) -> HeadToHead:
         # It takes the log of the share; a difference is one itself.
         within = self._objective.within
@@ -162,6 +183,7 @@ class Contest:
         comparison = self._objective.comparison(fresh, self.course.of(None))
         if comparison != self.course.comparison:
             self.course.comparison = comparison
+            self.course.race_rounds = len(self.course.rounds) - 1  # where there is no new race
             self._head = self._new_head()
 
     def _configs(self, group: Sequence[int]) -> list[Config | None]:
@@ -195,12 +217,11 @@ class Contest:
     def _note(self) -> None:
         head, course = self._head, self.course
         chosen = None if head.chosen is None else course.finalists[head.chosen]
-        if chosen is None or chosen != course.chosen:
-            course.race_rounds = len(course.rounds)
         course.stage, course.chosen, course.final_rounds = head.stage, chosen, head.final_rounds
         course.left = [course.finalists[arm] for arm in head.left]
         course.preferred, course.undecided = head.preferred, head.undecided
         course.correlation, course.interval = head.correlation, head.interval()
+        course.ended = head.ended
 
 
 def groups(
