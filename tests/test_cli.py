@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from kamerton_ray.cli import searching
+from kamerton_ray.cli import checking, searching
 from kamerton_ray.cli.commands import main
 from kamerton_ray.report.exports import export
 from kamerton_ray.report.report import report
@@ -93,12 +93,14 @@ def apart(run, ray_cluster):
 @pytest.fixture
 def search(ray_cluster, tmp_path, monkeypatch, capsys):  # noqa: ARG001 - the cluster
     """The same in this process, which has Ray already: only its start and end are left out."""
-    monkeypatch.setattr(searching, "connected", lambda *_: contextlib.nullcontext())
+    for room in (searching, checking):
+        monkeypatch.setattr(room, "connected", lambda *_: contextlib.nullcontext())
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.chdir(tmp_path)
 
     def go(command, *args, code=0):
         capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["kamerton-ray", command, *args])
         with pytest.raises(SystemExit) as ended:
             main.main([command, "--shared", *args], prog_name="kamerton-ray")
         out, err = capsys.readouterr()
@@ -127,11 +129,11 @@ def test_help_teaches_and_needs_neither_ray_nor_tensorflow():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("set()\n")
-    for name in ("exec", "run", "tune", "report", "doctor"):
+    for name in ("exec", "run", "tune", "report", "check", "doctor"):
         assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["exec", "run", "tune", "report", "doctor"])
+@pytest.mark.parametrize("name", ["exec", "run", "tune", "report", "check", "doctor"])
 def test_every_command_has_its_help(run, name):
     out, _ = run(name, "--help")
     assert out.startswith("Usage: ")
@@ -563,3 +565,111 @@ def test_a_module_that_cannot_be_imported_shows_the_users_own_lines(tmp_path, co
     assert "click" not in err
     assert "importlib" not in err
     assert len(err.splitlines()) < 14
+
+
+def answered(tmp_path, argv, decision, config, **answer):
+    """The folder of a session of `exec` that has ended with this decision."""
+    described = {"argv": argv, "objective": "last", "maximize": False, "timeout": 60.0}
+    session = Session.create(tmp_path / "kamerton-ray", "exec", {**described, **answer})
+    session.add(Result(config=config, objective=9.0, names=("objective",)))
+    session.conclude({"decision": decision, "sentence": "It was so.", "config": config})
+    return str(session.folder)
+
+
+@pytest.mark.parametrize(
+    ("decision", "config", "code", "said"),
+    [
+        ("use", {"intra_op": 2, "inter_op": 1}, 0, "Still true: "),
+        ("keep", {"intra_op": 2, "inter_op": 1}, 3, "No longer true: "),
+    ],
+)
+def test_an_answer_is_checked_again(search, tmp_path, decision, config, code, said):
+    (tmp_path / "program.py").write_text(SIMULATED)
+    folder = answered(tmp_path, program_in(tmp_path), decision, config)
+    out, err = search("check", folder, code=code)
+    assert out.startswith(said)
+    assert re.search(r"intra_op=2 inter_op=1 is 11\.\d+x", out)
+    assert "Checked is: It was so." in err
+
+
+def test_an_answer_that_is_wrong_by_now_is_said_as_json_with_a_code_of_its_own(search, tmp_path):
+    (tmp_path / "program.py").write_text("import time\nprint(5 + 0.001 * (time.time() % 1))")
+    folder = answered(tmp_path, program_in(tmp_path), "use", {"intra_op": 2, "inter_op": 1})
+    out, _ = search("check", folder, "--json", "--quiet", code=3)
+    told = json.loads(out)
+    assert told["holds"] is False
+    assert told["decision"] == "keep"
+    assert told["before"]["decision"] == "use"
+
+
+def test_an_answer_that_fails_by_now_is_not_decided(search, tmp_path):
+    (tmp_path / "program.py").write_text(
+        "import os\nprint(1 / ('TF_NUM_INTRAOP_THREADS' not in os.environ))"
+    )
+    folder = answered(tmp_path, program_in(tmp_path), "use", {"intra_op": 2, "inter_op": 1})
+    out, _ = search("check", folder, code=1)
+    assert out.startswith("Not decided: intra_op=2 inter_op=1 was the best of the search, but")
+
+
+def test_what_has_no_answer_to_check_is_refused(run, tmp_path):
+    unsure = answered(tmp_path, ["true"], "unsure", {"intra_op": 1})
+    _, err = run("check", unsure, code=2)
+    assert "must have an answer" in err
+    loop = Session.create(tmp_path / "kamerton-ray", "run", {})
+    loop.add(Result(config={"intra_op": 1}, objective=9.0, names=("objective",)))
+    loop.conclude({"decision": "use", "sentence": "", "config": {"intra_op": 1}})
+    _, err = run("check", str(loop.folder), code=2)
+    assert "must be one of tune or exec" in err
+    told = answered(tmp_path, ["true"], "use", {"intra_op": 1}, timeout="soon")
+    _, err = run("check", told, code=2)
+    assert "must say its timeout, a float, but got 'soon'" in err
+    (tmp_path / "empty").mkdir()
+    _, err = run("check", "empty", code=2)
+    assert "session.json" in err
+
+
+def test_a_time_budget_holds_for_the_whole_and_undecided_is_said(search, tmp_path):
+    """Every run says another number: in so short a time nobody can tell who is better."""
+    (tmp_path / "program.py").write_text(
+        "import time\ntime.sleep(0.3)\nprint(1 + hash(time.time()) % 1000 / 1000)"
+    )
+    begin = time.monotonic()
+    out, err = search(
+        *("exec", "--objective", "last", "--minimize", "--time-budget", "15", "--"),
+        *program_in(tmp_path),
+    )
+    assert "This takes about 15 s: up to 6 s of it to search" in err
+    assert "more trials; about 15 s in all" in err
+    assert time.monotonic() - begin < 60
+    assert "Undecided so far: " in out
+    assert "Go on with: kamerton-ray exec --resume" in err
+
+
+def test_a_quick_answer_compares_one_configuration_and_says_so(search, tmp_path):
+    (tmp_path / "program.py").write_text(SIMULATED)
+    threads = ("--intra", "1:3", "--inter", "1:3")
+    out, _ = search(
+        *("exec", *threads, "--objective", "last", "--minimize", "--quick", "--json", "--"),
+        *program_in(tmp_path),
+    )
+    told = json.loads(out)
+    assert told["decision"] == "use"
+    assert told["sentence"].startswith("A quick look, with no other configuration compared: ")
+    assert len(told["table"]) == 2
+    assert told["race_rounds"] == 0
+
+
+def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
+    """All attempts of a model are forked by one process, whose id they write down."""
+    (tmp_path / "model.py").write_text(
+        "import os\nfrom pathlib import Path\n"
+        f"parents = Path({str(tmp_path / 'parents')!r})\n"
+        "def build():\n"
+        "    with parents.open('a') as file:\n"
+        "        file.write(f'{os.getppid()}\\n')\n"
+        "    return lambda: sum(range(10**5))\n"
+    )
+    search("tune", "model.py:build", "--trials", "2", "--seconds", "0.1", "--quiet")
+    parents = (tmp_path / "parents").read_text().split()
+    assert len(parents) > 2 + 1 + 2 * 4  # the trials, the default's, and the rounds
+    assert len(set(parents)) == 1

@@ -42,6 +42,8 @@ def conclude(ending: Ending, answer: Verdict, session: Session, options: SearchO
         with mistakes():
             report(session.folder).save(html=options.page)
     say(options, f"A page on the results: kamerton-ray report {session.folder}")
+    if answer.decision is Decision.UNSURE and answer.runs:
+        say(options, f"Go on with: {command_to_resume(session)}")
     if ending.broken or ending.reason == INTERRUPTED or answer.interrupted:
         say(options, f"Go on with: {command_to_resume(session)}")
         sys.exit(FAILED_CODE if ending.broken else INTERRUPTED_CODE)

@@ -1,4 +1,4 @@
-"""kamerton-ray, the command line: its five commands, and what each does first.
+"""kamerton-ray, the command line: its six commands, and what each does first.
 
 The answer goes to standard output, everything else to standard error. Exit codes: 0 for an answer,
 1 where nothing worked or a fault broke it off, 2 for a mistake on the command line, which may show
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import click
 
+from kamerton_ray.cli.checking import check
 from kamerton_ray.cli.doctor import as_text, examine
 from kamerton_ray.cli.options import (
     FILE,
@@ -25,6 +26,7 @@ from kamerton_ray.cli.options import (
     Knob,
     Limit,
     SearchOptions,
+    check_options,
     combine_option,
     compare_options,
     knob,
@@ -71,7 +73,8 @@ def examples(*blocks: str) -> Decorator:
     """Any program, unchanged:    kamerton-ray exec -- python infer.py
 A function that returns a step:  kamerton-ray tune my_model.py:build
 What this machine offers:  kamerton-ray doctor
-A page on what was found:  kamerton-ray report kamerton-ray/FOLDER"""
+A page on what was found:  kamerton-ray report kamerton-ray/FOLDER
+Whether it still holds:  kamerton-ray check kamerton-ray/FOLDER"""
 )
 def main() -> None:
     """Find the TensorFlow thread counts that make a program fastest on this machine."""
@@ -150,9 +153,8 @@ def execute(
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
-    default=4.0,
-    show_default=True,
-    help="Measured in each trial, the default's share included.",
+    help="Measured in each trial, the default's share included; by default a sixtieth of the time "
+    "that the whole may take, half a second to 4.",
 )
 @timeout_option(
     60.0, "A build, or a block of steps, that takes longer is ended, and its trial has failed."
@@ -198,7 +200,7 @@ kamerton-ray tune my_model.py:build --objective throughput --at-most seconds_p99
 def tune(
     *,
     target: str,
-    seconds: float,
+    seconds: float | None,
     timeout: float,
     objective: str,
     most: tuple[Limit, ...],
@@ -304,6 +306,22 @@ def tell(results: Path, metric: str | None, mode: str | None, **files: Path | No
             files["html"] = results / "report.html"
         for path in told.save(**files):
             click.echo(f"Written: {path}", err=True)
+
+
+@main.command("check")
+@click.argument(
+    "folder", metavar="FOLDER", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@check_options
+@examples("kamerton-ray check kamerton-ray/tune-20260101-120000-abc && deploy")
+def check_again(*, folder: Path, options: SearchOptions) -> None:
+    """Measure the answer in FOLDER once more: its configuration against TensorFlow's default.
+
+    For after an update of TensorFlow, of the image or of the machine, as in a job of CI. It ends
+    with 0 where the answer still holds, with 3 where it no longer does, and with 1 where that was
+    not decided. It runs what the session has tuned, from the same folder.
+    """
+    check(folder, options)
 
 
 @main.command()

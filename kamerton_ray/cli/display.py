@@ -22,6 +22,7 @@ from kamerton_ray.trial.instances import SHARED
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.goal import Goal, Limits
+from kamerton_ray.tune.schedule import LEAST_TRIALS
 
 LONGEST_ERROR = 200
 """So much of why a trial failed is shown in its line."""
@@ -89,7 +90,16 @@ class Display:
         if worked and self._first is None:
             self._first = result
             lines += [f"{MARGIN}{note}"] if (note := self._note(result)) else []
+        if len(self._results) == LEAST_TRIALS:
+            lines += [f"{MARGIN}{plan}" for plan in self._plan()]
         self._say("\n".join(lines))
+
+    def _plan(self) -> Iterator[str]:
+        """How it goes on, where that is known by now."""
+        schedule = self._limits.schedule
+        if math.isfinite(schedule.trials_left):
+            more = max(0, int(schedule.trials_left))
+            yield f"time for {more} more trials; about {schedule.total_s:.0f} s in all"
 
     def _line(self, result: Result, *, worked: bool) -> str:
         place = self._before + len(self._results)
@@ -124,7 +134,13 @@ class Display:
     def _status(self) -> Text:
         if self._course is None:
             return Text("; ".join(self._progress()), style="bold")
-        return Text(f"{self._spent():.0f} s; {self._standing()}", style="bold")
+        parts = [f"{self._spent():.0f} s", self._standing(), *self._left()]
+        return Text("; ".join(parts), style="bold")
+
+    def _left(self) -> Iterator[str]:
+        """How much time is left for all of it, where that is known."""
+        if (left := self._limits.schedule.left_s) is not None:
+            yield f"{left:.0f} s left"
 
     def _progress(self) -> Iterator[str]:
         """How far the search has come, in parts."""
@@ -132,8 +148,7 @@ class Display:
         yield f"{spent:.0f} s, {len(self._results)} trials"
         if self._best is not None:
             yield f"best {self._config(self._best)} {self._found(self._best)}"
-        if self._limits.time_budget_s is not None:
-            yield f"{max(0.0, self._limits.time_budget_s - spent):.0f} s left"
+        yield from self._left()
         if self._limits.trials is not None:
             yield f"at most {self._limits.trials} trials"
 

@@ -49,7 +49,9 @@ class SearchOptions:
         instances: How many instances run at the same time; None where that is not tuned.
         constraints: What no trial may break.
         trials: At most so many trials.
-        time_budget: The search may take so many seconds.
+        time_budget: The command may take so many seconds.
+        quick: Whether a quick answer is wanted.
+        sure: Whether it may take as long as it needs.
         address: The Ray cluster's; None to start Ray here.
         kinds: What the nodes have to be.
         shared: Whether the machine does other work, too.
@@ -66,22 +68,24 @@ class SearchOptions:
         no_compare: Whether to leave out the comparison with the default.
     """
 
-    intra: Bounds | None
-    inter: Bounds | None
+    intra: Bounds | None = None
+    inter: Bounds | None = None
     instances: Bounds | None = None
     constraints: tuple[AtMost, ...] = ()
-    trials: int | None
-    time_budget: float | None
-    address: str | None
-    kinds: tuple[Trait, ...]
-    shared: bool
-    storage: Path
-    resume: Path | None
-    page: Path | None
-    form: str | None
-    as_json: bool
-    quiet: bool
-    seed: int
+    trials: int | None = None
+    time_budget: float | None = None
+    quick: bool = False
+    sure: bool = False
+    address: str | None = None
+    kinds: tuple[Trait, ...] = ()
+    shared: bool = False
+    storage: Path = Path("kamerton-ray")
+    resume: Path | None = None
+    page: Path | None = None
+    form: str | None = None
+    as_json: bool = False
+    quiet: bool = False
+    seed: int = 0
     within: float = WITHIN
     fewest: bool = False
     no_compare: bool = False
@@ -148,6 +152,39 @@ def limit(text: str) -> Limit:
         raise click.BadParameter(f"{text!r} is not of the form seconds_p99=0.02") from None
 
 
+TIME_BUDGET = click.option(
+    "--time-budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="The whole may take about so long: the search, and the comparison after it. By "
+    "default a minute, or more where the model is slow; with --trials as long as it needs.",
+)
+
+SURE = click.option("--sure", is_flag=True, help="Take as long as a sure answer needs.")
+
+ADDRESS = click.option(
+    "--address",
+    help="A Ray cluster's, to which this folder travels; without it Ray starts here.",
+)
+
+SHARED = click.option(
+    "--shared",
+    is_flag=True,
+    help="Tune for a machine that does other work, too: nothing waits for it to end.",
+)
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+
+QUIET = click.option("--quiet", is_flag=True, help="Show nothing on the way.")
+
+EQUAL_WITHIN = click.option(
+    "--within",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=WITHIN,
+    show_default=True,
+    help="Configurations no farther apart than this share count as equal.",
+)
+
 SEARCH: tuple[Decorator, ...] = (
     click.option(
         "--intra",
@@ -178,16 +215,14 @@ SEARCH: tuple[Decorator, ...] = (
         "at most twice the usable CPUs, unless another is said.",
     ),
     click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
+    TIME_BUDGET,
     click.option(
-        "--time-budget",
-        type=click.FloatRange(0, min_open=True),
-        metavar="SECONDS",
-        help="The search may take so long; the comparison after it takes its own time.",
+        "--quick",
+        is_flag=True,
+        help="Answer in half a minute: the search's best alone is compared, in a few fresh runs.",
     ),
-    click.option(
-        "--address",
-        help="A Ray cluster's, to which this folder travels; without it Ray starts here.",
-    ),
+    SURE,
+    ADDRESS,
     click.option(
         "--kind",
         "kinds",
@@ -196,11 +231,7 @@ SEARCH: tuple[Decorator, ...] = (
         metavar="KEY=VALUE",
         help="Run on nodes of this kind alone, as usable_cpus=64; by default the most numerous.",
     ),
-    click.option(
-        "--shared",
-        is_flag=True,
-        help="Tune for a machine that does other work, too: nothing waits for it to end.",
-    ),
+    SHARED,
     click.option(
         "--storage",
         type=FOLDER,
@@ -229,8 +260,8 @@ SEARCH: tuple[Decorator, ...] = (
         "instances as a script that starts them (shell), for Ray Serve, Kubernetes (k8s), Docker "
         "Compose, systemd or Triton.",
     ),
-    click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
-    click.option("--quiet", is_flag=True, help="Show nothing on the way."),
+    AS_JSON,
+    QUIET,
     click.option(
         "--seed",
         type=click.IntRange(0),
@@ -241,13 +272,7 @@ SEARCH: tuple[Decorator, ...] = (
 )
 
 COMPARE: tuple[Decorator, ...] = (
-    click.option(
-        "--within",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=WITHIN,
-        show_default=True,
-        help="Configurations no farther apart than this share count as equal.",
-    ),
+    EQUAL_WITHIN,
     click.option(
         "--fewest",
         is_flag=True,
@@ -259,8 +284,20 @@ COMPARE: tuple[Decorator, ...] = (
 )
 
 
+CHECK = (TIME_BUDGET, SURE, ADDRESS, SHARED, AS_JSON, QUIET, EQUAL_WITHIN)
+
+
 def search_options(command: Command) -> Command:
     """Give a command the options of every search; it gets them as one record, `options`."""
+    return _gathered(SEARCH, command)
+
+
+def check_options(command: Command) -> Command:
+    """Give a command those of a check, likewise."""
+    return _gathered(CHECK, command)
+
+
+def _gathered(options: Sequence[Decorator], command: Command) -> Command:
     names = {one.name for one in fields(SearchOptions)}
 
     @functools.wraps(command)
@@ -270,7 +307,7 @@ def search_options(command: Command) -> Command:
         options = SearchOptions(**shared)  # type: ignore[arg-type]  # click has read each
         command(**own, options=options)
 
-    return _with(SEARCH, gathering)
+    return _with(options, gathering)
 
 
 def compare_options(command: Command) -> Command:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, cast
 
 from kamerton_ray.cli.connecting import send_by_value
 from kamerton_ray.cli.options import ALL_CPUS, Bounds, Knob, Limit, SearchOptions
 from kamerton_ray.cli.target import Build
+from kamerton_ray.cli.timing import total_s
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import patience
@@ -23,14 +25,17 @@ from kamerton_ray.machine.threads import (
 )
 from kamerton_ray.machine.topology import topology, worth_pinning
 from kamerton_ray.search.constraints import AtMost
+from kamerton_ray.trial.bench import Bench
 from kamerton_ray.trial.command import TIME, CommandOptions, Direction
 from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
 from kamerton_ray.tune.goal import Goal
+from kamerton_ray.tune.hosts import hosted
+from kamerton_ray.tune.schedule import measured_s
 from kamerton_ray.tune.thread_space import trial_cpus
-from kamerton_ray.tune.trainable import benchmark, command, one_step
+from kamerton_ray.tune.trainable import Trainable, benchmark, command, one_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +46,26 @@ class Plan:
         goal: What is searched for.
         trainable: What a trial runs.
         objective: What is shown of it, and by what the best and the default are compared.
-        compare: Whether they are.
         direction: Which numbers of a command are better.
         combine: What the numbers of several instances come to; None where they are not tuned.
+        warms: Whether measuring keeps anything warm that takes long to come by, as TensorFlow.
     """
 
     goal: Goal
     trainable: type[object]
     objective: Objective
-    compare: bool
     direction: Direction = Direction.LOWER
     combine: Combine | None = None
+    warms: bool = False
+
+    @contextlib.contextmanager
+    def hosted(self) -> Iterator[Plan]:
+        """The same plan, with one process on each node that keeps warm what there is to."""
+        if not self.warms:
+            yield self
+            return
+        with hosted(cast("type[Trainable[Bench]]", self.trainable)) as trainable:
+            yield replace(self, trainable=trainable)
 
 
 class Task(Protocol):
@@ -59,6 +73,8 @@ class Task(Protocol):
 
     kind: ClassVar[str]
     """The command's name, as it stands in the session."""
+    is_compared: ClassVar[bool]
+    """Whether its best can be compared with the default."""
 
     def description(self) -> dict[str, object]:
         """What a resumed search has to have in common with this one."""
@@ -79,6 +95,7 @@ class ProgramTask:
     """
 
     kind: ClassVar[str] = "exec"
+    is_compared: ClassVar[bool] = True
 
     command: CommandOptions
     direction: Direction
@@ -108,7 +125,6 @@ class ProgramTask:
                 patience_s=_patience(options),
             ),
             objective=self.objective,
-            compare=not options.no_compare,
             direction=self.direction,
             combine=self.command.combine,
         )
@@ -124,25 +140,26 @@ class FunctionTask:
         objective: What a step is judged by.
         most: The objective's upper limits, as the user has said them.
         least: Its lower ones.
-        seconds: How long each trial measures.
+        seconds: How long each trial measures; None for a share of the whole time.
         timeout_s: How long a build, or a block of steps, may take.
     """
 
     kind: ClassVar[str] = "tune"
+    is_compared: ClassVar[bool] = True
 
     target: str
     build: Build
     objective: Objective
     most: tuple[Limit, ...]
     least: tuple[Limit, ...]
-    seconds: float
+    seconds: float | None
     timeout_s: float
 
     def description(self) -> dict[str, object]:
         """What a resumed search has to have in common with this one."""
         return {
             "target": self.target,
-            "seconds": self.seconds,
+            **({} if self.seconds is None else {"seconds": self.seconds}),
             "objective": self.objective.metric,
             "limits": self.most,
             **({"least": self.least} if self.least else {}),
@@ -157,13 +174,13 @@ class FunctionTask:
             goal=_goal(options, "speedup" if plain else "score", "max", pins=True),
             trainable=benchmark(
                 self.build,
-                budget_s=self.seconds,
+                budget_s=self.seconds or measured_s(total_s(options)),
                 timeout_s=self.timeout_s,
                 patience_s=_patience(options),
                 objective=None if plain else self.objective,
             ),
             objective=self.objective,
-            compare=not options.no_compare,
+            warms=True,
         )
 
 
@@ -179,6 +196,7 @@ class LoopTask:
     """
 
     kind: ClassVar[str] = "run"
+    is_compared: ClassVar[bool] = False  # nobody knows what the loop's number is without it
 
     path: str
     script: Script
@@ -211,7 +229,6 @@ class LoopTask:
             goal=goal,
             trainable=self._trainable(_patience(options)),
             objective=Objective(metric="objective"),
-            compare=False,
             combine=self.combine,
         )
 

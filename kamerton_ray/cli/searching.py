@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from kamerton_ray.answer.candidates import nothing_worked
 from kamerton_ray.answer.comparing import verdict
+from kamerton_ray.answer.finalists import MOST_FINALISTS
 from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.cli.answering import conclude
 from kamerton_ray.cli.connecting import connected
@@ -18,6 +19,7 @@ from kamerton_ray.cli.options import SearchOptions
 from kamerton_ray.cli.planning import Plan, Task
 from kamerton_ray.cli.resuming import check_ranges, open_session, settled
 from kamerton_ray.cli.saying import mistakes, say
+from kamerton_ray.cli.timing import comparison_s, say_how_long, schedule_of
 from kamerton_ray.machine.neighbours import look, patience
 from kamerton_ray.trial.command import read_as
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words
@@ -27,8 +29,8 @@ from kamerton_ray.tune.goal import Goal, Limits
 from kamerton_ray.tune.run import search
 from kamerton_ray.tune.session import Session
 
-LEAST_COMPARISON_S = 60.0
-"""The comparison may take as long as the search took, and at least so many seconds."""
+QUICK = "A quick look, with no other configuration compared: "
+"""What a quick answer begins with."""
 
 
 def run(task: Task, options: SearchOptions, *, folder: Path | None = None) -> Ending:
@@ -39,13 +41,18 @@ def run(task: Task, options: SearchOptions, *, folder: Path | None = None) -> En
         options: What the user says of the search.
         folder: What travels to a cluster, by default the current folder.
     """
+    compares = task.is_compared and not options.no_compare
+    schedule = schedule_of(options, compares=compares)
     session = open_session(task.kind, options, task.description())
     say(options, f"The results go to {session.folder}.")
+    say_how_long(options, schedule)
     if options.address is None:
         _say_who_else(options)
     with mistakes(), connected(options.address, folder or Path.cwd()):
-        with _nothing_on_standard_output():
-            ending, answer = _answered(task.plan(options), session, options)
+        with nothing_on_standard_output():
+            limits = Limits(trials=options.trials, schedule=schedule)
+            with task.plan(options).hosted() as plan:
+                ending, answer = _answered(plan, session, options, limits)
         conclude(ending, answer, session, options)  # now: Ray's end takes seconds
     return ending
 
@@ -67,26 +74,32 @@ def _say_who_else(options: SearchOptions) -> None:
 
 
 @contextmanager
-def _nothing_on_standard_output() -> Iterator[None]:
+def nothing_on_standard_output() -> Iterator[None]:
     """Keep it for the answer: Ray tells of lost nodes there."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         yield
 
 
-def _answered(plan: Plan, session: Session, options: SearchOptions) -> tuple[Ending, Verdict]:
+def _answered(
+    plan: Plan, session: Session, options: SearchOptions, limits: Limits
+) -> tuple[Ending, Verdict]:
     """Search, and compare unless that is done already."""
     check_ranges(session, plan.goal)
     session.describe({"goal": asdict(plan.goal)})
     before = len(session.results())
-    ending = _searched(plan, session, options, before=before)
+    ending = _searched(plan, session, options, limits, before=before)
     trials = "1 trial" if len(ending.results) == 1 else f"{len(ending.results)} trials"
     say(options, f"The search ended after {trials}: {ending.reason}.")
-    earlier = settled(session) if len(ending.results) == before else None
-    return ending, _judged(plan, ending, options) if earlier is None else earlier
+    is_new = options.sure or len(ending.results) > before
+    earlier = None if is_new else settled(session)
+    if earlier is not None:
+        return ending, earlier
+    return ending, _judged(plan, ending, options, limits)
 
 
-def _searched(plan: Plan, session: Session, options: SearchOptions, *, before: int) -> Ending:
-    limits = Limits(trials=options.trials, time_budget_s=options.time_budget)
+def _searched(
+    plan: Plan, session: Session, options: SearchOptions, limits: Limits, *, before: int
+) -> Ending:
     if plan.combine is not None:
         say(options, _combining(plan.combine, plan.goal))
     display = Display(
@@ -119,13 +132,13 @@ def _combining(combine: Combine, goal: Goal) -> str:
     return f"{said} One alone mostly has a lower one; of a time ask for --combine per-program."
 
 
-def _judged(plan: Plan, ending: Ending, options: SearchOptions) -> Verdict:
+def _judged(plan: Plan, ending: Ending, options: SearchOptions, limits: Limits) -> Verdict:
     """The answer to what the search found."""
     if ending.best is None:
         return Verdict(decision=Decision.NONE, sentence=nothing_worked(ending.results))
-    if ending.broken or ending.reason == INTERRUPTED or not plan.compare:
+    if ending.broken or ending.reason == INTERRUPTED or not limits.schedule.compares:
         return _not_compared(ending, ending.best)
-    return _compared(plan, ending, options)
+    return _compared(plan, ending, options, limits)
 
 
 def _not_compared(ending: Ending, best: Config) -> Verdict:
@@ -134,15 +147,16 @@ def _not_compared(ending: Ending, best: Config) -> Verdict:
     return Verdict(decision=Decision.UNSURE, sentence=sentence, config=best)
 
 
-def _compared(plan: Plan, ending: Ending, options: SearchOptions) -> Verdict:
-    took = sum(result.time_total_s for result in ending.results)
-    display = Display(plan.goal, Limits(), plan.objective, quiet=options.quiet)
+def _compared(plan: Plan, ending: Ending, options: SearchOptions, limits: Limits) -> Verdict:
+    display = Display(plan.goal, limits, plan.objective, quiet=options.quiet)
     with display:
-        return verdict(
+        found = verdict(
             ending.results,
             plan.trainable,
             objective=plan.objective,
-            budget_s=max(LEAST_COMPARISON_S, took),
+            budget_s=comparison_s(ending.results, options, limits.schedule),
+            finalists=1 if options.quick else MOST_FINALISTS,
             shared=options.shared,
             watch=display.show_round,
         )
+    return replace(found, sentence=f"{QUICK}{found.sentence}") if options.quick else found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.result import Result
+from kamerton_ray.tune.schedule import Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +40,11 @@ class Limits:
 
     Attributes:
         trials: After so many trials, those of the resumed session included.
-        time_budget_s: After so many seconds.
+        schedule: What knows when its time is spent.
     """
 
     trials: int | None = None
-    time_budget_s: float | None = None
+    schedule: Schedule = field(default_factory=Schedule)
 
     def trials_left(self, ran: int) -> int | None:
         """How many more trials may be run; None for as many as it takes."""

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from kamerton_ray.trial.config import Config
 
@@ -36,6 +36,13 @@ class Node:
 
 class Task(Generic[T]):
     """Ray's `ObjectRef`: what will come of a task."""
+
+
+class Actor(Protocol):
+    """Ray's `ActorHandle` of what `start_on` has started."""
+
+    call: Any
+    """Calls a function with what it holds, in its process; `.remote(work)` is a `Task`."""
 
 
 class Group(Protocol):
@@ -130,6 +137,46 @@ def run_on(node: Node, function: Callable[[], T]) -> Task[T]:
     there = strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
     task: Task[T] = ray().remote(function).options(num_cpus=0, scheduling_strategy=there).remote()
     return task
+
+
+def start_on(node: Node, make: Callable[[], object], *, name: str) -> Actor:
+    """Start an actor on a node, beside whatever runs there; Ray starts it again where it is lost.
+
+    Args:
+        node: The node.
+        make: Makes what the actor is: Ray calls its methods.
+        name: By what it is found.
+    """
+    strategies = ray("util.scheduling_strategies")
+    there = strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
+    options = {"num_cpus": 0, "max_restarts": -1, "name": name, "scheduling_strategy": there}
+    actor: Actor = ray().remote(_Made).options(**options).remote(make)
+    return actor
+
+
+class _Made:
+    """What an actor is, made in its process."""
+
+    def __init__(self, make: Callable[[], object]) -> None:
+        self._made = make()
+
+    def call(self, work: Callable[[object], object]) -> object:
+        """What a function returns of it."""
+        return work(self._made)
+
+
+def named(name: str) -> Actor | None:
+    """The actor of this name; None where there is none."""
+    try:
+        found: Actor = ray().get_actor(name)
+    except ValueError:
+        return None
+    return found
+
+
+def kill(actor: Actor) -> None:
+    """End an actor."""
+    ray().kill(actor)
 
 
 def wait(tasks: Iterable[Task[T]], timeout: float) -> tuple[Sequence[Task[T]], Sequence[Task[T]]]:

@@ -16,6 +16,7 @@ from kamerton_ray.tune.ending import Stop, StopKind
 from kamerton_ray.tune.pace import BY_TRIAL, MUCH_SLOWER, SlowNodes
 from kamerton_ray.tune.placement import how_lost
 from kamerton_ray.tune.ray_api import Trial
+from kamerton_ray.tune.schedule import Schedule
 from kamerton_ray.tune.session import Session
 
 if TYPE_CHECKING:
@@ -98,8 +99,11 @@ def recorder(log: Log, searcher: NelderMeadSearcher) -> object:
     return Recorder()
 
 
-def stopper(stops: list[Stop]) -> object:
-    """The stopper of Ray Tune that ends the search when there is a reason to. Ray pickles it."""
+def stopper(stops: list[Stop], schedule: Schedule) -> object:
+    """The stopper of Ray Tune that ends the search when there is a reason to. Ray pickles it.
+
+    Ray asks it again and again, also while a trial runs (`TuneController.step`).
+    """
     from ray import tune  # noqa: PLC0415 - the command line must start without Ray
 
     class Stopper(tune.Stopper):  # type: ignore[misc]  # Ray is untyped
@@ -108,7 +112,7 @@ def stopper(stops: list[Stop]) -> object:
             return False
 
         def stop_all(self) -> bool:
-            return bool(stops)
+            return bool(stops) or schedule.is_over
 
     return Stopper()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ from kamerton_ray.tune.goal import Goal, Limits
 from kamerton_ray.tune.pace import in_pace
 from kamerton_ray.tune.placement import Kind, one_per_node
 from kamerton_ray.tune.recorder import Log, recorder, stopper
+from kamerton_ray.tune.schedule import Schedule
 from kamerton_ray.tune.session import Session
 
 if TYPE_CHECKING:
@@ -82,16 +82,24 @@ def search(
         return _ending(results, searcher, BODY_LEFT)
     if left == 0:
         return _ending(results, searcher, StopRule.BUDGET.value)
-    log = Log(session, results, watch, lambda result: why_stop(result, results, goal, doubt))
-    begin = time.monotonic()
-    _run(trainable, goal, searcher, log, kind=kind, time_budget_s=limits.time_budget_s)
-    spent = time.monotonic() - begin
+    schedule = limits.schedule
+
+    def show(result: Result) -> None:
+        schedule.note(result.time_total_s)
+        watch(result)
+
+    def stop(result: Result) -> Stop | None:
+        spent = Stop(StopKind.END, TIME_SPENT) if schedule.search_is_over else None
+        return why_stop(result, results, goal, doubt) or spent
+
+    log = Log(session, results, show, stop)
+    _run(trainable, goal, searcher, log, kind=kind, schedule=schedule)
     if not log.stops:
-        return _ending(results, searcher, _reason(searcher, limits, spent))
-    stop = log.stops[0]
-    if stop.kind is StopKind.MISTAKE:
-        raise InvalidInputError(stop.reason)
-    return _ending(results, searcher, stop.reason, broken=stop.kind is StopKind.FAULT)
+        return _ending(results, searcher, _reason(searcher, schedule))
+    first = log.stops[0]
+    if first.kind is StopKind.MISTAKE:
+        raise InvalidInputError(first.reason)
+    return _ending(results, searcher, first.reason, broken=first.kind is StopKind.FAULT)
 
 
 def _searcher(goal: Goal, *, seed: int, budget: int | None) -> NelderMeadSearcher:
@@ -141,7 +149,7 @@ def _run(
     log: Log,
     *,
     kind: Kind | None,
-    time_budget_s: float | None,
+    schedule: Schedule,
 ) -> None:
     """Run trials until something ends it; a fault is noted in the log."""
     from kamerton_ray.tune.concurrency import every_node  # noqa: PLC0415 - it imports Ray
@@ -155,10 +163,9 @@ def _run(
                 mode=goal.mode,
                 **every_node(searcher, kind),
                 num_samples=-1,
-                time_budget_s=time_budget_s,
                 raise_on_failed_trial=False,
                 callbacks=[recorder(log, searcher)],
-                stop=stopper(log.stops),
+                stop=stopper(log.stops, schedule),
                 storage_path=storage,
                 verbose=0,
             )
@@ -179,13 +186,11 @@ def _placed(trainable: type[object], kind: Kind) -> object:
     return placed
 
 
-def _reason(searcher: NelderMeadSearcher, limits: Limits, spent: float) -> str:
-    """Why a search has ended that nothing stopped, after so many seconds."""
+def _reason(searcher: NelderMeadSearcher, schedule: Schedule) -> str:
+    """Why a search has ended that no result stopped."""
     if searcher.stopped_by is not None:
         return searcher.stopped_by.value
-    if limits.time_budget_s is not None and spent >= limits.time_budget_s:
-        return TIME_SPENT
-    return INTERRUPTED
+    return TIME_SPENT if schedule.is_over else INTERRUPTED
 
 
 def _ending(
