@@ -30,7 +30,7 @@ $(VENV)/.dev-cluster: pyproject.toml | $(BIN)/python
 	@touch $(VENV)/.demo $(VENV)/.dev $@
 
 demo: $(VENV)/.demo
-	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --instances auto --trials 12 --seconds 1.5 --report demo.html
+	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --instances auto --report demo.html
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
