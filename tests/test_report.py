@@ -116,6 +116,15 @@ def test_the_default_is_kept_where_nothing_beat_it():
     assert export(BEST, "env").splitlines()[0] not in page
 
 
+def test_what_was_not_decided_in_time_is_said_to_be_so():
+    page = report(results(), verdict(decision=Decision.UNSURE, race_rounds=0)).html()
+    assert "Undecided so far" in page
+    assert re.search(r"Then the search.{1,5}s best met TensorFlow", page)
+    assert "0 times to choose" not in page
+    without = report(results(), Verdict(decision=Decision.UNSURE, sentence="?", rounds=[[]])).html()
+    assert "Not compared to the end" in without
+
+
 def test_results_without_a_verdict_are_the_searchs_and_say_so():
     told = report(results())
     assert told.sentence == (

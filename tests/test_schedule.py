@@ -94,6 +94,17 @@ def test_a_lost_trial_says_nothing_of_how_long_one_takes():
     assert schedule.trials_left == math.inf
 
 
+def test_what_is_run_once_more_at_the_end_has_its_time():
+    schedule, clock = scheduled(compares=False, repeats=True, begin=990.0)
+    for _ in range(2):
+        schedule.note(8.0)
+    clock.now = 990.0 + 60 - ENDING_S - 8 - 8
+    assert not schedule.search_is_over
+    clock.now += 1
+    assert schedule.search_is_over
+    assert schedule.left_s == 7
+
+
 def test_without_a_time_nothing_is_over():
     schedule, clock = scheduled(math.inf)
     clock.now += 1e6

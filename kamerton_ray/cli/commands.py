@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -255,6 +256,7 @@ def run_script(
     from 0, in KAMERTON_RAY_INSTANCE. The largest of the numbers that they print counts; where these
     are times, say --combine per-program, or one instance wins.
     """
+    begin = time.monotonic()
     # On a cluster the script's folder travels, and its name is found in there.
     folder, name = Path(path).resolve().parent, Path(path).name
     alone = ALONE if options.instances else {}
@@ -267,7 +269,7 @@ def run_script(
         loop = describe(here, env=alone)
     task = LoopTask(path=path, script=there, loop=loop, combine=combine)
     options = replace(options, trials=options.trials or loop.iterations)
-    ending = run(task, options, folder=folder)
+    ending = run(task, options, folder=folder, begin=begin)
     if ending.best is not None:
         sys.exit(conclude(here, [ending.best[name] for name in loop.space], env))
 

@@ -59,12 +59,13 @@ class Plan:
     warms: bool = False
 
     @contextlib.contextmanager
-    def hosted(self) -> Iterator[Plan]:
+    def hosted(self, options: SearchOptions) -> Iterator[Plan]:
         """The same plan, with one process on each node that keeps warm what there is to."""
         if not self.warms:
             yield self
             return
-        with hosted(cast("type[Trainable[Bench]]", self.trainable)) as trainable:
+        plain = cast("type[Trainable[Bench]]", self.trainable)
+        with hosted(plain, dict(options.kinds)) as trainable:
             yield replace(self, trainable=trainable)
 
 

@@ -33,16 +33,20 @@ QUICK = "A quick look, with no other configuration compared: "
 """What a quick answer begins with."""
 
 
-def run(task: Task, options: SearchOptions, *, folder: Path | None = None) -> Ending:
+def run(
+    task: Task, options: SearchOptions, *, folder: Path | None = None, begin: float | None = None
+) -> Ending:
     """Search, compare, and say the answer; ends the process after Ctrl-C, or if nothing worked.
 
     Args:
         task: What is tuned.
         options: What the user says of the search.
         folder: What travels to a cluster, by default the current folder.
+        begin: When the command has begun, by `time.monotonic`; by default now.
     """
     compares = task.is_compared and not options.no_compare
-    schedule = schedule_of(options, compares=compares)
+    repeats = not task.is_compared  # a script's loop has its last iteration after the search
+    schedule = schedule_of(options, compares=compares, repeats=repeats, begin=begin)
     session = open_session(task.kind, options, task.description())
     say(options, f"The results go to {session.folder}.")
     say_how_long(options, schedule)
@@ -51,7 +55,7 @@ def run(task: Task, options: SearchOptions, *, folder: Path | None = None) -> En
     with mistakes(), connected(options.address, folder or Path.cwd()):
         with nothing_on_standard_output():
             limits = Limits(trials=options.trials, schedule=schedule)
-            with task.plan(options).hosted() as plan:
+            with task.plan(options).hosted(options) as plan:
                 ending, answer = _answered(plan, session, options, limits)
         conclude(ending, answer, session, options)  # now: Ray's end takes seconds
     return ending

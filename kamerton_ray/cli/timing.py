@@ -33,8 +33,16 @@ def total_s(options: SearchOptions) -> float:
     return math.inf if options.sure or options.trials is not None else USUAL_S
 
 
-def schedule_of(options: SearchOptions, *, compares: bool) -> Schedule:
+def schedule_of(
+    options: SearchOptions, *, compares: bool, repeats: bool = False, begin: float | None = None
+) -> Schedule:
     """How the time is shared out; a search without a comparison takes what it needs.
+
+    Args:
+        options: What the user says of it.
+        compares: Whether a comparison follows the search.
+        repeats: Whether what a trial runs is run once more at the end.
+        begin: When the command has begun, by `time.monotonic`; by default now.
 
     Raises:
         UsageError: The user says twice how long it may take.
@@ -42,7 +50,7 @@ def schedule_of(options: SearchOptions, *, compares: bool) -> Schedule:
     total, said = total_s(options), options.time_budget is not None or options.quick
     if not said and not compares:
         total = math.inf
-    return Schedule(total, grows=not said, compares=compares)
+    return Schedule(total, grows=not said, compares=compares, repeats=repeats, begin=begin)
 
 
 def say_how_long(options: SearchOptions, schedule: Schedule) -> None:

@@ -52,6 +52,8 @@ def decision(verdict: Verdict | None) -> str:
     """What to do, in two or three words."""
     if verdict is None or (verdict.decision is Decision.UNSURE and not verdict.rounds):
         return "Not compared"
+    if verdict.decision is Decision.UNSURE and verdict.runs:
+        return "Undecided so far"
     return DECISIONS[verdict.decision]
 
 
@@ -121,12 +123,17 @@ def _trials(found: Measured) -> str:
 
 
 def _comparison(verdict: Verdict) -> str:
-    final = len(verdict.rounds) - verdict.race_rounds
+    race, final = verdict.race_rounds, len(verdict.rounds) - verdict.race_rounds
+    met = "met TensorFlow's default in fresh processes, side by side"
+    chosen = f"{race} times to choose among them, and {final} more the chosen one and the default"
+    who = (
+        f"Then the finalists {met}: {chosen}. Only the latter make the answer; none"
+        if race
+        else f"Then the search's best {met}, {final} times. None"
+    )
     return (
-        "Then the finalists met TensorFlow's default in fresh processes, side by side: "
-        f"{verdict.race_rounds} times to choose among them, and {final} more the chosen one "
-        "and the default. Only the latter make the answer; none of the search's own numbers "
-        "counts, because the best of many noisy numbers flatters itself."
+        f"{who} of the search's own numbers counts, because the best of many noisy numbers "
+        "flatters itself."
     )
 
 

@@ -16,6 +16,7 @@ from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import ray_api
+from kamerton_ray.tune.placement import Kind, chosen_kind
 from kamerton_ray.tune.trainable import Trainable, one_step
 
 R = TypeVar("R")
@@ -32,17 +33,22 @@ W = TypeVar("W", bound=WarmMeasurer)
 
 
 @contextlib.contextmanager
-def hosted(trainable: type[Trainable[W]]) -> Iterator[type[Trainable[RoundMeasurer]]]:
+def hosted(
+    trainable: type[Trainable[W]], kind: Kind | None = None
+) -> Iterator[type[Trainable[RoundMeasurer]]]:
     """A trainable like this one, whose trials are measured by one process on each node.
 
     The processes start at once, and end with the context. On a node that joins later every actor
     measures by itself.
+
+    Args:
+        trainable: What a trial runs.
+        kind: What the nodes have to be, as for `one_per_node`.
     """
     name, make = uuid.uuid4().hex, trainable.measurer
     hosts = [
         ray_api.start_on(node, functools.partial(_warm, make), name=f"{name}-{node.id}")
-        for node in ray_api.live_nodes()
-        if node.slots
+        for node in chosen_kind(kind).nodes
     ]
     try:
         yield one_step(trainable.__name__, functools.partial(_asking, name, make))

@@ -33,6 +33,8 @@ class Schedule:
         total_s: About how many seconds it may take; infinite for as many as it needs.
         grows: Whether that is more where the model is slow.
         compares: Whether a comparison follows the search.
+        repeats: Whether what a trial runs is run once more at the end.
+        begin: When it has begun, on that clock; by default now.
         clock: The seconds on some clock.
     """
 
@@ -42,11 +44,13 @@ class Schedule:
         *,
         grows: bool = False,
         compares: bool = True,
+        repeats: bool = False,
+        begin: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._told_s = total_s
         self.grows, self.compares, self._clock = grows, compares, clock
-        self._begin = clock()
+        self._repeats, self._begin = repeats, clock() if begin is None else begin
         self._trials_s: list[float] = []
 
     def note(self, trial_s: float) -> None:
@@ -69,20 +73,31 @@ class Schedule:
     @property
     def left_s(self) -> float | None:
         """How long the comparison may take from now on; None for as long as it needs."""
-        left = self.total_s - ENDING_S - self.spent_s
+        left = self._end_s - self.spent_s
         return None if math.isinf(left) else max(left, 0.0)
 
     @property
     def search_s(self) -> float:
         """When the search ends, in seconds since the command has begun."""
-        return (self.total_s - ENDING_S) * (SEARCH_SHARE if self.compares else 1.0)
+        return self._end_s * (SEARCH_SHARE if self.compares else 1.0)
+
+    @property
+    def _end_s(self) -> float:
+        """When all measuring ends, likewise."""
+        again = self._trial_s if self._repeats and self._trials_s else 0.0
+        return self.total_s - ENDING_S - again
+
+    @property
+    def _trial_s(self) -> float:
+        """How long a trial takes."""
+        return max(statistics.median(self._trials_s), 1e-9)
 
     @property
     def trials_left(self) -> float:
         """For how many more trials the search has time; infinite where nobody knows it."""
         if len(self._trials_s) < LEAST_TRIALS:
             return math.inf
-        return (self.search_s - self.spent_s) / max(statistics.median(self._trials_s), 1e-9)
+        return (self.search_s - self.spent_s) / self._trial_s
 
     @property
     def search_is_over(self) -> bool:
@@ -96,7 +111,7 @@ class Schedule:
         Where the time grows with the trials nobody knows that before some have ended.
         """
         waits = self.grows and len(self._trials_s) < LEAST_TRIALS
-        return not waits and self.spent_s > self.total_s - ENDING_S
+        return not waits and self.spent_s > self._end_s
 
 
 def measured_s(total_s: float) -> float:
