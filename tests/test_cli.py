@@ -673,3 +673,21 @@ def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
     parents = (tmp_path / "parents").read_text().split()
     assert len(parents) > 2 + 1 + 2 * 4  # the trials, the default's, and the rounds
     assert len(set(parents)) == 1
+
+
+def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path):
+    """The first attempt ends the process that measures, by which its own nest was started."""
+    (tmp_path / "model.py").write_text(
+        "import os, signal\nfrom pathlib import Path\nimport psutil\n"
+        f"done = Path({str(tmp_path / 'done')!r})\n"
+        "def build():\n"
+        "    if not done.exists():\n"
+        "        done.touch()\n"
+        "        psutil.Process(os.getppid()).parent().kill()\n"
+        "    return lambda: sum(range(10**5))\n"
+    )
+    out, err = search(
+        "tune", "model.py:build", "--trials", "2", "--seconds", "0.1", "--no-compare", "--json"
+    )
+    assert "is run again: its actor" in err
+    assert json.loads(out)["trials"] == 2

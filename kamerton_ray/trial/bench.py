@@ -150,11 +150,14 @@ class Bench:
         """
         try:
             default = self._default_for(config)
+            if instances_of(config) > 1:  # how many fit is known when the default has built
+                default.wait()
+                self._room.note(default.memory)
             nest = self._nest_for(self._environment(config))
             self._check_room(config)
             with self._fork(nest, config) as attempt:
                 timing = default.time(attempt)
-            self._room.note(attempt.memory)
+            self._room.note(max(attempt.memory, default.memory))
         except (AttemptError, TooFastError) as error:
             if _lost_nest(error):
                 self.close()
@@ -381,7 +384,6 @@ class Bench:
             if self._options.pair:
                 nest = self._nest_for(self._environment(None))
                 self._default.start(nest, lambda: self._fork(nest, _as_default(config)))
-                self._room.note(self._default.memory)
         return self._default
 
 

@@ -28,11 +28,17 @@ class KeptDefault:
         self.nest: ModelNest | None = None
         self._timer = timer
         self._attempt: Instances | None = None
+        self._has_built = False
 
     def start(self, nest: ModelNest, fork: Callable[[], Instances]) -> None:
-        """Fork and build the process; where it fails only `error` tells."""
-        self.nest = nest
-        self._attempt = fork()
+        """Fork the process, which builds by itself."""
+        self.nest, self._attempt, self._has_built = nest, fork(), False
+
+    def wait(self) -> None:
+        """Wait until it has built; where that fails only `error` tells."""
+        if self._attempt is None or self._has_built:
+            return
+        self._has_built = True
         try:
             self._attempt.build()
         except AttemptError as error:
@@ -42,11 +48,12 @@ class KeptDefault:
 
     @property
     def memory(self) -> int:
-        """How many bytes it was seen to hold; 0 where it is not there."""
+        """How many bytes it was seen to hold; 0 where it is not there, or has not built yet."""
         return 0 if self._attempt is None else self._attempt.memory
 
     def time(self, attempt: Instances) -> Timing:
         """Time a candidate against the default, or alone where the default has failed."""
+        self.wait()
         attempt.build()
         if self._attempt is None:
             return self._timer.alone(attempt)
