@@ -19,7 +19,7 @@ from kamerton_ray import Decision, InvalidInputError, Objective, verdict
 from kamerton_ray.answer.candidates import kinds_of
 from kamerton_ray.answer.deciding import decide
 from kamerton_ray.answer.final import LEAST_FINAL
-from kamerton_ray.answer.finalists import affordable, contestants, screen
+from kamerton_ray.answer.finalists import affordable, contestants, has_time, screen
 from kamerton_ray.answer.head_to_head import DEFAULT, Stage
 from kamerton_ray.answer.rounds import AT_ONCE, Contest, Course, groups
 from kamerton_ray.answer.signed_rank import signed_rank_interval
@@ -570,6 +570,14 @@ def test_the_time_says_how_many_can_be_compared():
     assert affordable(results, None) == 16
     assert affordable(results, 40.0) == 4
     assert affordable(results, 1.0) == 1
+
+
+def test_where_there_is_no_time_for_a_round_nothing_is_compared():
+    results = trial_results(searched(1.0, time_total_s=2.0))
+    assert has_time(results, None)
+    assert has_time(results, 4.0)
+    assert not has_time(results, 3.9)
+    assert has_time(trial_results(searched(1.0)), 0.1)  # nobody knows how long a trial took
 
 
 def test_results_of_different_machines_are_never_ranked_together():

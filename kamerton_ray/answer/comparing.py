@@ -19,7 +19,7 @@ from kamerton_ray.answer.candidates import (
     nothing_worked,
 )
 from kamerton_ray.answer.deciding import decide
-from kamerton_ray.answer.finalists import MOST_FINALISTS, affordable, contestants, screen
+from kamerton_ray.answer.finalists import MOST_FINALISTS, affordable, contestants, has_time, screen
 from kamerton_ray.answer.rounds import Course, run_on_a_node
 from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.errors import InvalidInputError
@@ -115,7 +115,9 @@ class _Comparison:
         if not chosen:
             return _nothing_worked(kind)
         if not only and not nodes:
-            return _no_node(kind, chosen[0])
+            return _not_compared(kind, chosen[0], "no node of its kind is left")
+        if not has_time(kind.results, self.budget_s):
+            return _not_compared(kind, chosen[0], "there was no time")
         slow = out_of_pace(kind.results)
         course = run_on_a_node(
             self.trainable,
@@ -134,11 +136,11 @@ def _nothing_worked(kind: Kind) -> Verdict:
     return Verdict(decision=Decision.NONE, sentence=sentence, machine=kind.machine)
 
 
-def _no_node(kind: Kind, best: Candidate) -> Verdict:
+def _not_compared(kind: Kind, best: Candidate, why: str) -> Verdict:
     return Verdict(
         decision=Decision.UNSURE,
         config=best.config,
-        sentence=f"{in_words(best.config)} was the best of the search, but no node of its kind is "
-        "left to compare it with the default.",
+        sentence=f"{in_words(best.config)} was the best of the search, but {why} to compare it "
+        "with the default.",
         machine=kind.machine,
     )

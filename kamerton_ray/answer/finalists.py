@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
@@ -64,6 +65,12 @@ def affordable(results: Sequence[Result], budget_s: float | None) -> int:
         return MOST_FINALISTS
     left = budget_s - LEAST_FINAL * (ROUND + EACH) * seconds
     return max(1, int((left / (RACE_ROUNDS * seconds) - ROUND) / EACH))
+
+
+def has_time(results: Sequence[Result], budget_s: float | None) -> bool:
+    """Whether there is time for a round of a configuration and the default, one after the other."""
+    seconds = median_of(results, "time_total_s")
+    return budget_s is None or math.isnan(seconds) or 2 * seconds <= budget_s
 
 
 def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> list[Candidate]:

@@ -26,8 +26,18 @@ NOT_EXPORTED = {
 """Why nothing is exported; of other decisions, since there is no answer."""
 
 
-def conclude(ending: Ending, answer: Verdict, session: Session, options: SearchOptions) -> None:
-    """Say the answer, and end with the exit code that goes with it, unless that is 0."""
+def conclude(
+    ending: Ending, answer: Verdict, session: Session, options: SearchOptions, *, compares: bool
+) -> None:
+    """Say the answer, and end with the exit code that goes with it, unless that is 0.
+
+    Args:
+        ending: How the search has ended.
+        answer: The answer.
+        session: Where it is written down.
+        options: What the user says of it.
+        compares: Whether the best was to be compared with the default.
+    """
     about = {
         "trials": len(ending.results),
         "stopped_by": ending.reason,
@@ -42,10 +52,10 @@ def conclude(ending: Ending, answer: Verdict, session: Session, options: SearchO
         with mistakes():
             report(session.folder).save(html=options.page)
     say(options, f"A page on the results: kamerton-ray report {session.folder}")
-    if answer.decision is Decision.UNSURE and answer.runs:
+    is_broken = ending.broken or ending.reason == INTERRUPTED or answer.interrupted
+    if is_broken or (compares and answer.decision is Decision.UNSURE):
         say(options, f"Go on with: {command_to_resume(session)}")
-    if ending.broken or ending.reason == INTERRUPTED or answer.interrupted:
-        say(options, f"Go on with: {command_to_resume(session)}")
+    if is_broken:
         sys.exit(FAILED_CODE if ending.broken else INTERRUPTED_CODE)
     if answer.decision is Decision.NONE or not written:
         sys.exit(FAILED_CODE)

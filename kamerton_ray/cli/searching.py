@@ -57,7 +57,8 @@ def run(
             limits = Limits(trials=options.trials, schedule=schedule)
             with task.plan(options).hosted(options) as plan:
                 ending, answer = _answered(plan, session, options, limits)
-        conclude(ending, answer, session, options)  # now: Ray's end takes seconds
+        # Now: Ray's end takes seconds.
+        conclude(ending, answer, session, options, compares=compares)
     return ending
 
 
