@@ -16,7 +16,7 @@ import pytest
 
 from kamerton_ray import InvalidInputError, usable_cpus
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation, at_once
 from kamerton_ray.trial.timing import TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -290,3 +290,32 @@ def test_the_benchmark_counts_what_trials_leave_behind(monkeypatch, capsys):
     script_of("leaks", monkeypatch).leaks(1)
     during, after = re.findall(r"after .*?  +(\d+) ", capsys.readouterr().out)
     assert (during, after) == ("2", "0")
+
+
+def test_configurations_build_at_once_in_groups_of_so_many_processes():
+    two, four = {"instances": 2}, {"instances": 4}
+    assert list(at_once([None, two, {}, four, {}], 3)) == [[None, two], [{}], [four], [{}]]
+    assert list(at_once([None, {}, two], 1)) == [[None], [{}], [two]]
+    assert list(at_once([], 1)) == []
+
+
+def test_where_memory_is_scarce_the_models_of_a_round_are_built_one_after_the_other(
+    monkeypatch, tmp_path
+):
+    log = tmp_path / "log"
+
+    def build():
+        with log.open("a") as file:
+            file.write("begin ")
+        time.sleep(0.3)
+        with log.open("a") as file:
+            file.write("end ")
+        return lambda: time.sleep(0.001)
+
+    for fits, order in ((True, "begin begin end end"), (False, "begin end begin end")):
+        log.write_text("")
+        with bench(build) as measurer:
+            monkeypatch.setattr(measurer, "fits", lambda _, fits=fits: fits)
+            found = measurer.measure_round([None, {"intra_op": 1}])
+        assert [one.outcome for one in found] == [Outcome.OK] * 2
+        assert log.read_text().strip() == order

@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
-from kamerton_ray.answer.final import LEAST_FINAL
+from kamerton_ray.answer.rounds import RACE_SHARE
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, instances_of, is_variable
 from kamerton_ray.trial.objective import Objective
@@ -16,8 +16,13 @@ from kamerton_ray.tune.pace import in_pace
 MOST_FINALISTS = 16
 """So many of the search's best are compared. Fewer would leave the choice to the search's noise."""
 
-RACE_ROUNDS = 3
-"""A race is expected to take so many rounds."""
+RACE_ROUNDS, FINAL_ROUNDS = 2, 4
+"""Where time is short, a race and a final have so many rounds at the least. The best of the search
+alone may be there by chance, so it is rather compared with another one than known more precisely.
+"""
+
+FEW = 3
+"""Among so many finalists there is no place for the best single process."""
 
 ROUND, EACH = 0.6, 0.6
 """A round takes so many times as long as a trial, and so many times for each configuration: several
@@ -56,14 +61,11 @@ def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
 
 
 def affordable(results: Sequence[Result], budget_s: float | None) -> int:
-    """How many finalists the time allows, by how long the trials of the search took; 1 or more.
-
-    The final comes first: without its rounds nothing is known, however good the one chosen is.
-    """
+    """How many finalists the time allows, by how long the trials of the search took; 1 or more."""
     seconds = median_of(results, "time_total_s")
     if budget_s is None or not seconds > 0:
         return MOST_FINALISTS
-    left = budget_s - LEAST_FINAL * (ROUND + EACH) * seconds
+    left = min(budget_s - FINAL_ROUNDS * (ROUND + EACH) * seconds, RACE_SHARE * budget_s)
     return max(1, int((left / (RACE_ROUNDS * seconds) - ROUND) / EACH))
 
 
@@ -77,7 +79,8 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     """The best of the candidates: the search's noise is no reason to leave one of them out.
 
     Where limits are to be kept, these are the ones that keep them. Where none does, these are the
-    ones that miss them least. The best single process is among them, since the answer names it.
+    ones that miss them least. The best single process is among them, since the answer names it,
+    unless they are few.
     """
     if not found:
         return []
@@ -88,4 +91,4 @@ def screen(found: Sequence[Candidate], objective: Objective, *, most: int) -> li
     single = next((one for one in feasible if instances_of(one.config) == 1), None)
     if single is None or single in chosen:
         return chosen
-    return [*chosen[: most - 1], single] if most > 1 else chosen
+    return [*chosen[: most - 1], single] if most > FEW else chosen

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Collection
 
+from kamerton_ray.answer.finalists import FEW
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of
@@ -59,7 +60,7 @@ def _single(course: Course, objective: Objective) -> str:
         for number, config in enumerate(course.finalists)
         if instances_of(config) == 1 and (gains := gains_of(course, config, objective))
     }
-    if not found and course.left_out and len(course.finalists) == 1:
+    if not found and course.left_out and len(course.finalists) <= FEW:
         return ""  # one of these may be the best
     if not found:
         return "the best single process of the search is TensorFlow's default"

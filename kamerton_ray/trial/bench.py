@@ -248,7 +248,9 @@ class Bench:
         """For each the processes that are ready to run steps, or why there are none."""
         usual = _as_default(next((config for config in configs if config is not None), {}))
         built: list[Instances | Failure] = []
-        for group in at_once(configs, BUILDING_PER_CPU * usable_cpus().count):
+        # Whether one more fits is known when the others have taken their memory.
+        most = BUILDING_PER_CPU * usable_cpus().count if self.fits(configs) else 1
+        for group in at_once(configs, most):
             building = [self._building(config, usual, stack) for config in group]
             built += map(_built, building)
         return built
