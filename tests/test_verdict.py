@@ -577,7 +577,8 @@ def test_where_there_is_no_time_for_a_round_nothing_is_compared():
     assert has_time(results, None)
     assert has_time(results, 4.0)
     assert not has_time(results, 3.9)
-    assert has_time(trial_results(searched(1.0)), 0.1)  # nobody knows how long a trial took
+    unknown = trial_results(searched(1.0, time_total_s=math.nan))
+    assert has_time(unknown, 0.1)
 
 
 def test_results_of_different_machines_are_never_ranked_together():
@@ -631,7 +632,8 @@ LOST_BUDGET_S = 1.5
 def test_the_time_that_went_with_a_lost_node_is_not_spent_again(tmp_path):
     before = tmp_path / "lost"
     trainable = one_step("LostOnce", functools.partial(LostOnce, noise=0.5, before=before))
-    found = verdict(searched(1.0, 1.0), trainable, objective=SECONDS, budget_s=LOST_BUDGET_S)
+    results = searched(1.0, 1.0, time_total_s=0.1)
+    found = verdict(results, trainable, objective=SECONDS, budget_s=LOST_BUDGET_S)
     assert before.exists()
     assert len(found.rounds) == 1  # there is no time for more
     assert found.decision is Decision.UNSURE
