@@ -628,10 +628,10 @@ def test_what_has_no_answer_to_check_is_refused(run, tmp_path):
     assert "session.json" in err
 
 
-def test_a_time_budget_holds_for_the_whole_and_undecided_is_said(search, tmp_path):
+def test_a_time_budget_is_for_the_whole_and_what_is_not_decided_goes_on(search, tmp_path):
     """Every run says another number: in so short a time nobody can tell who is better."""
     (tmp_path / "program.py").write_text(
-        "import time\ntime.sleep(0.3)\nprint(1 + hash(time.time()) % 1000 / 1000)"
+        "import time\ntime.sleep(0.1)\nprint(1 + hash(time.time()) % 1000 / 1000)"
     )
     begin = time.monotonic()
     out, err = search(
@@ -641,7 +641,7 @@ def test_a_time_budget_holds_for_the_whole_and_undecided_is_said(search, tmp_pat
     assert "This takes about 15 s: up to 6 s of it to search" in err
     assert "more trials; about 15 s in all" in err
     assert time.monotonic() - begin < 60
-    assert "Undecided so far: " in out
+    assert re.search("Undecided so far: |did not end|was no time", out)
     assert "Go on with: kamerton-ray exec --resume" in err
 
 
@@ -661,7 +661,7 @@ def test_a_quick_answer_compares_one_configuration_and_says_so(search, tmp_path)
 
 def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
     """All attempts of a model are forked by one process, whose id they write down."""
-    (tmp_path / "model.py").write_text(
+    (tmp_path / "once.py").write_text(
         "import os\nfrom pathlib import Path\n"
         f"parents = Path({str(tmp_path / 'parents')!r})\n"
         "def build():\n"
@@ -669,15 +669,15 @@ def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
         "        file.write(f'{os.getppid()}\\n')\n"
         "    return lambda: sum(range(10**5))\n"
     )
-    search("tune", "model.py:build", "--trials", "2", "--seconds", "0.1", "--quiet")
+    search("tune", "once.py:build", "--trials", "2", "--seconds", "0.1", "--quiet")
     parents = (tmp_path / "parents").read_text().split()
     assert len(parents) > 2 + 1 + 2 * 4  # the trials, the default's, and the rounds
     assert len(set(parents)) == 1
 
 
-def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path):
+def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path, caplog):
     """The first attempt ends the process that measures, by which its own nest was started."""
-    (tmp_path / "model.py").write_text(
+    (tmp_path / "lost.py").write_text(
         "import os, signal\nfrom pathlib import Path\nimport psutil\n"
         f"done = Path({str(tmp_path / 'done')!r})\n"
         "def build():\n"
@@ -686,8 +686,8 @@ def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path
         "        psutil.Process(os.getppid()).parent().kill()\n"
         "    return lambda: sum(range(10**5))\n"
     )
-    out, err = search(
-        "tune", "model.py:build", "--trials", "2", "--seconds", "0.1", "--no-compare", "--json"
+    out, _ = search(
+        "tune", "lost.py:build", "--trials", "2", "--seconds", "0.1", "--no-compare", "--json"
     )
-    assert "is run again: its actor" in err
+    assert "is run again: its actor" in caplog.text
     assert json.loads(out)["trials"] == 2

@@ -572,6 +572,35 @@ def test_the_time_says_how_many_can_be_compared():
     assert affordable(results, 1.0) == 1
 
 
+@pytest.mark.parametrize(
+    ("speed", "rounds", "decision", "said"),
+    [
+        (1.05, 6, Decision.UNSURE, "Undecided so far: intra_op=2 inter_op=1 speed=1.05 is 1."),
+        (2.0, 6, Decision.USE, "intra_op=2 inter_op=1 speed=2.0 is 2."),
+        (0.5, 6, Decision.KEEP, "No configuration beat TensorFlow's default"),
+        (2.0, 1, Decision.UNSURE, "intra_op=2 inter_op=1 speed=2.0 is the best so far"),
+    ],
+)
+def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
+    speed, rounds, decision, said
+):
+    clock = iter(range(1000))  # it is looked at four times a round
+    (kind,) = kinds_of(trial_results(searched(speed)))
+    contest = Contest(
+        Simulated(noise=0.05),
+        [{"intra_op": 2, "inter_op": 1, "speed": speed}],
+        SECONDS,
+        budget_s=4.0 * rounds,
+        clock=lambda: float(next(clock)),
+    )
+    while not contest.step():
+        continue
+    found = decide(contest.course, SECONDS, searched=kind)
+    assert found.decision is decision
+    assert found.sentence.startswith(said)
+    assert len(found.rounds) == rounds
+
+
 def test_where_there_is_no_time_for_a_round_nothing_is_compared():
     results = trial_results(searched(1.0, time_total_s=2.0))
     assert has_time(results, None)
