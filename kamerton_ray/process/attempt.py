@@ -213,6 +213,11 @@ class Attempt:
         return ended is not None
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it is known to have ended, as by a notice that came while another was asked."""
+        return self._nest.has_said(self.pid)
+
+    @property
     def sources(self) -> set[socket.socket | Connection | int]:
         """What has something to read where there is news of it."""
         connection = set() if self._inbox.closed else {self._connection}
@@ -288,6 +293,8 @@ def each_found(
                 yield attempt, found
         if not waited:
             return
+        if any(attempt.has_ended for attempt in waited):
+            continue  # its notice was read for another one, so no source has news of it
         if (left := deadline - time.monotonic()) <= 0:
             raise waited[0].failed(Outcome.TIMEOUT, f"of {timeout:g} s")
         wait(list(set().union(*(attempt.sources for attempt in waited))), left)

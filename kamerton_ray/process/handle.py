@@ -127,6 +127,10 @@ class NestHandle:
             self._note(self.notice(0, Forked, Ended))
         return self._ended[pid]
 
+    def has_said(self, pid: int) -> bool:
+        """Whether it has already said how an attempt ended."""
+        return pid in self._ended
+
     def forget(self, pid: int) -> None:
         """Keep no more of an attempt that has ended."""
         self._ended.pop(pid, None)
