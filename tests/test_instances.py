@@ -262,6 +262,8 @@ def test_an_end_that_is_read_while_another_one_is_asked_is_not_waited_for(monkey
             attempt._inbox.fill()
             attempt._outputs.drain()
             return None
+        while not all(one._nest.ended(one.pid, 0.05) for one in attempts):
+            continue
         return attempt.finished() or None
 
     def waits(sources, timeout):
