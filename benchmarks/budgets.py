@@ -27,21 +27,11 @@ SLOW = "import time; time.sleep(4); print(1 + time.time() % 1)"
 MODELS, EXAMPLES = HERE / "models.py", ROOT / "examples"
 
 COMMANDS = {
-    "tune MobileNetV2": ["tune", f"{HERE / 'models.py'}:mobilenet"],
-    "tune MobileNetV2, instances": [
-        "tune",
-        "--instances",
-        "auto",
-        f"{HERE / 'models.py'}:mobilenet",
-    ],
-    "tune ResNet50": ["tune", f"{HERE / 'models.py'}:resnet"],
+    "tune MobileNetV2": ["tune", f"{MODELS}:mobilenet"],
+    "tune MobileNetV2, instances": ["tune", "--instances", "auto", f"{MODELS}:mobilenet"],
+    "tune ResNet50": ["tune", f"{MODELS}:resnet"],
     "exec, 4 s": ["exec", "--objective", "last", "--minimize", "--", sys.executable, "-c", SLOW],
-    "exec plain_keras.py": [
-        "exec",
-        "--",
-        sys.executable,
-        str(EXAMPLES / "plain_keras.py"),
-    ],
+    "exec plain_keras.py": ["exec", "--", sys.executable, str(EXAMPLES / "plain_keras.py")],
     "run loop.py": ["run", str(EXAMPLES / "loop.py")],
 }
 """What is run; the options that all of them get follow its first word."""

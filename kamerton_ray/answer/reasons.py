@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.one_process import STEPS, gains_of
+from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.widening import widening
@@ -36,7 +37,7 @@ NOTABLE = 2.0
 CHEAPER = 0.85
 """A configuration is cheaper that takes less than this share of the default's CPU a step."""
 
-ENOUGH_RUNS = 3
+ENOUGH_RUNS = LEAST_RACE - 1
 """More runs than this are wanted to say that it does as much."""
 
 MOSTLY = 0.8

@@ -10,15 +10,13 @@ from typing import TypeVar
 
 import click
 
-from kamerton_ray.answer.comparing import verdict
 from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.cli.connecting import connected
-from kamerton_ray.cli.display import Display
 from kamerton_ray.cli.options import COMBINE, SearchOptions
-from kamerton_ray.cli.planning import FunctionTask, Plan, ProgramTask, Task
+from kamerton_ray.cli.planning import FunctionTask, ProgramTask, Task
 from kamerton_ray.cli.resuming import settled
 from kamerton_ray.cli.saying import mistakes, printable, say
-from kamerton_ray.cli.searching import nothing_on_standard_output
+from kamerton_ray.cli.searching import compare, nothing_on_standard_output
 from kamerton_ray.cli.target import load_function
 from kamerton_ray.cli.timing import schedule_of
 from kamerton_ray.errors import InvalidInputError
@@ -28,7 +26,6 @@ from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import Json
 from kamerton_ray.tune.goal import Limits
-from kamerton_ray.tune.schedule import Schedule
 from kamerton_ray.tune.session import Session
 
 Said = TypeVar("Said")
@@ -54,26 +51,9 @@ def check(folder: Path, options: SearchOptions) -> None:
         say(options, f"Checked is: {before.sentence}")
         with connected(options.address, Path.cwd()):
             with nothing_on_standard_output():
-                now = _measured(task.plan(options), results, options, schedule)
+                limits = Limits(schedule=schedule)
+                now = compare(task.plan(options), results, options, limits, finalists=1)
             _conclude(before, now, options)
-
-
-def _measured(
-    plan: Plan, results: Sequence[Result], options: SearchOptions, schedule: Schedule
-) -> Verdict:
-    """How what was found before compares with the default now."""
-    limits = Limits(schedule=schedule)
-    display = Display(plan.goal, limits, plan.objective, quiet=options.quiet)
-    with display:
-        return verdict(
-            results,
-            plan.trainable,
-            objective=plan.objective,
-            budget_s=schedule.left_s,
-            finalists=1,
-            shared=options.shared,
-            watch=display.show_round,
-        )
 
 
 def task_of(description: Json, options: SearchOptions) -> Task:

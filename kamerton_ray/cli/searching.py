@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from kamerton_ray.machine.neighbours import look, patience
 from kamerton_ray.trial.command import read_as
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words
 from kamerton_ray.trial.instances import Combine
+from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.ending import INTERRUPTED, Ending
 from kamerton_ray.tune.goal import Goal, Limits
 from kamerton_ray.tune.run import search
@@ -153,15 +154,28 @@ def _not_compared(ending: Ending, best: Config) -> Verdict:
 
 
 def _compared(plan: Plan, ending: Ending, options: SearchOptions, limits: Limits) -> Verdict:
+    finalists = 1 if options.quick else MOST_FINALISTS
+    found = compare(plan, ending.results, options, limits, finalists=finalists)
+    return replace(found, sentence=f"{QUICK}{found.sentence}") if options.quick else found
+
+
+def compare(
+    plan: Plan,
+    results: Sequence[Result],
+    options: SearchOptions,
+    limits: Limits,
+    *,
+    finalists: int,
+) -> Verdict:
+    """Compare the best of some results, at most so many, with the default, and show how it goes."""
     display = Display(plan.goal, limits, plan.objective, quiet=options.quiet)
     with display:
-        found = verdict(
-            ending.results,
+        return verdict(
+            results,
             plan.trainable,
             objective=plan.objective,
-            budget_s=comparison_s(ending.results, options, limits.schedule),
-            finalists=1 if options.quick else MOST_FINALISTS,
+            budget_s=comparison_s(results, options, limits.schedule),
+            finalists=finalists,
             shared=options.shared,
             watch=display.show_round,
         )
-    return replace(found, sentence=f"{QUICK}{found.sentence}") if options.quick else found
