@@ -16,7 +16,8 @@ import pytest
 
 from kamerton_ray import InvalidInputError, usable_cpus
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation, at_once
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.building import at_once
 from kamerton_ray.trial.timing import TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -319,3 +320,37 @@ def test_where_memory_is_scarce_the_models_of_a_round_are_built_one_after_the_ot
             found = measurer.measure_round([None, {"intra_op": 1}])
         assert [one.outcome for one in found] == [Outcome.OK] * 2
         assert log.read_text().strip() == order
+
+
+def test_models_that_are_in_each_others_way_build_once_more_by_themselves(tmp_path):
+    def build():
+        only_one = tmp_path / "building"
+        only_one.mkdir()
+        time.sleep(0.3)
+        only_one.rmdir()
+        return lambda: time.sleep(0.001)
+
+    one = {"intra_op": 1, "inter_op": 1}
+    with bench(build, pair=True) as measurer:
+        trial = measurer.measure(one)  # the default builds beside it
+        found = measurer.measure_round([None, one, {**one, "inter_op": 2}])
+    assert (trial.outcome, trial.error) == (Outcome.OK, "")
+    assert trial.default_seconds > 0
+    assert [result.outcome for result in found] == [Outcome.OK] * 3
+
+
+def test_a_model_that_cannot_be_built_is_built_once_more_and_no_oftener(tmp_path):
+    def build(config):
+        with (tmp_path / "log").open("a") as file:
+            file.write("x" if config["intra_op"] else "")
+        if config["intra_op"]:
+            raise ValueError("never")
+        return lambda: time.sleep(0.001)
+
+    with bench(build, pair=True) as measurer:
+        found = [measurer.measure({"intra_op": count}) for count in (1, 2)]
+        assert [one.outcome for one in found] == [Outcome.BUILD_RAISED] * 2
+        assert (tmp_path / "log").read_text() == "xx" + "x"
+        _, failed = measurer.measure_round([None, {"intra_op": 1}])
+    assert failed.outcome is Outcome.BUILD_RAISED
+    assert (tmp_path / "log").read_text() == "xxx" + "xx"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 
@@ -22,6 +22,7 @@ from kamerton_ray.process.in_model_nest import takes_config
 from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.process.room import Room
+from kamerton_ray.trial.building import BUILDING_PER_CPU, IN_THE_WAY, built
 from kamerton_ray.trial.config import (
     ONE_PROCESS,
     Config,
@@ -44,10 +45,6 @@ Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
 ROUND_SHARE, LEAST_ROUND_S = 0.25, 0.8
 """How much of a trial's measuring time a round takes for every two, and how many seconds at least:
 here the fresh processes count, not the blocks of one."""
-
-BUILDING_PER_CPU = 2
-"""So many processes for each CPU build at the same time. Building is mostly the work of one thread,
-and of as many as there are CPUs the last one would leave the others idle."""
 
 MAX_NESTS = 3
 """How many nests, one for each environment, are kept warm; each holds TensorFlow in memory."""
@@ -148,6 +145,16 @@ class Bench:
         Returns:
             What was timed; where the attempt failed its numbers are NaN.
         """
+        result = self._measured(config)
+        default = self._default
+        if default and default.built_beside and (result.outcome in IN_THE_WAY or default.error):
+            self._drop_default()
+            with contextlib.suppress(AttemptError):  # or else it fails in the same way below
+                self._default_for(config).wait()
+            result = self._measured(config)
+        return result
+
+    def _measured(self, config: Config) -> Result:
         try:
             default = self._default_for(config)
             if instances_of(config) > 1:  # how many fit is known when the default has built
@@ -173,14 +180,14 @@ class Bench:
         Returns:
             A result for each, as `measure` gives it.
         """
-        if self._default is not None:  # it would take memory, and is of no use here
-            self._default.close()
-            self._default = None
+        self._drop_default()  # it would take memory, and is of no use here
         default = configs.index(None)
         with contextlib.ExitStack() as stack:
-            built = dict(enumerate(self._built(configs, stack)))
-            attempts = {i: one for i, one in built.items() if isinstance(one, Instances)}
-            failed = {i: one for i, one in built.items() if not isinstance(one, Instances)}
+            found = dict(enumerate(self._built(configs, stack)))
+            attempts = {i: one for i, one in found.items() if isinstance(one, Instances)}
+            failed: dict[int, Failure] = {
+                i: one for i, one in found.items() if not isinstance(one, Instances)
+            }
             timings = self._in_turn(attempts, failed, default=default)
         if any(_lost_nest(error) for error in failed.values()):
             self.close()
@@ -244,28 +251,19 @@ class Bench:
 
     def _built(
         self, configs: Sequence[Config | None], stack: contextlib.ExitStack
-    ) -> list[Instances | Failure]:
+    ) -> list[Instances | AttemptError]:
         """For each the processes that are ready to run steps, or why there are none."""
         usual = _as_default(next((config for config in configs if config is not None), {}))
-        built: list[Instances | Failure] = []
-        # Whether one more fits is known when the others have taken their memory.
-        most = BUILDING_PER_CPU * usable_cpus().count if self.fits(configs) else 1
-        for group in at_once(configs, most):
-            building = [self._building(config, usual, stack) for config in group]
-            built += map(_built, building)
-        return built
 
-    def _building(
-        self, config: Config | None, usual: Config, stack: contextlib.ExitStack
-    ) -> Instances | Failure:
-        """The processes of a configuration, which build by themselves; `usual` for the default."""
-        try:
+        def start(config: Config | None) -> Instances:
             if config is not None:
                 self._check_room(config)
             nest = self._nest_for(self._environment(config))
             return stack.enter_context(self._fork(nest, usual if config is None else config))
-        except AttemptError as error:
-            return error
+
+        # Whether one more fits is known when the others have taken their memory.
+        most = BUILDING_PER_CPU * usable_cpus().count if self.fits(configs) else 1
+        return built(configs, start, most=most)
 
     def _timer(self) -> Timer:
         """What times a trial; with what times a round it shares its patience."""
@@ -279,12 +277,16 @@ class Bench:
 
     def close(self) -> None:
         """End every process."""
-        if self._default is not None:
-            self._default.close()
-            self._default = None
+        self._drop_default()
         for nest in self._nests.values():
             nest.close()
         self._nests = {}
+
+    def _drop_default(self) -> None:
+        """End the process that is kept."""
+        if self._default is not None:
+            self._default.close()
+            self._default = None
 
     def _result(
         self,
@@ -380,35 +382,12 @@ class Bench:
         )
         key = key_of(rest)
         if self._default is None or self._default.key != key:
-            if self._default is not None:
-                self._default.close()
+            self._drop_default()
             self._default = KeptDefault(key, self._timer())
             if self._options.pair:
                 nest = self._nest_for(self._environment(None))
                 self._default.start(nest, lambda: self._fork(nest, _as_default(config)))
         return self._default
-
-
-def at_once(configs: Sequence[Config | None], most: int) -> Iterator[Sequence[Config | None]]:
-    """Configurations in their order, in groups of at most so many processes, or of a single one."""
-    group: list[Config | None] = []
-    for config in configs:
-        if group and sum(map(instances_of, [*group, config])) > most:
-            yield group
-            group = []
-        group.append(config)
-    if group:
-        yield group
-
-
-def _built(building: Instances | Failure) -> Instances | Failure:
-    """The same when it has built, or why it has not."""
-    if isinstance(building, Instances):
-        try:
-            building.build()
-        except AttemptError as error:
-            return error
-    return building
 
 
 def _threads(config: Config) -> Threading:

@@ -20,12 +20,14 @@ class KeptDefault:
         key: What it was built of.
         error: Why it cannot be measured; then candidates are timed alone.
         nest: What it was forked from.
+        built_beside: Whether it built while the candidate that was timed last did.
     """
 
     def __init__(self, key: str, timer: Timer) -> None:
         self.key = key
         self.error = ""
         self.nest: ModelNest | None = None
+        self.built_beside = False
         self._timer = timer
         self._attempt: Instances | None = None
         self._has_built = False
@@ -53,6 +55,7 @@ class KeptDefault:
 
     def time(self, attempt: Instances) -> Timing:
         """Time a candidate against the default, or alone where the default has failed."""
+        self.built_beside = self._attempt is not None and not self._has_built
         self.wait()
         attempt.build()
         if self._attempt is None:
