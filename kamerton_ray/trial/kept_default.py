@@ -78,5 +78,6 @@ class KeptDefault:
         if error.outcome is Outcome.SERVER_LOST:
             raise error
         self.error = f"TensorFlow's default could not be measured: {error}"
-        logger.warning("%s", self.error)
+        if not self.built_beside:  # or else it is tried once more
+            logger.warning("%s", self.error)
         self.close()
