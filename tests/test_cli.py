@@ -669,7 +669,17 @@ def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
         "        file.write(f'{os.getppid()}\\n')\n"
         "    return lambda: sum(range(10**5))\n"
     )
-    search("tune", "once.py:build", "--seconds", "0.1", "--time-budget", "15", "--quiet")
+    search(
+        "tune",
+        "once.py:build",
+        "--trials",
+        "2",
+        "--seconds",
+        "0.1",
+        "--time-budget",
+        "25",
+        "--quiet",
+    )
     parents = (tmp_path / "parents").read_text().split()
     assert len(parents) > 2 + 1 + 2 * 4  # the trials, the default's, and the rounds
     assert len(set(parents)) == 1

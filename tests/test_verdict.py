@@ -681,6 +681,20 @@ def test_a_kind_of_machine_whose_nodes_are_gone_is_said(ray_cluster):
     assert "no node of its kind" in found.elsewhere[0].sentence
 
 
+def test_several_kinds_of_machines_share_the_time(ray_cluster):
+    """Six seconds are enough for a round of two trials of two seconds, but not for two rounds."""
+    (node,) = ray_cluster.nodes()
+    usual = {"node_ip": node["NodeManagerAddress"], "time_total_s": 2.0}
+    results = searched(1.0, 1.3, **usual)
+    trainable = one_step("Simulated", Simulated)
+    alone = verdict(results, trainable, objective=SECONDS, budget_s=6.0)
+    assert alone.rounds
+    results += searched(2.0, machine={**MACHINE, "cpu_model": "other"}, **usual)
+    both = verdict(results, trainable, objective=SECONDS, budget_s=6.0)
+    for found in (both, *both.elsewhere):
+        assert "there was no time to compare it" in found.sentence
+
+
 @pytest.mark.usefixtures("ray_cluster")
 def test_where_nothing_worked_it_says_why():
     results = [{"config": {"intra_op": 1}, "outcome": "exited", "error": "sorry"}]

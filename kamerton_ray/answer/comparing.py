@@ -52,8 +52,9 @@ def verdict(
             `kamerton-ray`, or a list of results, each with its `config`.
         trainable: What the search ran, made by `benchmark` or `command`.
         objective: What the configurations are judged by; by default the step time's speed-up.
-        budget_s: About how many seconds the comparison may take on each kind of machine; by
-            default as many as it needs. Where they are over before it is decided, it says so.
+        budget_s: About how many seconds the comparison may take, in equal shares on each kind of
+            machine; by default as many as it needs. Where they are over before it is decided, it
+            says so.
         finalists: At most so many configurations are compared; fewer where `budget_s` asks for it.
         shared: Whether the answer is wanted for a machine that does other work, too. Otherwise one
             that was found beside other work says so, and is neither a win nor the default's.
@@ -73,17 +74,18 @@ def verdict(
         )
     if finalists < 1:
         raise InvalidInputError(f"finalists must be 1 or more, but got {finalists!r}")
+    judge = objective or Objective()
+    found = trial_results(results)
+    check_reported(found, judge)
+    kinds = kinds_of(found)
     compare = _Comparison(
-        trainable=cast("type[Trainable[RoundMeasurer]]", trainable),
-        objective=objective or Objective(),
-        budget_s=budget_s,
+        make=cast("type[Trainable[RoundMeasurer]]", trainable).measurer,
+        objective=judge,
+        budget_s=None if budget_s is None else budget_s / len(kinds),
         finalists=finalists,
         shared=shared,
         watch=watch,
     )
-    found = trial_results(results)
-    check_reported(found, compare.objective)
-    kinds = kinds_of(found)
     alive = alive_nodes()
     verdicts = [compare.on(kind, alive, only=len(kinds) == 1) for kind in kinds]
     return replace(verdicts[0], elsewhere=tuple(verdicts[1:]))
@@ -93,7 +95,7 @@ def verdict(
 class _Comparison:
     """How the comparison is run, as `verdict` is told."""
 
-    trainable: type[Trainable[RoundMeasurer]]
+    make: Callable[[], RoundMeasurer]
     objective: Objective
     budget_s: float | None
     finalists: int
@@ -120,7 +122,7 @@ class _Comparison:
             return _not_compared(kind, chosen[0], "there was no time")
         slow = out_of_pace(kind.results)
         course = run_on_a_node(
-            self.trainable,
+            self.make,
             [one.config for one in chosen],
             self.objective,
             node_ips=[ip for ip in nodes if ip not in slow] or nodes,

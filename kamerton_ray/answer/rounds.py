@@ -18,7 +18,6 @@ from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.own_node import LostError, interruptible, on_a_node
-from kamerton_ray.tune.trainable import Trainable
 
 GIVE_UP = 3
 """After so many rounds in a row without a value for the default, there is nothing to compare."""
@@ -249,7 +248,7 @@ def threads(config: Config) -> int:
 
 
 def run_on_a_node(
-    trainable: type[Trainable[RoundMeasurer]],
+    make: Callable[[], RoundMeasurer],
     finalists: Sequence[Config],
     objective: Objective,
     *,
@@ -260,7 +259,8 @@ def run_on_a_node(
     """Run a head-to-head to its end, on a node that it has for itself.
 
     Args:
-        trainable: What the search ran, of `benchmark` or `command`.
+        make: Makes what measures, in the process on that node. Of a trainable it is its `measurer`;
+            the class itself would have that process import Ray Tune, which takes a second.
         finalists: The configurations, the search's best first.
         objective: What they are judged by.
         node_ips: On one of which nodes; none for any. Where that one is lost, it begins anew on
@@ -276,15 +276,13 @@ def run_on_a_node(
     with interruptible():
         for _ in range(ATTEMPTS):
             left = None if budget_s is None else budget_s - (time.monotonic() - begin)
-            if not _lost(
-                trainable, course, objective, node_ips=node_ips, budget_s=left, watch=watch
-            ):
+            if not _lost(make, course, objective, node_ips=node_ips, budget_s=left, watch=watch):
                 break
     return course
 
 
 def _lost(
-    trainable: type[Trainable[RoundMeasurer]],
+    make: Callable[[], RoundMeasurer],
     course: Course,
     objective: Objective,
     *,
@@ -294,9 +292,9 @@ def _lost(
 ) -> bool:
     """Run a head-to-head, noting its course; whether it was lost under way."""
     rounds: list[Round] = []
-    make = functools.partial(_Steps, trainable, course.finalists, objective, budget_s=budget_s)
+    steps = functools.partial(_Steps, make, course.finalists, objective, budget_s=budget_s)
     try:
-        with on_a_node(make, node_ips=node_ips) as call:
+        with on_a_node(steps, node_ips=node_ips) as call:
             done = False
             while not done:
                 new, done = call(_Steps.step)
@@ -317,13 +315,13 @@ class _Steps:
 
     def __init__(
         self,
-        trainable: type[Trainable[RoundMeasurer]],
+        make: Callable[[], RoundMeasurer],
         finalists: Sequence[Config],
         objective: Objective,
         *,
         budget_s: float | None,
     ) -> None:
-        self._measurer = trainable.measurer()
+        self._measurer = make()
         self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
 
     def step(self) -> tuple[Course, bool]:

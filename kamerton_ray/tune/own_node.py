@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -47,27 +48,18 @@ def on_a_node(make: Callable[[], T], *, node_ips: Sequence[str] = ()) -> Iterato
     """
     resources = one_of_these(node_ips) if node_ips else one_per_node()
     group = resources.to_placement_group()
-    strategies = ray_api.ray("util.scheduling_strategies")
     try:
-        there = (
-            ray_api.ray()
-            .remote(_There)
-            .options(
-                num_cpus=resources.bundles[0]["CPU"],
-                scheduling_strategy=strategies.PlacementGroupSchedulingStrategy(group),
-            )
-            .remote(make)
-        )
+        actor = ray_api.start_in(group, make, cpus=resources.bundles[0]["CPU"])
 
         def call(work: Callable[[T], R], /) -> R:
-            task: ray_api.Task[R] = there.call.remote(work)
+            task: ray_api.Task[R] = actor.call.remote(functools.partial(_by_itself, work))
             return _awaited(task)
 
         yield call
     except ray_api.error() as error:
         raise LostError(how_lost(str(error))) from error
     finally:
-        ray_api.ray("util").remove_placement_group(group)  # with the actor in it
+        ray_api.release(group)
 
 
 @contextlib.contextmanager
@@ -86,16 +78,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
-class _There:
-    """The object in its own process."""
-
-    def __init__(self, make: Callable[[], object]) -> None:
-        self._made = make()
-
-    def call(self, work: Callable[[object], object]) -> object:
-        """Call a function with it, while no trial of this package runs on the node."""
-        with node_to_itself():
-            return work(self._made)
+def _by_itself(work: Callable[[T], R], made: T) -> R:
+    """Call a function with an object, while no trial of this package runs on the node."""
+    with node_to_itself():
+        return work(made)
 
 
 def _awaited(task: ray_api.Task[T]) -> T:

@@ -39,7 +39,7 @@ class Task(Generic[T]):
 
 
 class Actor(Protocol):
-    """Ray's `ActorHandle` of what `start_on` has started."""
+    """Ray's `ActorHandle` of what `start_on` or `start_in` has started."""
 
     call: Any
     """Calls a function with what it holds, in its process; `.remote(work)` is a `Task`."""
@@ -149,7 +149,28 @@ def start_on(node: Node, make: Callable[[], object], *, name: str) -> Actor:
     """
     strategies = ray("util.scheduling_strategies")
     there = strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
-    options = {"num_cpus": 0, "max_restarts": -1, "name": name, "scheduling_strategy": there}
+    return _start(make, num_cpus=0, max_restarts=-1, name=name, scheduling_strategy=there)
+
+
+def start_in(group: Group, make: Callable[[], object], *, cpus: float) -> Actor:
+    """Start an actor in a group's resources.
+
+    Args:
+        group: The group.
+        make: Makes what the actor is.
+        cpus: How many CPUs of the group's it takes.
+    """
+    strategies = ray("util.scheduling_strategies")
+    there = strategies.PlacementGroupSchedulingStrategy(group)
+    return _start(make, num_cpus=cpus, scheduling_strategy=there)
+
+
+def release(group: Group) -> None:
+    """Give a group's resources back, and end what runs in it."""
+    ray("util").remove_placement_group(group)
+
+
+def _start(make: Callable[[], object], **options: object) -> Actor:
     actor: Actor = ray().remote(_Made).options(**options).remote(make)
     return actor
 
