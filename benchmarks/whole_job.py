@@ -4,7 +4,7 @@
 
 For each model, in turn, in one run, each with a Ray of its own, whose start counts:
 
-* ours: `kamerton-ray tune`, as it is, to its checked answer;
+* ours: `kamerton-ray tune`, as it is or within `--budget`, to its checked answer;
 * before: the same of an earlier commit, where one is named;
 * Optuna: Ray Tune with Optuna's searcher and 20 plain trials, each in a process of its own that
   measures for two seconds; its answer is the lowest step time;
@@ -76,17 +76,16 @@ for attempt in kamerton(vertex=[cpus, cpus], bounds=[(1, 2 * cpus)] * 2, iterati
 Job = Callable[[str, str], tuple[list[str], dict[str, str]]]
 
 
-def ours(model: str, folder: str) -> tuple[list[str], dict[str, str]]:
-    """The command line."""
-    target = f"{HERE / 'models.py'}:{model}"
-    options = ["--json", "--quiet", "--storage", folder]
-    argv = [sys.executable, "-m", "kamerton_ray.cli", "tune", target, *options]
-    return argv, {"PYTHONPATH": str(ROOT)}
+def tune(checkout: Path, *more: str) -> Job:
+    """The command line of a checkout."""
 
+    def job(model: str, folder: str) -> tuple[list[str], dict[str, str]]:
+        target = f"{HERE / 'models.py'}:{model}"
+        options = ["--json", "--quiet", "--storage", folder, *more]
+        argv = [sys.executable, "-m", "kamerton_ray.cli", "tune", target, *options]
+        return argv, {"PYTHONPATH": str(checkout)}
 
-def before(commit: Path) -> Job:
-    """The same of a checkout."""
-    return lambda model, folder: (ours(model, folder)[0], {"PYTHONPATH": str(commit)})
+    return job
 
 
 def script(text: str) -> Job:
@@ -147,15 +146,17 @@ def main() -> None:
     )
     parser.add_argument("--models", nargs="+", default=["mobilenet", "bert", "resnet"])
     parser.add_argument("--times", type=int, default=5, help="of each (%(default)s)")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="ours may take no longer")
     parser.add_argument("--before", metavar="COMMIT", help="compare with this commit, too")
     parser.add_argument("--ours-only", action="store_true", help="leave the others out")
     arguments = parser.parse_args()
-    jobs: dict[str, Job] = {"ours": ours}
+    within = ["--time-budget", str(arguments.budget)] if arguments.budget else []
+    jobs = {"ours": tune(ROOT, *within)}
     with tempfile.TemporaryDirectory() as folder:
         if arguments.before:
             git = ["git", "-C", str(ROOT), "worktree"]
             subprocess.run([*git, "add", "--quiet", folder, arguments.before], check=True)
-            jobs["before"] = before(Path(folder))
+            jobs["before"] = tune(Path(folder))
         if not arguments.ours_only:
             if importlib.util.find_spec("optuna"):
                 jobs["optuna"] = script(OPTUNA)
