@@ -1266,3 +1266,19 @@ def test_whatever_is_damaged_it_is_a_state_error_or_the_search_still_works():
             run(search, lambda point: float(sum(point)))
             worked += 1
     assert refused > 10 * worked > 0
+
+
+@pytest.mark.parametrize("cpus", [18, 26])
+def test_odd_counts_that_are_slow_do_not_hide_a_better_even_one(cpus):
+    """As on published curves: 17 threads take 1.6 times as long as 16 or 18."""
+
+    def seconds(config):
+        uneven = 1.6 if config["intra_op"] % 2 else 1.0
+        return (1 + 0.03 * abs(config["intra_op"] - 16)) * uneven + 0.05 * config["inter_op"]
+
+    counts = range(1, cpus + 1)
+    start = {"intra_op": cpus, "inter_op": cpus}
+    search = NelderMead({"intra_op": counts, "inter_op": counts}, start=[start])
+    while isinstance(asked := search.ask(), Suggestion):
+        search.tell(asked.id, seconds(asked.config))
+    assert search.best.config == {"intra_op": 16, "inter_op": 1}

@@ -161,6 +161,16 @@ class Lattice:
             found += along(point, i, [t for t in there if 0 <= t < self.lengths[i]])
         return found
 
+    def passed(self, point: Point) -> list[tuple[Point, Point]]:
+        """Each of its neighbours behind which the axis goes on, with the point behind it."""
+        found = []
+        for i in self.free:
+            for sign in (-1, 1):
+                if 0 <= point[i] + 2 * sign < self.lengths[i]:
+                    near, behind = along(point, i, [point[i] + sign, point[i] + 2 * sign])
+                    found.append((near, behind))
+        return found
+
     def leaps(self, best: Point, known: Iterable[Point]) -> list[Point]:
         """On each long axis, twice as far ahead of the best point as the next known one is behind.
 
