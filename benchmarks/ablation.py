@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 from unittest import mock
 
-from search import Run, search, surfaces, table
+from search import OURS, Run, Where, search, surfaces, table
 
 from kamerton_ray.search import opening, phases
 from kamerton_ray.search.lattice import Lattice
@@ -34,6 +34,7 @@ WITHOUT = {
     "no surrogate": lambda: mock.patch.object(Phases, "_lead_step", _simplex_alone),
     "no quadratic": lambda: mock.patch.object(phases, "lowest_nearby", return_value=None),
     "no neighbours": lambda: mock.patch.object(Lattice, "neighbours", return_value=[]),
+    "no teeth": lambda: mock.patch.object(Lattice, "passed", return_value=[]),
     "no repeats": lambda: mock.patch.object(
         Phases, "_with_finalists", lambda _, progress: progress
     ),
@@ -44,9 +45,8 @@ def _searches(job: tuple[str, int, int]) -> list[Run]:
     name, count, seeds = job
     with WITHOUT[name]():
         runs = [
-            search("kamerton_ray", surface, 0.02, seed, 1)
-            for surface in surfaces(2, count)
-            if not surface.held_out
+            search(OURS, surface, 0.02, seed, 1)
+            for surface in surfaces(Where(count=count))
             for seed in range(seeds)
         ]
     return [dataclasses.replace(run, searcher=name) for run in runs]
@@ -55,7 +55,7 @@ def _searches(job: tuple[str, int, int]) -> list[Run]:
 def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--surfaces", type=int, default=60, help="parametric ones (%(default)s)")
+    parser.add_argument("--surfaces", type=int, default=200, help="parametric ones (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     args = parser.parse_args()

@@ -47,6 +47,7 @@ class Task:
         regrets: The true regret of the recommended configuration after each measurement.
         waits: The seconds the searcher took before each measurement.
         wave: How many measurements are taken side by side.
+        least: The least true regret of all that was measured.
     """
 
     surface: Surface
@@ -54,6 +55,7 @@ class Task:
     budget: int
     seed: int
     wave: int = 1
+    least: float = math.inf
     regrets: list[float] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
 
@@ -79,6 +81,8 @@ class Task:
         if self._best is None or value < self._best[0]:
             self._best = (value, dict(config))
         self.regrets.append(self.surface.regret(self._best[1]))
+        if math.isfinite(value):
+            self.least = min(self.least, self.surface.regret(config))
         self._since = time.perf_counter()
         return value
 

@@ -39,7 +39,7 @@ import ray
 from ray import tune
 from ray.air.execution._internal.tracked_actor import TrackedActor
 from rivals import OUTLIERS
-from search import NEVER, surfaces
+from search import NEVER, Where, surfaces
 from surfaces import Surface
 
 from kamerton_ray import NelderMeadSearcher, benchmark
@@ -475,7 +475,7 @@ def middle(searches: list[Search], within: float) -> str:
 
 def table(args: argparse.Namespace) -> None:
     """Print a row for each number of nodes."""
-    held_out = [surface for surface in surfaces(args.knobs, MACHINES) if surface.held_out]
+    held_out = surfaces(Where(knobs=args.knobs, count=MACHINES, held_out=True))
     calls = calls_ms(max(args.load, 40))
     never = Never.remote()
     futures = [never.end.remote() for _ in range(max(args.nodes))]

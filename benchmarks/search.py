@@ -1,8 +1,14 @@
-"""How many trials each searcher needs, on surfaces whose true minimum is known.
+"""How good each searcher's answer is, on surfaces whose true minimum is known.
 
 Every searcher gets the same surfaces, start points, seeds and budget, and one noisy measurement a
-trial. Counted are the trials until the recommended configuration is truly within 5 % and 2 % of
-the optimum. Without --held-out the surfaces are those to design with.
+trial. The first table shows the final answers: by how much the recommended configuration is truly
+slower than the best, when the search has stopped or its budget is spent, and "at ours" after as
+many trials as this project's search used on the same surface. The second shows after how many
+trials the recommended one was first so good, even if it was given up later.
+
+Without --held-out the surfaces are those to design with; --tables searches measured ones instead.
+Every share and mean has its standard error. Searches of one surface are alike, so it comes from the
+surfaces' own means.
 
 The rivals come with `pip install '.[bench]'`, those that insist on older versions of others with
 `pip install '.[bench-pinned]'` in an environment of its own; one not installed is left out.
@@ -15,16 +21,38 @@ import functools
 import json
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from rivals import CONSTRAINED, SEARCHERS, Spent, Task
-from surfaces import Surface, parametric, published, recorded, served
+from surfaces import Surface, combed, measured, parametric, published, recorded, served
 
 BUDGET = 40
 NEVER = math.inf
+OURS = "kamerton_ray"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Which surfaces are searched.
+
+    Attributes:
+        knobs: How many knobs they have.
+        count: How many of them are drawn at random; every third of these is held out.
+        instances: Those with processes to choose, under a constraint.
+        combed: Those on which few numbers of threads are good.
+        held_out: Those that are kept for the end, or those to design with.
+        tables: The folder of measured ones, instead of all others.
+    """
+
+    knobs: int = 2
+    count: int = 0
+    instances: bool = False
+    combed: bool = False
+    held_out: bool = False
+    tables: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -33,20 +61,26 @@ class Run:
 
     Attributes:
         searcher: Which searcher.
-        family: What kind of surface.
+        surface: The surface's name.
+        family: What kind of surface it is.
         noise: How noisy.
         knobs: How many knobs the surface has.
+        seed: What settled the noise.
         regrets: The true regret of what was recommended after each trial, up to the budget.
+        least: The least true regret of all that it measured.
         used: After how many trials it stopped.
         wait_ms: The median milliseconds for a suggestion.
         wave: How many trials were run side by side.
     """
 
     searcher: str
+    surface: str
     family: str
     noise: float
     knobs: int
+    seed: int
     regrets: list[float]
+    least: float
     used: int
     wait_ms: float
     wave: int
@@ -55,14 +89,26 @@ class Run:
         """After how many trials the recommendation was first so good; infinite if never."""
         return next((i + 1 for i, r in enumerate(self.regrets) if r <= within), NEVER)
 
+    @property
+    def task(self) -> tuple[str, float, int]:
+        """What is the same for every searcher."""
+        return self.surface, self.noise, self.seed
+
 
 @functools.cache  # a surface looks for its optimum once
-def surfaces(knobs: int, count: int, *, instances: bool = False) -> list[Surface]:
-    """The surfaces with so many knobs, or those with processes to choose under a constraint."""
-    if instances:
-        return served(count)
-    found = parametric(count, knobs)
-    return found if knobs > 2 else [*found, *published(), *recorded()]  # noqa: PLR2004
+def surfaces(where: Where) -> list[Surface]:
+    """The surfaces."""
+    if where.tables:
+        return measured(where.tables)
+    if where.instances:
+        found = served(where.count)
+    elif where.combed:
+        found = combed(where.count)
+    else:
+        found = parametric(where.count, where.knobs)
+        if where.knobs == 2:  # noqa: PLR2004 - the others have two
+            found += [*published(), *recorded()]
+    return [surface for surface in found if surface.held_out == where.held_out]
 
 
 def search(name: str, surface: Surface, noise: float, seed: int, wave: int) -> Run:
@@ -74,45 +120,77 @@ def search(name: str, surface: Surface, noise: float, seed: int, wave: int) -> R
     regrets = task.regrets + [task.regrets[-1]] * (BUDGET - used)
     return Run(
         searcher=name,
+        surface=surface.name,
         family=surface.family.partition(",")[0],
         noise=noise,
         knobs=len(surface.axes),
+        seed=seed,
         regrets=regrets,
+        least=task.least,
         used=used,
         wait_ms=1e3 * statistics.median(task.waits),
         wave=wave,
     )
 
 
-def _searches(job: tuple[str, int, int, bool, bool, float, int, int]) -> list[Run]:
-    name, knobs, count, instances, held_out, noise, seeds, wave = job
+def _searches(job: tuple[str, Where, float, int, int]) -> list[Run]:
+    name, where, noise, seeds, wave = job
     return [
         search(name, surface, noise, seed, wave)
-        for surface in surfaces(knobs, count, instances=instances)
-        if surface.held_out == held_out
+        for surface in surfaces(where)
         for seed in range(seeds)
     ]
 
 
-def table(runs: Iterable[Run], title: str) -> None:
-    """Print a row for each searcher."""
+def table(runs: Sequence[Run], title: str) -> None:
+    """Print a row for each searcher: its final answers, and when it was first as good."""
     by: dict[str, list[Run]] = {}
     for run in runs:
         by.setdefault(run.searcher, []).append(run)
-    print(f"\n{title}: {len(next(iter(by.values())))} searches each")
+    ours = {run.task: run.used for run in by.get(OURS, ())}
+    count = len(next(iter(by.values())))
+    print(f"\n{title}: {count} searches each, on {len({run.surface for run in runs})} surfaces")
     print(
-        f"{'':<22} within 5 %: med  p90  reached   within 2 %: med  reached   "
-        "regret after 10, 20, 40   trials   ms"
+        f"{'final answers':<22} within 5 %   within 2 %   measured 2 %      regret   "
+        "90th perc.   at ours     trials"
+    )
+    for name, rows in by.items():
+        equal = [run for run in rows if run.task in ours]
+        at_ours = _mean(equal, lambda r: r.regrets[ours[r.task] - 1]) if equal else "-"
+        print(
+            f"{name:<22} {_mean(rows, lambda r: r.regrets[-1] <= 0.05, digits=0):>10} "  # noqa: PLR2004
+            f"{_mean(rows, lambda r: r.regrets[-1] <= 0.02, digits=0):>12} "  # noqa: PLR2004
+            f"{_mean(rows, lambda r: r.least <= 0.02, digits=0):>14} "  # noqa: PLR2004
+            f"{_mean(rows, lambda r: r.regrets[-1]):>11} "
+            f"{np.quantile([r.regrets[-1] for r in rows], 0.9):>12.1%} {at_ours:>9} "
+            f"{_mean(rows, lambda r: r.used, percent=False):>10}"
+        )
+    print(
+        f"{'first hits':<22} within 5 %: med  p90  reached   within 2 %: med  reached   "
+        "regret after 10, 20, 40   ms"
     )
     for name, rows in by.items():
         five, two = ([run.reached(w) for run in rows] for w in (0.05, 0.02))
         regret = " ".join(f"{np.mean([r.regrets[n - 1] for r in rows]):6.1%}" for n in (10, 20, 40))
         print(
             f"{name:<22} {_count(five, 0.5):>15} {_count(five, 0.9):>4} {_share(five):>8}   "
-            f"{_count(two, 0.5):>15} {_share(two):>8}   {regret:>23}   "
-            f"{statistics.mean(r.used for r in rows):6.1f} "
+            f"{_count(two, 0.5):>15} {_share(two):>8}   {regret:>23} "
             f"{statistics.median(r.wait_ms for r in rows):6.2f}"
         )
+
+
+def _mean(
+    runs: Iterable[Run], of: Callable[[Run], float], *, percent: bool = True, digits: int = 1
+) -> str:
+    """The mean of something over searches, and its standard error by the surfaces' own means."""
+    by: dict[str, list[float]] = {}
+    for run in runs:
+        by.setdefault(run.surface, []).append(of(run))
+    every = [value for values in by.values() for value in values]
+    means = [statistics.mean(values) for values in by.values()]
+    error = statistics.stdev(means) / math.sqrt(len(means)) if len(means) > 1 else math.nan
+    scale = 100 if percent else 1
+    return f"{scale * statistics.mean(every):.{digits}f}±{scale * error:.{digits}f}" + "%" * percent
 
 
 def picture(runs: Iterable[Run], path: Path) -> None:
@@ -128,7 +206,7 @@ def picture(runs: Iterable[Run], path: Path) -> None:
     axes = figure.add_subplot()
     for name, regrets in by.items():
         mean = np.mean(regrets, axis=0)
-        ours = name == "kamerton_ray"
+        ours = name == OURS
         style = {"color": "#0b6e99", "lw": 3, "zorder": 3} if ours else {"color": "0.6", "lw": 1.2}
         axes.plot(range(1, BUDGET + 1), mean, **style)
         ends.append((math.log(mean[-1]), name, style["color"]))
@@ -188,11 +266,23 @@ def _is_installed(name: str) -> bool:
     return True
 
 
+def where_of(args: argparse.Namespace, knobs: int) -> Where:
+    """The surfaces that the command line asks for."""
+    return Where(
+        knobs=knobs,
+        count=args.surfaces,
+        instances=args.instances,
+        combed=args.combed,
+        held_out=args.held_out,
+        tables=args.tables,
+    )
+
+
 def waves(args: argparse.Namespace) -> None:
     """Print how many rounds of trials side by side this project's searcher needs."""
     medians = {}
     for wave in (1, 4, 8):
-        job = ("kamerton_ray", 2, args.surfaces, False, args.held_out, 0.02, args.seeds, wave)
+        job = (OURS, where_of(args, 2), 0.02, args.seeds, wave)
         rounds = [
             math.ceil(run.reached(0.05) / wave) if run.reached(0.05) < NEVER else NEVER
             for run in _searches(job)
@@ -208,13 +298,22 @@ def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--held-out", action="store_true", help="the surfaces kept for the end")
-    parser.add_argument("--surfaces", type=int, default=60, help="parametric ones (%(default)s)")
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        metavar="FOLDER",
+        help="measured surfaces: a CSV file each, whose columns are the counts and the seconds",
+    )
+    parser.add_argument("--surfaces", type=int, default=200, help="parametric ones (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
     parser.add_argument("--knobs", type=int, nargs="+", default=[2], choices=(2, 3, 4))
     parser.add_argument(
         "--instances",
         action="store_true",
         help="processes and the threads of each, under a constraint",
+    )
+    parser.add_argument(
+        "--combed", action="store_true", help="machines on which few numbers of threads are good"
     )
     parser.add_argument("--noise", type=float, nargs="+", default=[0.02])
     parser.add_argument("--only", nargs="*", help="these searchers alone")
@@ -234,7 +333,7 @@ def main() -> None:
     if args.instances:
         names, args.knobs = [name for name in names if name in CONSTRAINED], [3]
     jobs = [
-        (name, knobs, args.surfaces, args.instances, args.held_out, noise, args.seeds, 1)
+        (name, where_of(args, knobs), noise, args.seeds, 1)
         for name in names
         for knobs in args.knobs
         for noise in args.noise

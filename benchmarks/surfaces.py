@@ -1,18 +1,21 @@
 """Surfaces to search on: step times over thread counts whose true minimum is known.
 
-Four kinds. `parametric` machines and graphs, drawn at random from a model of what threads do;
-`published`, a measured curve over cores crossed with models of inter-op parallelism; `recorded`,
-grids that record.py measured; `served`, a model served by several processes under a constraint. A
-third of the parametric and served and half of the recorded surfaces are held out: look at the
-others only while designing.
+Six kinds. `parametric` machines and graphs, drawn at random from a model of what threads do;
+`combed`, others of them with teeth, quotas and valleys between the powers of two; `published`, a
+measured curve over cores crossed with models of inter-op parallelism; `recorded`, grids that
+record.py measured; `served`, a model served by several processes under a constraint; `measured`,
+tables of whoever measured them. A third of those that are drawn and half of the recorded surfaces
+are held out: look at the others only while designing.
 """
 
+import csv
 import functools
 import itertools
 import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +90,27 @@ class Surface:
         return self.seconds(config) / self.optimum - 1
 
 
+class Tooth(Enum):
+    """Which numbers of threads are slow: those by which the work is not shared out evenly."""
+
+    ODD = "odd"
+    FOUR = "no multiples of four"
+    CORES = "no divisors of the cores"
+    BATCH = "no divisors of the batch"
+
+    def has(self, threads: int, *, cores: int, batch: int) -> bool:
+        """Whether so many threads are slow; one never is."""
+        if threads == 1:
+            return False
+        evenly = {
+            Tooth.ODD: threads % 2,
+            Tooth.FOUR: threads % 4,
+            Tooth.CORES: cores % threads,
+            Tooth.BATCH: batch % threads,
+        }
+        return evenly[self] != 0
+
+
 @dataclass(frozen=True)
 class Machine:
     """A CPU server, and what threads cost on it.
@@ -98,7 +122,10 @@ class Machine:
         remote: How much slower work is that is spread over two sockets.
         sync: What each further thread costs an operation, as a share of a core's work.
         crowd: How much more threads than CPUs cost.
-        comb: How much slower odd numbers of threads are.
+        comb: How much slower the numbers of threads are that are slow.
+        tooth: Which these are.
+        batch: The batch that is shared out.
+        quota: How many CPUs' time a container may take.
     """
 
     cores: int
@@ -108,6 +135,9 @@ class Machine:
     sync: float
     crowd: float
     comb: float
+    tooth: Tooth = Tooth.ODD
+    batch: int = 1
+    quota: float = math.inf
 
     @property
     def cpus(self) -> int:
@@ -119,8 +149,12 @@ class Machine:
         whole = min(threads, self.cores)
         second = self.smt * max(0.0, min(threads, self.cpus) - self.cores)
         across = self.remote if threads > self.cores / self.sockets and self.sockets > 1 else 0.0
-        over = self.crowd * max(0.0, threads / self.cpus - 1)
-        return float((whole + second) / (1 + across) / (1 + over))
+        over = self.crowd * max(0.0, threads / min(self.cpus, self.quota) - 1)
+        return float(min(whole + second, self.quota) / (1 + across) / (1 + over))
+
+    def lag(self, intra: int) -> float:
+        """How many times longer an operation takes that so many threads share out unevenly."""
+        return 1 + self.comb * self.tooth.has(intra, cores=self.cores, batch=self.batch)
 
 
 @dataclass(frozen=True)
@@ -147,10 +181,8 @@ class Graph:
         def operation(at_once: int) -> float:
             threads = intra * at_once
             share = machine.speed(threads * load) / load / at_once
-            odd = 1 + machine.comb * (intra > 1 and intra % 2)
-            return (self.serial + (1 - self.serial) / min(share, intra)) * odd + (
-                machine.sync * (intra - 1)
-            )
+            work = self.serial + (1 - self.serial) / min(share, intra)
+            return work * machine.lag(intra) + machine.sync * (intra - 1)
 
         at_once = max(1, min(inter, self.width))
         rounds = math.ceil(self.width / at_once) / self.width
@@ -216,6 +248,63 @@ def _drawn(number: int, knobs: int, seed: int) -> Surface:
         axes=axes,
         start=start,
         seconds=lambda config: seconds(*(config[name] for name in axes)),
+        held_out=number % 3 == 2,  # noqa: PLR2004 - every third
+    )
+
+
+def combed(count: int, seed: int = 0) -> list[Surface]:
+    """So many machines of any number of cores on which few numbers of threads are good.
+
+    A published curve has such teeth: on 18 cores GPT-2 takes 1.00 with 16 threads, 1.06 with 18 and
+    1.71 with 17 (Packrat, ICML 2025). Every third is held out.
+    """
+    return [_combed(number, seed) for number in range(count)]
+
+
+CORES = (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 96, 128)
+FEW_INTER = 16
+
+
+def _combed(number: int, seed: int) -> Surface:
+    rng = np.random.default_rng([seed, number, 5])
+    cores = int(rng.choice(CORES))
+    smt = float(rng.choice([0.0, rng.uniform(-0.1, 0.35)]))
+    cpus = cores * (2 if smt else 1)
+    serial = float(10 ** rng.uniform(-2.5, -0.3))
+    lowest = cores ** rng.uniform(0.2, 1.0)  # where more threads would cost what they save
+    machine = Machine(
+        cores=cores,
+        smt=smt,
+        sockets=int(rng.choice([1, 2])) if cores >= LEAST_SOCKETED else 1,
+        remote=float(rng.uniform(0.0, 0.6)),
+        sync=(1 - serial) / lowest**2,
+        crowd=float(rng.uniform(0.05, 1.5)),
+        comb=float(rng.uniform(0.0, 0.7)),
+        tooth=list(Tooth)[rng.integers(len(Tooth))],
+        batch=int(rng.choice([8, 12, 16, 24, 32, 48, 64, 96, 128])),
+        quota=float(rng.choice([math.inf, math.inf, rng.uniform(1, cpus)])),
+    )
+    graph = Graph(
+        serial=serial,
+        width=int(rng.choice([1, 1, 2, 3, 4, 8, 12])),
+        wide=float(rng.uniform(0.2, 1.0)),
+        dispatch=float(10 ** rng.uniform(-4.5, -2)),
+        cache=1,
+    )
+    rough = rng.uniform(0.0, 0.02)
+    few = min(max(4, cpus), FEW_INTER)
+
+    @functools.cache
+    def seconds(intra: int, inter: int) -> float:
+        bump = np.random.default_rng([seed, number, intra, inter, 5]).standard_normal()
+        return graph.seconds(machine, intra, inter) * math.exp(rough * bump)
+
+    return Surface(
+        name=f"combed, machine {number}",
+        family="combed",
+        axes={"intra_op": tuple(range(1, max(4, cpus) + 1)), "inter_op": tuple(range(1, few + 1))},
+        start={"intra_op": cpus, "inter_op": min(cpus, few)},
+        seconds=lambda config: seconds(config["intra_op"], config["inter_op"]),
         held_out=number % 3 == 2,  # noqa: PLR2004 - every third
     )
 
@@ -362,3 +451,29 @@ def recorded() -> list[Surface]:
             )
         )
     return found
+
+
+def measured(folder: Path) -> list[Surface]:
+    """Surfaces of other origin: CSV files of which each row is a configuration and its `seconds`.
+
+    The table holds every configuration. The default is the one with the most of everything.
+    """
+    return [_measured(path) for path in sorted(folder.glob("*.csv"))]
+
+
+def _measured(path: Path) -> Surface:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name != "seconds"]
+    seconds = {tuple(int(row[name]) for name in names): float(row["seconds"]) for row in rows}
+    axes = {name: tuple(sorted({key[i] for key in seconds})) for i, name in enumerate(names)}
+    if len(seconds) != math.prod(map(len, axes.values())):
+        raise ValueError(f"a table has to hold every configuration, but {path} does not")
+    return Surface(
+        name=path.stem,
+        family="measured",
+        axes=axes,
+        start={name: values[-1] for name, values in axes.items()},
+        seconds=lambda config: seconds[tuple(config[name] for name in names)],
+        held_out=True,
+    )

@@ -160,14 +160,27 @@ def test_the_search_benchmark_chooses_processes_under_a_constraint(tmp_path):
     output = run(script, *few, "--only", "kamerton_ray", "random", "Kamerton", cwd=tmp_path)
     rows = re.findall(r"^(\w+) {2,}.* (\d+)% .*$", output, re.MULTILINE)
     assert [name for name, _ in rows] == ["kamerton_ray", "random"] * 2
-    assert re.search(r"^  served: 2 searches each$", output, re.MULTILINE)
+    assert re.search(r"^  served: 2 searches each, on 2 surfaces$", output, re.MULTILINE)
+
+
+def test_the_search_benchmark_reads_measured_tables_and_shows_the_final_answers(tmp_path):
+    rows = [f"{i},{j},{1 + abs(i - 3) + j}" for i in range(1, 9) for j in range(1, 3)]
+    (tmp_path / "model.csv").write_text("\n".join(["intra_op,inter_op,seconds", *rows]))
+    script, searchers = str(ROOT / "benchmarks" / "search.py"), ("--only", "kamerton_ray", "random")
+    output = run(script, "--tables", str(tmp_path), "--seeds", "2", *searchers, cwd=tmp_path)
+    assert "2 knobs, 2% noise: 2 searches each, on 1 surfaces" in output
+    ours, random = re.findall(r"^(?:kamerton_ray|random) +(\d+)±nan% ", output, re.MULTILINE)
+    assert ours == "100"
+    assert int(random) in {0, 50, 100}
+    (tmp_path / "model.csv").unlink()
 
 
 def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
     script = str(ROOT / "benchmarks" / "ablation.py")
     output = run(script, "--surfaces", "1", "--seeds", "1", cwd=tmp_path)
-    rows = re.findall(r"^(?:the whole search|no .*?) {2,}.*%.*$", output, re.MULTILINE)
-    assert len(rows) == len(set(rows)) == 7
+    parts = re.findall(r"^(the whole search|no .*?) {2,}.*%.*$", output, re.MULTILINE)
+    assert parts[:8] == parts[8:]  # the final answers, and the first hits
+    assert len(set(parts)) == 8
 
 
 def commands():
