@@ -133,7 +133,7 @@ def test_the_readme_snippet_runs(number, tmp_path):
     code = code.replace("vertex=[4, 4]", "vertex=[4, 4], iterations=2")
     model = SMALL if "predict" in code else SMALLER
     code = code.replace("tf.keras.applications.MobileNetV2((96, 96, 3), weights=None)", model)
-    code = code.replace("verdict(analysis, trainable)", "verdict(analysis, trainable, budget_s=10)")
+    code = code.replace("verdict(analysis, trainable)", "verdict(analysis, trainable, budget_s=15)")
     code = code.replace("benchmark(build)\n", "benchmark(build, warmup_s=0.03, budget_s=0.06)\n")
     (tmp_path / "snippet.py").write_text(code)
     output = run("snippet.py", cwd=tmp_path)
