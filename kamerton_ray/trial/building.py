@@ -1,7 +1,7 @@
 """Building: the models of a round build at the same time, as many as there are CPUs for.
 
-Two that build at the same time may be in each other's way: they write the same file, or open the
-same port. So one that fails beside others builds once more by itself before it counts as failed.
+Two that build at the same time may be in each other's way, as where both write the same file. So
+one that fails beside others builds once more by itself before it counts as failed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def built(
     for group in at_once(configs, most):
         ready = [_ready(one) for one in [_started(start, config) for config in group]]
         found += [
-            _ready(_started(start, config)) if group[1:] and may_be_in_the_way(one) else one
+            _ready(_started(start, config)) if group[1:] and _may_be_in_the_way(one) else one
             for config, one in zip(group, ready, strict=True)
         ]
     return found
@@ -59,7 +59,7 @@ def at_once(configs: Sequence[Config | None], most: int) -> Iterator[Sequence[Co
         yield group
 
 
-def may_be_in_the_way(found: Instances | AttemptError) -> bool:
+def _may_be_in_the_way(found: Instances | AttemptError) -> bool:
     """Whether one has failed as it may for what builds beside it."""
     return isinstance(found, AttemptError) and found.outcome in IN_THE_WAY
 
