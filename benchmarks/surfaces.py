@@ -261,6 +261,7 @@ def combed(count: int, seed: int = 0) -> list[Surface]:
     return [_combed(number, seed) for number in range(count)]
 
 
+# Not powers of two alone: between these lie other divisors.
 CORES = (2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32, 36, 40, 48, 56, 64, 96, 128)
 FEW_INTER = 16
 

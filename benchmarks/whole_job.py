@@ -15,7 +15,6 @@ Ours alone says how sure its answer is. Optuna is left out where it is not insta
 
 import argparse
 import importlib.util
-import json
 import os
 import statistics
 import subprocess
@@ -24,6 +23,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from budgets import answer
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
@@ -97,7 +98,7 @@ def script(text: str) -> Job:
 
 
 def run(job: Job, model: str) -> tuple[float, str]:
-    """How many seconds a job takes, and the last that it prints."""
+    """How many seconds a job takes, and the sentence of its answer or the last that it prints."""
     with tempfile.TemporaryDirectory() as folder:
         argv, env = job(model, folder)
         begin = time.monotonic()
@@ -112,12 +113,7 @@ def run(job: Job, model: str) -> tuple[float, str]:
         seconds = time.monotonic() - begin
     if done.returncode:
         return seconds, f"failed: {done.stderr[-500:]}"
-    return seconds, done.stdout.strip().splitlines()[-1]
-
-
-def said(line: str) -> str:
-    """What a job's last line says: of an answer its sentence."""
-    return json.loads(line)["sentence"] if line.startswith("{") and "sentence" in line else line
+    return seconds, answer(done.stdout) or done.stdout.strip().splitlines()[-1]
 
 
 def compare(jobs: dict[str, Job], models: list[str], times: int) -> None:
@@ -128,7 +124,7 @@ def compare(jobs: dict[str, Job], models: list[str], times: int) -> None:
             for name, job in jobs.items():
                 seconds, line = run(job, model)
                 took[name].append(seconds)
-                print(f"{model:<12} {name:<8} {seconds:6.1f} s  {said(line)}", flush=True)
+                print(f"{model:<12} {name:<8} {seconds:6.1f} s  {line}", flush=True)
         usual = statistics.median(took["ours"])
         for name, found in took.items():
             middle = statistics.median(found)

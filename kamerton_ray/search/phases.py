@@ -38,8 +38,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
-
 from kamerton_ray.search import opening
 from kamerton_ray.search.candidates import expected_values, most_promising
 from kamerton_ray.search.finalists import MOST_FINALISTS, contenders, is_exact, undecided
@@ -221,13 +219,13 @@ class Phases:
         """The points behind those neighbours of the best one that are far worse."""
         known = self._known
         scale = Heights(known.of(known.worked()))
-        lowest = float(scale.of(known.of([best]))[0])
-        found = []
-        for point, behind in self._lattice.passed(best):
-            value = known.values.get(point, math.inf)
-            if math.isfinite(value) and scale.of(np.array([value]))[0] - lowest > TOOTH:
-                found.append(behind)
-        return found
+        passed = [
+            (point, behind)
+            for point, behind in self._lattice.passed(best)
+            if math.isfinite(known.values.get(point, math.inf))
+        ]
+        steps = scale.of(known.of([point for point, _ in passed])) - scale.of(known.of([best]))
+        return [behind for (_, behind), step in zip(passed, steps, strict=True) if step > TOOTH]
 
     def _fitted(self, best: Point) -> Point | None:
         lattice = self._lattice
