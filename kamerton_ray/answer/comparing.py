@@ -79,7 +79,7 @@ def verdict(
     check_reported(found, judge)
     kinds = kinds_of(found)
     compare = _Comparison(
-        make=cast("type[Trainable[RoundMeasurer]]", trainable).measurer,
+        trainable=cast("type[Trainable[RoundMeasurer]]", trainable),
         objective=judge,
         budget_s=None if budget_s is None else budget_s / len(kinds),
         finalists=finalists,
@@ -95,7 +95,7 @@ def verdict(
 class _Comparison:
     """How the comparison is run, as `verdict` is told."""
 
-    make: Callable[[], RoundMeasurer]
+    trainable: type[Trainable[RoundMeasurer]]
     objective: Objective
     budget_s: float | None
     finalists: int
@@ -122,7 +122,7 @@ class _Comparison:
             return _not_compared(kind, chosen[0], "there was no time")
         slow = out_of_pace(kind.results)
         course = run_on_a_node(
-            self.make,
+            self.trainable,
             [one.config for one in chosen],
             self.objective,
             node_ips=[ip for ip in nodes if ip not in slow] or nodes,

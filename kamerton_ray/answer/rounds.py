@@ -1,8 +1,7 @@
-"""The rounds of a head-to-head, run in a process that has a node for itself."""
+"""The rounds of a head-to-head, measured on a node that it has for itself."""
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.own_node import LostError, interruptible, on_a_node
+from kamerton_ray.tune.trainable import Trainable
 
 GIVE_UP = 3
 """After so many rounds in a row without a value for the default, there is nothing to compare."""
@@ -133,6 +133,7 @@ class Contest:
         """
         begin, asked, is_race = self._clock(), self._head.ask(), self._head.chosen is None
         measured = [self._measured(group) for group in groups(asked, self._fits)]
+        self.course.rounds += [list(one.values()) for one in measured]  # whole rounds alone
         if self.course.comparison.is_ratio:
             self._compare()
         found = {arm: told for one in measured for arm, told in self._judged(one).items()}
@@ -198,7 +199,6 @@ class Contest:
         results = self._measurer.measure_round(configs)
         # Of the default the configuration is None, whatever it ran with.
         found = [replace(one, config=c) for c, one in zip(configs, results, strict=True)]
-        self.course.rounds.append(found)
         return dict(zip(group, found, strict=True))
 
     def _judged(self, found: dict[int, Result]) -> dict[int, tuple[float, float]]:
@@ -248,7 +248,7 @@ def threads(config: Config) -> int:
 
 
 def run_on_a_node(
-    make: Callable[[], RoundMeasurer],
+    trainable: type[Trainable[RoundMeasurer]],
     finalists: Sequence[Config],
     objective: Objective,
     *,
@@ -256,11 +256,10 @@ def run_on_a_node(
     budget_s: float | None = None,
     watch: Callable[[Course], object] = lambda _: None,
 ) -> Course:
-    """Run a head-to-head to its end, on a node that it has for itself.
+    """Run a head-to-head to its end, measured on a node that it has for itself.
 
     Args:
-        make: Makes what measures, in the process on that node. Of a trainable it is its `measurer`;
-            the class itself would have that process import Ray Tune, which takes a second.
+        trainable: What measures: what the search ran.
         finalists: The configurations, the search's best first.
         objective: What they are judged by.
         node_ips: On one of which nodes; none for any. Where that one is lost, it begins anew on
@@ -276,61 +275,17 @@ def run_on_a_node(
     with interruptible():
         for _ in range(ATTEMPTS):
             left = None if budget_s is None else budget_s - (time.monotonic() - begin)
-            if not _lost(make, course, objective, node_ips=node_ips, budget_s=left, watch=watch):
+            try:
+                with on_a_node(trainable, node_ips=node_ips) as measurer:
+                    contest, done = Contest(measurer, finalists, objective, budget_s=left), False
+                    while not done:
+                        done = contest.step()
+                        course = contest.course
+                        watch(course)
+            except LostError as error:
+                course.error = str(error)
+            except KeyboardInterrupt:
+                break
+            else:
                 break
     return course
-
-
-def _lost(
-    make: Callable[[], RoundMeasurer],
-    course: Course,
-    objective: Objective,
-    *,
-    node_ips: Sequence[str],
-    budget_s: float | None,
-    watch: Callable[[Course], object],
-) -> bool:
-    """Run a head-to-head, noting its course; whether it was lost under way."""
-    rounds: list[Round] = []
-    steps = functools.partial(_Steps, make, course.finalists, objective, budget_s=budget_s)
-    try:
-        with on_a_node(steps, node_ips=node_ips) as call:
-            done = False
-            while not done:
-                new, done = call(_Steps.step)
-                rounds += new.rounds
-                vars(course).update({**vars(new), "rounds": rounds})
-                watch(course)
-            call(_Steps.close)
-    except KeyboardInterrupt:
-        return False
-    except LostError as error:
-        course.error = str(error)
-        return True
-    return False
-
-
-class _Steps:
-    """The head-to-head in its own process, round by round."""
-
-    def __init__(
-        self,
-        make: Callable[[], RoundMeasurer],
-        finalists: Sequence[Config],
-        objective: Objective,
-        *,
-        budget_s: float | None,
-    ) -> None:
-        self._measurer = make()
-        self._contest = Contest(self._measurer, finalists, objective, budget_s=budget_s)
-
-    def step(self) -> tuple[Course, bool]:
-        """Run a round: how it went so far, with the new rounds alone, and whether that is all."""
-        course = self._contest.course
-        before = len(course.rounds)
-        done = self._contest.step()
-        return replace(course, rounds=course.rounds[before:]), done
-
-    def close(self) -> None:
-        """End every process."""
-        self._measurer.close()

@@ -9,17 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
-from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.measurer import RoundMeasurer
-from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import Kind, chosen_kind
+from kamerton_ray.tune.remote import Remote
 from kamerton_ray.tune.trainable import Trainable, one_step
-
-R = TypeVar("R")
 
 
 class WarmMeasurer(RoundMeasurer, Protocol):
@@ -50,8 +47,9 @@ def hosted(
         ray_api.start_on(node, functools.partial(_warm, make), name=f"{name}-{node.id}")
         for node in chosen_kind(kind).nodes
     ]
+    host_on = functools.partial(_host, name)
     try:
-        yield one_step(trainable.__name__, functools.partial(_asking, name, make))
+        yield one_step(trainable.__name__, functools.partial(_asking, host_on, make), host_on)
     finally:
         for host in hosts:
             ray_api.kill(host)
@@ -64,33 +62,14 @@ def _warm(make: Callable[[], W]) -> W:
     return measurer
 
 
-def _asking(name: str, make: Callable[[], W]) -> RoundMeasurer:
+def _host(name: str, node: str) -> ray_api.Actor | None:
+    """The host of these that is on a node; None where there is none."""
+    return ray_api.named(f"{name}-{node}")
+
+
+def _asking(
+    host_on: Callable[[str], ray_api.Actor | None], make: Callable[[], RoundMeasurer]
+) -> RoundMeasurer:
     """What has this node's host measure; where there is none, what measures itself."""
-    host = ray_api.named(f"{name}-{ray_api.this_node()}")
-    return make() if host is None else _Asking(host)
-
-
-class _Asking:
-    """Measures by having a host do it."""
-
-    def __init__(self, host: ray_api.Actor) -> None:
-        self._host = host
-
-    def measure(self, config: Config) -> Result:
-        """What a trial of a configuration finds."""
-        return self._asked(lambda there: there.measure(config))
-
-    def fits(self, configs: Sequence[Config | None]) -> bool:
-        """Whether there is memory to measure these in one round."""
-        return self._asked(lambda there: there.fits(configs))
-
-    def measure_round(self, configs: Sequence[Config | None]) -> list[Result]:
-        """A result for each configuration, in this order."""
-        return self._asked(lambda there: there.measure_round(configs))
-
-    def close(self) -> None:
-        """What the host keeps warm is for the next one."""
-
-    def _asked(self, work: Callable[[RoundMeasurer], R]) -> R:
-        task: ray_api.Task[R] = self._host.call.remote(work)
-        return ray_api.value(task)
+    there = host_on(ray_api.this_node())
+    return make() if there is None else Remote(functools.partial(ray_api.called, there))

@@ -1,4 +1,4 @@
-"""An object in a process that has a node for itself, called from here step by step."""
+"""on_a_node: measure on a node that one has for oneself, asked from here round by round."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import functools
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from kamerton_ray.errors import KamertonError
+from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import how_lost, node_to_itself, one_of_these, one_per_node
+from kamerton_ray.tune.remote import Remote
+from kamerton_ray.tune.trainable import Trainable
 
 HEARS_S = 0.1
 """Ctrl-C is heard after so many seconds at the latest."""
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R")
 
 
@@ -25,23 +27,21 @@ class LostError(KamertonError, RuntimeError):
     """The process was lost, or its node; the message says which."""
 
 
-class Call(Protocol[T_co]):
-    """Calls a function with the object, in the object's process."""
-
-    def __call__(self, work: Callable[[T_co], R], /) -> R:
-        """What the function returns."""
-
-
 @contextlib.contextmanager
-def on_a_node(make: Callable[[], T], *, node_ips: Sequence[str] = ()) -> Iterator[Call[T]]:
-    """Make an object in a process of its own, on a node where no trial runs meanwhile.
+def on_a_node(
+    trainable: type[Trainable[RoundMeasurer]], *, node_ips: Sequence[str] = ()
+) -> Iterator[RoundMeasurer]:
+    """Have a node on which no trial runs meanwhile, and measure there.
+
+    What measures is the node's host where the trainable has one, or else a process that is started
+    for it and ends with the context.
 
     Args:
-        make: Makes it, in that process.
+        trainable: What a trial runs.
         node_ips: On one of which nodes; none for any.
 
     Yields:
-        What calls a function with it, as a method of its class. Ctrl-C is heard meanwhile.
+        What measures there. Ctrl-C is heard meanwhile.
 
     Raises:
         LostError: The process or its node was lost.
@@ -49,17 +49,25 @@ def on_a_node(make: Callable[[], T], *, node_ips: Sequence[str] = ()) -> Iterato
     resources = one_of_these(node_ips) if node_ips else one_per_node()
     group = resources.to_placement_group()
     try:
-        actor = ray_api.start_in(group, make, cpus=resources.bundles[0]["CPU"])
-
-        def call(work: Callable[[T], R], /) -> R:
-            task: ray_api.Task[R] = actor.call.remote(functools.partial(_by_itself, work))
-            return _awaited(task)
-
-        yield call
+        _awaited(group.ready())
+        host = trainable.host(ray_api.node_of(group))
+        if host is not None:
+            yield Remote(functools.partial(_called, host))
+        else:
+            cpus = resources.bundles[0]["CPU"]
+            started = ray_api.start_in(group, trainable.measurer, cpus=cpus)
+            yield Remote(functools.partial(_called, started))
+            ray_api.called(started, lambda there: there.close())
     except ray_api.error() as error:
         raise LostError(how_lost(str(error))) from error
     finally:
         ray_api.release(group)
+
+
+def _called(actor: ray_api.Actor, work: Callable[[RoundMeasurer], R]) -> R:
+    """What a function returns that is called with an actor's measurer, which has its node alone."""
+    task: ray_api.Task[R] = actor.call.remote(functools.partial(_by_itself, work))
+    return _awaited(task)
 
 
 @contextlib.contextmanager
@@ -78,10 +86,10 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
-def _by_itself(work: Callable[[T], R], made: T) -> R:
-    """Call a function with an object, while no trial of this package runs on the node."""
+def _by_itself(work: Callable[[RoundMeasurer], R], measurer: RoundMeasurer) -> R:
+    """Call a function with a measurer, while no trial of this package runs on the node."""
     with node_to_itself():
-        return work(made)
+        return work(measurer)
 
 
 def _awaited(task: ray_api.Task[T]) -> T:

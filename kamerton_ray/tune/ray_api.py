@@ -48,6 +48,9 @@ class Actor(Protocol):
 class Group(Protocol):
     """Ray's `PlacementGroup`: resources that are held."""
 
+    def ready(self) -> Task[object]:
+        """What has come as soon as they are."""
+
 
 class Resources(Hashable, Protocol):
     """Ray's `PlacementGroupFactory`: the resources that a trial asks for."""
@@ -165,6 +168,12 @@ def start_in(group: Group, make: Callable[[], object], *, cpus: float) -> Actor:
     return _start(make, num_cpus=cpus, scheduling_strategy=there)
 
 
+def node_of(group: Group) -> str:
+    """The id of the node that a group of one bundle holds the resources of."""
+    table = ray("util").placement_group_table(group)
+    return str(table["bundles_to_node_id"][0])
+
+
 def release(group: Group) -> None:
     """Give a group's resources back, and end what runs in it."""
     ray("util").remove_placement_group(group)
@@ -211,6 +220,12 @@ def value(task: Task[T]) -> T:
     """What has come of a task; it raises what that raised, or `error()`."""
     found: T = ray().get(task)
     return found
+
+
+def called(actor: Actor, work: Callable[[Any], T]) -> T:
+    """What a function returns that is called with what an actor holds, in its process."""
+    task: Task[T] = actor.call.remote(work)
+    return value(task)
 
 
 def error() -> type[Exception]:

@@ -19,7 +19,7 @@ from kamerton_ray.trial.measurer import Measurer
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.timing import TimingOptions
 from kamerton_ray.tune.placement import node_to_itself, one_per_node
-from kamerton_ray.tune.ray_api import Resources
+from kamerton_ray.tune.ray_api import Actor, Resources
 
 M = TypeVar("M", bound=Measurer)
 M_co = TypeVar("M_co", bound=Measurer, covariant=True)
@@ -32,8 +32,16 @@ class Trainable(Protocol[M_co]):
     def measurer() -> M_co:
         """What measures its configurations."""
 
+    @staticmethod
+    def host(node: str) -> Actor | None:
+        """The process that measures for all on the node of this id; None where there is none."""
 
-def one_step(name: str, make: Callable[[], M]) -> type[Trainable[M]]:
+
+def one_step(
+    name: str,
+    make: Callable[[], M],
+    host_on: Callable[[str], Actor | None] = lambda _: None,
+) -> type[Trainable[M]]:
     """A trainable whose trials are one measurement each, and have a node for themselves.
 
     With `reuse_actors=True` one measurer serves all the trials of an actor. To a trial's result it
@@ -42,6 +50,7 @@ def one_step(name: str, make: Callable[[], M]) -> type[Trainable[M]]:
     Args:
         name: What it is called in Ray's output.
         make: Makes the measurer, in the trial's actor.
+        host_on: Finds the process that measures for all on a node, where there is one.
     """
     from ray import tune  # noqa: PLC0415 - importing this package must not import Ray
 
@@ -49,6 +58,7 @@ def one_step(name: str, make: Callable[[], M]) -> type[Trainable[M]]:
         """Measures one configuration a trial."""
 
         measurer = staticmethod(make)
+        host = staticmethod(host_on)
 
         # The configuration of a trial is in `self.config`, where Ray sets it.
         def setup(self, _config: Config) -> None:
