@@ -117,22 +117,6 @@ def run(ray_cluster, storage):  # noqa: ARG001 - the cluster has to be there
     return go
 
 
-@pytest.fixture(scope="module")
-def earlier(ray_cluster, tmp_path_factory):  # noqa: ARG001 - the cluster has to be there
-    """The analysis of a short run, not to be changed."""
-    return tune.run(
-        report_bowl,
-        config=SPACE,
-        search_alg=NelderMeadSearcher(points_to_evaluate=[ODD, LOWEST]),
-        metric="loss",
-        mode="min",
-        num_samples=5,
-        reuse_actors=True,
-        verbose=0,
-        storage_path=str(tmp_path_factory.mktemp("earlier")),
-    )
-
-
 def configs(analysis):
     return [trial.config for trial in analysis.trials]
 
@@ -153,52 +137,45 @@ def test_tune_run_ends_by_itself_at_the_lowest_point(run):
     assert len(tried) == len(analysis.trials) < 64
 
 
-def test_a_tuner_ends_by_itself_at_the_lowest_point(ray_cluster, storage):  # noqa: ARG001
+def test_a_tuner_ends_by_itself_where_the_bare_number_that_is_returned_is_lowest(
+    ray_cluster,  # noqa: ARG001 - the cluster has to be there
+    storage,
+):
     searcher = NelderMeadSearcher(points_to_evaluate=[ODD])
     tuner = tune.Tuner(
-        report_bowl,
+        lambda config: 1 + bowl(config),
         param_space=SPACE,
         tune_config=tune.TuneConfig(
-            metric="loss",
-            mode="min",
-            search_alg=searcher,
-            num_samples=-1,
-            reuse_actors=True,
+            mode="min", search_alg=searcher, num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(storage_path=storage, verbose=0),
     )
     results = tuner.fit()
-    assert results.get_best_result().config == LOWEST
-    assert searcher.best.config == LOWEST
-    assert searcher.stopped_by is StopRule.CONVERGED
-
-
-def test_a_space_in_the_constructor_is_enough(run):
-    searcher = NelderMeadSearcher(SPACE, "loss", "min", [ODD])
-    analysis, _ = run(searcher=searcher, config={})
-    assert analysis.best_config == LOWEST
-
-
-def test_mode_max_finds_the_highest_point(run):
-    analysis, searcher = run(
-        lambda config: {"score": 100 - bowl(config)}, metric="score", mode="max"
-    )
-    assert analysis.best_config == LOWEST
-    assert (searcher.best.config, searcher.best.value) == (LOWEST, 100.0)
-
-
-def test_a_bare_returned_number_is_the_metric(run):
-    analysis, searcher = run(lambda config: 1 + bowl(config), metric=None)
+    assert results.get_best_result("_metric").config == LOWEST
     assert (searcher.best.config, searcher.best.value) == (LOWEST, 1.0)
+    assert searcher.stopped_by is StopRule.CONVERGED
+    assert len(results) < 64
+
+
+def test_mode_max_finds_the_highest_point_in_a_space_of_the_constructor(run):
+    searcher = NelderMeadSearcher(SPACE, "score", "max", [ODD])
+    analysis, _ = run(
+        lambda config: {"score": 100 - bowl(config)}, searcher, config={}, metric=None, mode=None
+    )
+    assert analysis.get_best_config("score", "max") == LOWEST
+    assert (searcher.best.config, searcher.best.value) == (LOWEST, 100.0)
     assert len(analysis.trials) < 64
 
 
 def test_given_points_are_the_first_trials_in_order_and_num_samples_ends_the_run(run):
+    """After that the searcher is for no other space."""
     points = [{"x": 8, "y": 1}, {"x": 2, "y": 7}, {"x": 8, "y": 8}]
     analysis, searcher = run(searcher=NelderMeadSearcher(points_to_evaluate=points), num_samples=4)
     assert configs(analysis)[:3] == points
     assert len(analysis.trials) == 4
     assert searcher.stopped_by is None
+    with pytest.raises(ValueError, match="already instantiated with a search space"):
+        run(searcher=searcher, config={"x": tune.randint(1, 5)})
 
 
 def test_one_trial_at_a_time_gives_the_same_configurations_in_every_run_and_without_ray(run):
@@ -226,8 +203,9 @@ def test_every_trial_ends_once_to_the_searcher_and_waiting_stops_no_run(run):
 
 def test_a_trial_that_ends_with_its_first_result_is_heard_at_its_end_alone(run):
     searcher = ListeningSearcher(points_to_evaluate=[ODD])
-    run(BowlTrainable, searcher=searcher, num_samples=3)
-    assert [kind for kind, _ in searcher.told] == ["end"] * 3
+    analysis, _ = run(BowlTrainable, searcher=searcher, num_samples=8, max_concurrent_trials=2)
+    assert [kind for kind, _ in searcher.told] == ["end"] * 8
+    assert_reused(analysis)
 
 
 def test_a_plateau_stopper_ends_a_run_near_the_lowest_point(run):
@@ -246,11 +224,19 @@ def test_a_plateau_stopper_ends_a_run_near_the_lowest_point(run):
 # --- concurrency, wrappers, schedulers, actors ---------------------------------------------------
 
 
-def test_max_concurrent_trials_caps_the_live_trials(run):
+def test_max_concurrent_trials_caps_the_live_trials_and_actors_are_reused(run):  # T12
     live = LiveTrials()
     analysis, _ = run(max_concurrent_trials=2, callbacks=[live])
     assert live.most == 2
     assert analysis.best_config == LOWEST
+    assert_reused(analysis)
+
+
+def assert_reused(analysis):
+    """Trials have shared their processes, and each has reported of its own configuration."""
+    assert all(trial.last_result["loss"] == bowl(trial.config) for trial in analysis.trials)
+    pids = {trial.last_result["pid"] for trial in analysis.trials}
+    assert len(pids) < min(8, len(analysis.trials))
 
 
 def test_it_works_in_a_concurrency_limiter(run):
@@ -312,13 +298,6 @@ def test_trials_that_a_scheduler_stops_count_with_their_last_value(run, schedule
     assert searcher.best.value == min(trial.last_result["loss"] for trial in analysis.trials)
 
 
-@pytest.mark.parametrize("trainable", [report_bowl, BowlTrainable], ids=["function", "class"])
-def test_actors_are_reused(run, trainable):  # T12
-    analysis, _ = run(trainable, num_samples=8, max_concurrent_trials=2)
-    assert all(trial.last_result["loss"] == bowl(trial.config) for trial in analysis.trials)
-    assert len({trial.last_result["pid"] for trial in analysis.trials}) < 8
-
-
 # --- spaces --------------------------------------------------------------------------------------
 
 
@@ -347,12 +326,6 @@ def test_a_choice_of_numpy_integers_is_refused_before_the_first_trial(run):  # T
         run(config={"x": tune.choice(np.arange(4))})
 
 
-def test_a_second_run_with_a_different_space_is_refused(run):
-    _, searcher = run(num_samples=1)
-    with pytest.raises(ValueError, match="already instantiated with a search space"):
-        run(searcher=searcher, config={"x": tune.randint(1, 5)})
-
-
 # --- trials that go wrong ------------------------------------------------------------------------
 
 
@@ -362,37 +335,38 @@ def raise_error(config):
     return {"loss": bowl(config)}
 
 
-def report_nan(config):
-    return {"loss": float("nan") if odd(config) else bowl(config)}
-
-
-def report_nothing(config):
-    if not odd(config):
-        tune.report({"loss": bowl(config)})
-
-
-def kill_own_process(config):
-    if odd(config):
+def go_wrong(config):
+    """Fail in one way or another, at the lowest point as well."""
+    wrong = WRONG.get((config["x"], config["y"]), "")
+    if wrong == "raises":
+        raise ValueError("not this one")
+    if wrong == "is killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    return {"loss": bowl(config)}
+    if wrong != "says nothing":
+        said = {"says NaN": float("nan"), "says None": None}
+        tune.report({"loss": said[wrong] if wrong else bowl(config)})
 
 
-@pytest.mark.parametrize("trainable", [raise_error, report_nan, report_nothing, kill_own_process])
-def test_the_run_goes_on_past_a_trial_that_goes_wrong(run, trainable, monkeypatch):  # T7
+WRONG = {
+    (5, 3): "raises",
+    (8, 8): "is killed",
+    (1, 8): "says nothing",
+    (8, 1): "says NaN",
+    (3, 4): "says None",
+}
+
+
+def test_the_run_goes_on_past_trials_that_go_wrong_to_the_best_of_the_others(
+    run, monkeypatch
+):  # T7
     # Ray itself ends a run at the first missing metric, unless it is told not to.
     monkeypatch.setenv("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
-    analysis, searcher = run(trainable, raise_on_failed_trial=False)
-    assert configs(analysis).count(ODD) == 1
-    assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.0)
-    assert searcher.stopped_by is StopRule.CONVERGED
-
-
-def test_the_lowest_of_the_rest_is_found_where_the_lowest_goes_wrong(run):
-    def fail_at_lowest(config):
-        return {"loss": None if config == LOWEST else bowl(config)}
-
-    _, searcher = run(fail_at_lowest)
+    points = [{"x": x, "y": y} for x, y in WRONG]
+    searcher = NelderMeadSearcher(points_to_evaluate=points)
+    analysis, _ = run(go_wrong, searcher, raise_on_failed_trial=False)
+    assert all(configs(analysis).count(point) == 1 for point in points)
     assert searcher.best.value == 1.0
+    assert searcher.stopped_by is StopRule.CONVERGED
 
 
 def test_a_trial_whose_actor_cannot_be_reset_does_not_stop_the_run(run):  # T3
@@ -497,25 +471,19 @@ def test_odd_values_leave_constants_and_checkpoints_sound(run, caplog):
 # --- what earlier runs found ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("choose", "known"),
-    [
-        (lambda analysis: analysis, 5),
-        (lambda analysis: analysis.trials, 5),
-        (lambda analysis: analysis.trials[1], 1),
-    ],
-    ids=["an analysis", "a list of trials", "one trial"],
-)
-def test_trials_of_an_earlier_run_are_taken_in(earlier, choose, known):
-    # Ray's AddEvaluatedPointTest.
-    searcher = NelderMeadSearcher(SPACE, "loss", "min")
-    searcher.add_evaluated_trials(choose(earlier), "loss")
-    assert searcher._state.search.measured == known
-    assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.0)
-    assert searcher.suggest("t") not in configs(earlier)[:known] or known == 1
-
-
-def test_a_run_does_not_repeat_what_an_earlier_one_measured(run, earlier):
+def test_trials_of_an_earlier_run_are_taken_in_and_not_repeated(run):
+    """As Ray's AddEvaluatedPointTest: all of a run, the list of its trials, or one of them."""
+    earlier, _ = run(
+        searcher=NelderMeadSearcher(points_to_evaluate=[ODD, LOWEST]),
+        num_samples=5,
+        max_concurrent_trials=None,
+    )
+    for taken, known in ((earlier, 5), (earlier.trials, 5), (earlier.trials[1], 1)):
+        searcher = NelderMeadSearcher(SPACE, "loss", "min")
+        searcher.add_evaluated_trials(taken, "loss")
+        assert searcher._state.search.measured == known
+        assert (searcher.best.config, searcher.best.value) == (LOWEST, 0.0)
+        assert searcher.suggest("t") not in configs(earlier)[:known] or known == 1
     searcher = NelderMeadSearcher(SPACE, "loss", "min")
     searcher.add_evaluated_trials(earlier, "loss")
     analysis, _ = run(searcher=searcher)
