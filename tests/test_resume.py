@@ -75,10 +75,11 @@ def session_of(leader):
 
 
 @contextlib.contextmanager
-def started_run(directory):
+def started_run(directory, cluster):
     """The script in a session of its own, of which nothing is left at the end."""
+    address = cluster.get_runtime_context().gcs_address
     process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(directory)],
+        [sys.executable, str(SCRIPT), str(directory), address],
         start_new_session=True,
         env={**os.environ, "TUNE_GLOBAL_CHECKPOINT_S": str(SNAPSHOT_S)},
         stdout=subprocess.DEVNULL,
@@ -120,10 +121,10 @@ def resume(experiment, **options):
 
 
 @pytest.fixture(scope="module")
-def killed_run(tmp_path_factory):
+def killed_run(tmp_path_factory, ray_cluster):
     """The directory of a run that was killed in the middle."""
     directory = tmp_path_factory.mktemp("killed")
-    with started_run(directory) as process:
+    with started_run(directory, ray_cluster) as process:
         wait_for_trials(directory, 5, process)
         process.kill()
         process.wait()
@@ -182,8 +183,8 @@ def test_a_killed_run_whose_open_trials_are_skipped_does_not_hang(killed):  # T3
     assert searcher.stopped_by is StopRule.CONVERGED
 
 
-def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path, ray_cluster):  # noqa: ARG001
-    with started_run(tmp_path) as process:
+def test_an_interrupted_run_keeps_its_results_and_resumes(tmp_path, ray_cluster):
+    with started_run(tmp_path, ray_cluster) as process:
         wait_for_trials(tmp_path, 3, process)
         before = finished(tmp_path / resumable.NAME)
         process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""A run of Ray Tune that is meant to be interrupted: `python resumable.py DIRECTORY`."""
+"""A run of Ray Tune that is meant to be interrupted: `python resumable.py DIRECTORY ADDRESS`."""
 
 import sys
 import time
@@ -38,6 +38,6 @@ def tuner(directory):
 
 
 if __name__ == "__main__":
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(sys.argv[2], log_to_driver=False)
     tuner(sys.argv[1]).fit()
     ray.shutdown()
