@@ -17,6 +17,13 @@ def mobilenet():
     return _step(tf.keras.applications.MobileNetV2((96, 96, 3), weights=None), (8, 96, 96, 3))
 
 
+def mobilenet_32():
+    """The same with 32 images a step: long beside what a server does for a request."""
+    import tensorflow as tf
+
+    return _step(tf.keras.applications.MobileNetV2((96, 96, 3), weights=None), (32, 96, 96, 3))
+
+
 def gru():
     """Two GRU layers: many small operations in sequence."""
     import tensorflow as tf

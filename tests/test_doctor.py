@@ -2,11 +2,12 @@
 
 import math
 import os
+import subprocess
 
 import pytest
 
 from kamerton_ray.cli.doctor import examine
-from kamerton_ray.machine.neighbours import Reading
+from kamerton_ray.machine.neighbours import Reading, command_lines
 
 
 def found(findings):
@@ -104,3 +105,58 @@ def test_what_the_variables_say_is_tensorflows_default(machine):
     env = {"TF_NUM_INTRAOP_THREADS": "3", "TF_NUM_INTEROP_THREADS": "5"}
     finding = found(examine(root=machine, env=env))["TensorFlow's default"]
     assert finding.found == "intra_op=3 inter_op=5"
+
+
+def test_what_a_quota_stops_is_named_with_what_helps(machine):
+    (machine / "proc/self").mkdir()
+    (machine / "proc/self/cgroup").write_text("0::/\n")
+    (machine / "sys/fs/cgroup").mkdir(parents=True)
+    (machine / "sys/fs/cgroup/cpu.max").write_text("50000 100000\n")
+    stat = machine / "sys/fs/cgroup/cpu.stat"
+
+    def advice(before, after):
+        stat.write_text(f"nr_periods 1000\nnr_throttled {before}\n")
+
+        def look():
+            stat.write_text(f"nr_periods 1005\nnr_throttled {after}\n")
+            return Reading(0.0, 0.5), ""
+
+        return found(examine(root=machine, env={}, look=look))["CPU quota"].advice
+
+    assert advice(0, 0) == advice(20, 20) == ""
+    assert "The CPU quota stops what runs here" in advice(20, 21)
+    assert "has often stopped" in advice(300, 300)
+    assert "kamerton-ray exec --no-search -- PROGRAM" in advice(300, 300)
+
+
+def test_several_variables_have_their_advice_each(machine):
+    env = {"OMP_NUM_THREADS": "3", "MALLOC_ARENA_MAX": "4", "TF_NUM_INTEROP_THREADS": "2"}
+    advice = found(examine(root=machine, env=env))["thread variables"].advice
+    assert [one.split()[0] for one in advice.split("\n- ")] == [
+        "Unset",
+        "OMP_NUM_THREADS",
+        "MALLOC_ARENA_MAX",
+    ]
+
+
+def test_a_server_that_starts_threads_for_cpus_it_has_not_is_named(machine, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
+
+    def served(*options):
+        servers = lambda: {7: ["tensorflow_model_server", *options]}  # noqa: E731
+        return found(examine(root=machine, env={}, servers=servers))["TensorFlow Serving"]
+
+    assert served().found == "process 7"
+    assert "starts 256 threads for HTTP where 4 CPUs can be used" in served().advice
+    assert "say --rest_api_num_threads=16" in served().advice
+    assert served("--rest_api_num_threads=16").advice == ""
+    assert "TensorFlow Serving" not in found(examine(root=machine, env={}, servers=dict))
+
+
+def test_processes_are_found_by_their_program(tmp_path):
+    program = tmp_path / "tensorflow_model_server"
+    program.symlink_to("/bin/sleep")
+    with subprocess.Popen([program, "999"]) as process:
+        assert command_lines("tensorflow_model_server") == {process.pid: [str(program), "999"]}
+        process.kill()

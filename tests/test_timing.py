@@ -10,6 +10,7 @@ import pytest
 from kamerton_ray import InvalidInputError
 from kamerton_ray.machine.cgroups import Quota
 from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, stolen_cpu_seconds
+from kamerton_ray.process.spent import Spent
 from kamerton_ray.trial.estimate import BATCHES, USUAL_SPREAD, batch_reach, session_spread
 from kamerton_ray.trial.timing import (
     LEAST_PAIRS,
@@ -28,7 +29,7 @@ def steps(begin, seconds):
 
 def process(run):
     """A process of one instance that runs steps so."""
-    return types.SimpleNamespace(run=run, cpu_s=0.0, count=1, memory=0, look=lambda: None)
+    return types.SimpleNamespace(run=run, spent=Spent(), count=1, memory=0, look=lambda: None)
 
 
 class Machine:
@@ -59,7 +60,7 @@ class Machine:
                 taken = step_s * factor * self.slowness(self.now)
                 self.now += taken
                 times.append(taken)
-            made.cpu_s += sum(times)
+            made.spent += Spent(sum(times))
             return steps(begin, times)
 
         made = process(run)

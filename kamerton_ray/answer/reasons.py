@@ -12,6 +12,7 @@ from kamerton_ray.answer.one_process import STEPS, gains_of
 from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.two_groups import two_groups
+from kamerton_ray.answer.why import why
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
@@ -78,6 +79,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_throttled(course),
         *_stolen(course),
         *_cheaper(course, objective),
+        *why(course, searched),
         *_no_room(searched),
         *_failed(course),
     ]

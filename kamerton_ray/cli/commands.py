@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 
+from kamerton_ray.cli.capping import run_capped
 from kamerton_ray.cli.checking import check
 from kamerton_ray.cli.doctor import as_text, examine
 from kamerton_ray.cli.options import (
@@ -108,8 +109,14 @@ def main() -> None:
 )
 @combine_option("per-program of 'time', else sum with --maximize and slowest without")
 @timeout_option(3600.0, "A run that takes longer is ended, and has failed.")
+@click.option(
+    "--no-search",
+    is_flag=True,
+    help="Only run it, with no more threads than the CPUs that a container's quota gives.",
+)
 @examples(
     """kamerton-ray exec -- python infer.py
+kamerton-ray exec --no-search -- python serve.py
 kamerton-ray exec --objective 'throughput: ([0-9.]+)' --maximize -- ./serve-and-measure.sh
 kamerton-ray exec --instances 1:4 -- python infer.py"""
 )
@@ -122,6 +129,7 @@ def execute(
     knobs: tuple[Knob, ...],
     combine: Combine | None,
     timeout: float,
+    no_search: bool,
     options: SearchOptions,
 ) -> None:
     """Tune any program: ARGV is run with the thread counts in its environment.
@@ -131,6 +139,8 @@ def execute(
     programs that ran.
     """
     with mistakes():
+        if no_search:
+            run_capped(argv, options)
         direction = direction_of(objective, maximize=maximize, minimize=minimize)
         combine = combine_of(combine, usual_combine(objective, direction), options)
         command = CommandOptions(argv=argv, objective=objective, combine=combine, timeout_s=timeout)

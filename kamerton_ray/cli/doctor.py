@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kamerton_ray.machine.cgroups import read, tightest_quota
+from kamerton_ray.machine.cgroups import Quota, Throttling, read, tightest_quota
 from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
-from kamerton_ray.machine.neighbours import Reading, look
+from kamerton_ray.machine.neighbours import Reading, command_lines, look
 
 VARIABLES = (
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
@@ -27,6 +27,12 @@ ONE_NODE = (
     "`numactl --cpunodebind=0 --membind=0`, one instance a node."
 )
 """The advice for a machine with several NUMA nodes."""
+
+THROTTLED = 0.05
+"""Above this share of its periods a quota that stops what runs is worth a word."""
+
+SERVER, REST = "tensorflow_model_server", "--rest_api_num_threads"
+"""TensorFlow Serving's program, and its option for the threads of HTTP."""
 
 NEEDED = {"tensorflow": "tensorflow", "ray": "'ray[tune]'"}
 """What has to be installed, and how pip is asked for it."""
@@ -52,6 +58,7 @@ def examine(
     root: Path = Path("/"),
     env: Mapping[str, str] | None = None,
     look: Callable[[], tuple[Reading, str]] = look,
+    servers: Callable[[], dict[int, list[str]]] = lambda: command_lines(SERVER),
 ) -> list[Finding]:
     """Look at this machine, without importing TensorFlow or Ray; it takes half a second.
 
@@ -59,9 +66,12 @@ def examine(
         root: Where the file systems proc and sys are mounted.
         env: The environment; this process's by default.
         look: Says what other work takes just now, and who.
+        servers: The command lines of TensorFlow Serving's processes, by their ids.
     """
     env = os.environ if env is None else env
-    cpus = usable_cpus(root=root)
+    cpus, quota = usable_cpus(root=root), tightest_quota(root)
+    before = quota.throttling() if quota else Throttling(0, 0, 0.0)
+    looked = look()
     return [
         Finding(
             "system",
@@ -73,8 +83,9 @@ def examine(
         _ray(cpus, env),
         _versions(env),
         _variables(env),
-        *_quota(root),
-        _other_work(look()),
+        *([] if quota is None else [_quota(quota, before)]),
+        *_servers(cpus, servers()),
+        _other_work(looked),
     ]
 
 
@@ -168,15 +179,20 @@ def _variables(env: Mapping[str, str]) -> Finding:
         return Finding("thread variables", "none set")
     pairs = " ".join(f"{name}={value}" for name, value in found.items())
     pinned = [name for name in found if name.startswith("TF_NUM_")]
-    advice = ""
+    advice = []
     if pinned:
-        advice = f"Unset {' and '.join(pinned)}: it takes the place of TensorFlow's default."
-    elif "OMP_NUM_THREADS" in found:
-        advice = (
+        advice.append(f"Unset {' and '.join(pinned)}: it takes the place of TensorFlow's default.")
+    if "OMP_NUM_THREADS" in found:
+        advice.append(
             "OMP_NUM_THREADS limits some of oneDNN's builds beside the counts that are tuned; "
             "unset it, or tune it with --knob."
         )
-    return Finding("thread variables", pairs, advice)
+    if "MALLOC_ARENA_MAX" in found:
+        advice.append(
+            "MALLOC_ARENA_MAX has the threads share few heaps and wait for each other; unset it, "
+            "or tune it with --knob."
+        )
+    return Finding("thread variables", pairs, "\n- ".join(advice))
 
 
 def _other_work(looked: tuple[Reading, str]) -> Finding:
@@ -194,16 +210,37 @@ def _other_work(looked: tuple[Reading, str]) -> Finding:
     return Finding("other work", found, advice)
 
 
-def _quota(root: Path) -> list[Finding]:
+def _quota(quota: Quota, before: Throttling) -> Finding:
     """How often a CPU quota has stopped this process and its neighbours in the container."""
-    quota = tightest_quota(root)
-    if quota is None:
-        return []
-    share = quota.throttling().share
-    return [
-        Finding(
-            "CPU quota",
-            f"{quota.cpus:g} CPUs, in periods of {1e3 * quota.period_s:g} ms, {share:.0%} of which "
-            "have used it up so far",
+    now = quota.throttling()
+    found = (
+        f"{quota.cpus:g} CPUs, in periods of {1e3 * quota.period_s:g} ms, {now.share:.0%} of which "
+        "have used it up so far"
+    )
+    advice = ""
+    if now.throttled > before.throttled or now.share > THROTTLED:
+        rising = "stops" if now.throttled > before.throttled else "has often stopped"
+        advice = (
+            f"The CPU quota {rising} what runs here: it has more busy threads than CPUs. Cap them: "
+            "kamerton-ray exec --no-search -- PROGRAM."
         )
-    ]
+    return Finding("CPU quota", found, advice)
+
+
+def _servers(cpus: UsableCpus, servers: Mapping[int, Sequence[str]]) -> list[Finding]:
+    """TensorFlow Serving's threads for HTTP: four for each CPU that it sees, whatever the quota.
+
+    (tensorflow_serving/model_servers/main.cc, `rest_api_num_threads`)
+    """
+    if not servers:
+        return []
+    seen = 4 * (os.cpu_count() or 1)
+    usual = [pid for pid, line in servers.items() if not any(REST in word for word in line)]
+    found = ", ".join(f"process {pid}" for pid in servers)
+    advice = ""
+    if usual and seen > 4 * cpus.count:
+        advice = (
+            f"TensorFlow Serving starts {seen} threads for HTTP where {cpus.count} CPUs can be "
+            f"used: say {REST}={4 * cpus.count}."
+        )
+    return [Finding("TensorFlow Serving", found, advice)]

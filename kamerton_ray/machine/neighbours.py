@@ -47,6 +47,9 @@ NAMED = 3
 NAMES_LAST_S = 30.0
 """So long a look at who is in the way counts: it takes half a second."""
 
+KEPT_OF_A_NAME = 15
+"""The kernel keeps so many bytes of a process's name (proc_pid_comm(5))."""
+
 LEAST_NAMED = 0.05
 """A process that takes fewer CPUs is not named."""
 
@@ -330,3 +333,13 @@ def look(seconds: float = WINDOW_S) -> tuple[Reading, str]:
     mark, before = watch.start(), _cpu_seconds_of_all()
     time.sleep(seconds)
     return watch.since(mark), _grown_most(before, seconds)
+
+
+def command_lines(program: str) -> dict[int, list[str]]:
+    """The command lines of the processes that run a program, by their ids."""
+    found = psutil.process_iter(["name", "cmdline"])
+    return {
+        one.pid: list(one.info["cmdline"] or ())
+        for one in found
+        if one.info["name"] and one.info["name"][:KEPT_OF_A_NAME] == program[:KEPT_OF_A_NAME]
+    }

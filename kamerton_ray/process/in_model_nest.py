@@ -12,6 +12,7 @@ import inspect
 import itertools
 import os
 import pickle
+import resource
 import shutil
 import socket
 import sys
@@ -26,16 +27,19 @@ from typing import NoReturn, cast
 from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.threads import Threading, runtime_started, set_threading
 from kamerton_ray.machine.topology import pin
+from kamerton_ray.process.inside import look_inside
 from kamerton_ray.process.messages import (
     BuildStep,
     Built,
     Failed,
     ImportsFailed,
+    LookInside,
     ModelSetup,
     Ready,
     RunSteps,
     StepSeconds,
     end_of,
+    from_json,
 )
 from kamerton_ray.process.nest import Channel, Nest, end, exit_code
 from kamerton_ray.process.outcome import Outcome
@@ -131,11 +135,11 @@ def _attempt(channel: Channel, loader: _Loader) -> NoReturn:
 
 
 def _answer(channel: Channel, loader: _Loader) -> None:
-    order = channel.receive(BuildStep)
+    building = channel.receive(BuildStep)
     config = channel.receive_bytes()
     try:
-        _settle(order)
-        step = _built(loader, Threading(*order.threads), config)
+        _settle(building)
+        step = _built(loader, Threading(*building.threads), config)
     except Exception as error:  # noqa: BLE001 - it is the answer
         channel.send(_failed(error, Outcome.BUILD_RAISED, loader.source))
         return
@@ -144,15 +148,17 @@ def _answer(channel: Channel, loader: _Loader) -> None:
         channel.send(Failed(Outcome.WRONG_RETURN.name, returned))
         return
     channel.send(Built(_machine().to_json()))
-    count = 1  # what the first step alone does, tracing and allocating, is part of building
+    # What the first step alone does, tracing and allocating, is part of building.
+    order: RunSteps | LookInside = RunSteps(1)
     while True:
+        run = look_inside if isinstance(order, LookInside) else _block
         try:
-            done = _block(step, count)
+            done = run(step, order.count)
         except Exception as error:  # noqa: BLE001 - it is the answer
             channel.send(_failed(error, Outcome.STEP_RAISED, loader.source))
             return
         channel.send(done)
-        count = channel.receive(RunSteps).count
+        order = from_json(channel.receive_bytes(), RunSteps, LookInside)
 
 
 def _settle(order: BuildStep) -> None:
@@ -193,15 +199,23 @@ def takes_config(build: Callable[..., object]) -> bool:
 
 def _block(step: Step, count: int) -> StepSeconds:
     """Run `count` steps one after the other, in a long block in runs of several."""
-    clock, cpu_s = time.perf_counter, time.process_time()
+    clock, before = time.perf_counter, resource.getrusage(resource.RUSAGE_SELF)
     run = -(-count // MAX_TICKS)
     ticks = [clock()]
     for _ in range(count // run):
         for _ in range(run):
             step()
         ticks.append(clock())
-    seconds = [(after - before) / run for before, after in itertools.pairwise(ticks)]
-    return StepSeconds(ticks[0], seconds, run, time.process_time() - cpu_s)
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    system_s = after.ru_stime - before.ru_stime
+    return StepSeconds(
+        ticks[0],
+        [(end - begin) / run for begin, end in itertools.pairwise(ticks)],
+        run,
+        cpu_s=after.ru_utime - before.ru_utime + system_s,
+        system_s=system_s,
+        faults=after.ru_minflt - before.ru_minflt,
+    )
 
 
 def _machine() -> Machine:

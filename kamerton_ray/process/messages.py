@@ -191,6 +191,13 @@ class RunSteps(Message):
 
 
 @dataclass(frozen=True)
+class LookInside(Message):
+    """Run so many steps under Python's profiler; `Inside` is the answer."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class StartCommand(Message):
     """Become a command. `reports` says whether it inherits the attempt's connection."""
 
@@ -220,12 +227,40 @@ class StepSeconds(Message):
         seconds: How long each took; in a long block, each run of several steps, per step.
         each: How many steps these runs have.
         cpu_s: The CPU seconds of all.
+        system_s: Those of them that went to the kernel.
+        faults: How many pages of memory the kernel had to give meanwhile.
     """
 
     began: float
     seconds: list[float]
     each: int
     cpu_s: float
+    system_s: float
+    faults: int
+
+
+@dataclass(frozen=True)
+class Inside(Message):
+    """What passes inside of a step, by its first thread; see `inside`.
+
+    Attributes:
+        count: How many steps were run.
+        seconds: How long they took, the profiler included.
+        tensorflow_s: For how long of that Python was waiting for TensorFlow, or calling it.
+        functions_s: For how long of that it called a `tf.function`, and not single operations.
+        waiting_s: For how long it slept, or waited for another thread or a file.
+        input_s: How long it waited for the next batch of a `tf.data.Dataset`, which is a part of
+            the time in TensorFlow.
+        loop: Keras's function in which most of the time passed; empty where it was none.
+    """
+
+    count: int
+    seconds: float
+    tensorflow_s: float
+    functions_s: float
+    waiting_s: float
+    input_s: float
+    loop: str
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,15 @@ from kamerton_ray.process.messages import (
     BuildStep,
     Built,
     ImportsFailed,
+    Inside,
+    LookInside,
     ModelSetup,
     Ready,
     RunSteps,
     StepSeconds,
 )
 from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.process.spent import Spent
 
 
 class ModelNest(CleanNest):
@@ -127,7 +130,7 @@ class ModelAttempt(Attempt):
 
     Attributes:
         machine: What it runs on.
-        cpu_s: How many CPU seconds the steps have taken so far.
+        spent: What the steps have taken so far.
         timeout: How many seconds a block of steps may take.
         build_timeout: How many seconds building may take.
     """
@@ -135,7 +138,7 @@ class ModelAttempt(Attempt):
     def __init__(self, nest: ModelNest, timeout: float, *, imports_s: float = 0.0) -> None:
         super().__init__(nest)
         self.machine = UNKNOWN
-        self.cpu_s = 0.0
+        self.spent = Spent()
         self.timeout = timeout
         self.build_timeout = timeout + imports_s
 
@@ -161,5 +164,14 @@ class ModelAttempt(Attempt):
             AttemptError: A step failed.
         """
         if (answer := self.answered(StepSeconds)) is not None:
-            self.cpu_s += answer.cpu_s
+            self.spent += Spent(answer.cpu_s, answer.system_s, answer.faults)
         return answer
+
+    def look_inside(self, steps: int) -> Inside:
+        """What passes inside of so many steps, which the profiler slows down.
+
+        Raises:
+            AttemptError: A step failed, or another profiler is at work, or they took too long.
+        """
+        self.give(LookInside(steps))
+        return self.answer(Inside, self.timeout)

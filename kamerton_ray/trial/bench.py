@@ -32,6 +32,7 @@ from kamerton_ray.trial.config import (
 )
 from kamerton_ray.trial.instances import environments
 from kamerton_ray.trial.kept_default import KeptDefault
+from kamerton_ray.trial.looking import looked_inside
 from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.objective import Objective
@@ -129,6 +130,7 @@ class Bench:
         self._isolation = options.isolation
         self._nests: dict[str, ModelNest] = {}
         self._default: KeptDefault | None = None
+        self._has_looked = False
         self._room = Room()
         self._gauges = Gauges()
         self._watch = Watch(self._gauges, patience_s=options.timing.patience_s)
@@ -189,6 +191,9 @@ class Bench:
                 i: one for i, one in found.items() if not isinstance(one, Instances)
             }
             timings = self._in_turn(attempts, failed, default=default)
+            if default in timings and not self._has_looked:
+                timings[default] = looked_inside(attempts[default], timings[default])
+                self._has_looked = True
         if any(_lost_nest(error) for error in failed.values()):
             self.close()
         without_default = failed.get(default)

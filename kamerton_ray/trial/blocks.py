@@ -11,6 +11,7 @@ import numpy as np
 
 from kamerton_ray.machine.cgroups import Quota, Throttling
 from kamerton_ray.machine.neighbours import Gauges, Watch
+from kamerton_ray.process.spent import Spent
 from kamerton_ray.trial.estimate import Floats
 from kamerton_ray.trial.window import Window
 
@@ -34,8 +35,8 @@ class Process(Protocol):
         """How many processes."""
 
     @property
-    def cpu_s(self) -> float:
-        """How many CPU seconds their steps have taken so far."""
+    def spent(self) -> Spent:
+        """What their steps have cost so far."""
 
     @property
     def memory(self) -> int:
@@ -77,7 +78,7 @@ class Blocks:
         if self._quota is not None:
             length_s = (2 + PERIODS) * self._quota.period_s
         self._count = max(least.steps, round(length_s / step_s))
-        self._cpu_s, self._steps_run = process.cpu_s, 0
+        self._spent, self._steps_run = process.spent, 0
         self._windows: list[Window] = []
         self.throttling = Throttling(0, 0, 0.0)
 
@@ -125,15 +126,17 @@ class Blocks:
         throughput = sum(one.steps for one in self._windows) / sum(
             one.seconds for one in self._windows
         )
-        cpu_seconds = (self._process.cpu_s - self._cpu_s) / self._steps_run
+        each = self._process.spent.since(self._spent, self._steps_run)
         return {
             "seconds": self.seconds,
             "seconds_p90": float(np.quantile(steps, 0.9)),
             "seconds_p99": float(np.quantile(steps, 0.99)),
             "throughput": throughput,
             "machine_seconds": math.exp(float(np.median(self.logs()))),
-            "cpu_seconds": cpu_seconds,
-            "cpus": cpu_seconds * throughput,
+            "cpu_seconds": each.cpu_s,
+            "system_seconds": each.system_s,
+            "faults": each.faults,
+            "cpus": each.cpu_s * throughput,
             "memory": self._process.memory or math.nan,
             "throttled": self.throttling.share if quota else math.nan,
             "throttled_s": self.throttling.seconds if quota else math.nan,

@@ -9,9 +9,10 @@ import numpy as np
 
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.memory import held_memory
-from kamerton_ray.process.messages import StepSeconds
+from kamerton_ray.process.messages import Inside, StepSeconds
 from kamerton_ray.process.model_nest import ModelAttempt
 from kamerton_ray.process.outcome import AttemptError
+from kamerton_ray.process.spent import Spent
 from kamerton_ray.trial.instances import all_found
 from kamerton_ray.trial.window import Run, Window
 
@@ -51,9 +52,9 @@ class Instances:
         return self._attempts[0].machine
 
     @property
-    def cpu_s(self) -> float:
-        """How many CPU seconds their steps have taken so far."""
-        return sum(attempt.cpu_s for attempt in self._attempts)
+    def spent(self) -> Spent:
+        """What their steps have cost so far."""
+        return sum((attempt.spent for attempt in self._attempts), start=Spent())
 
     @property
     def strays(self) -> int:
@@ -78,6 +79,14 @@ class Instances:
         for attempt in self._attempts:
             attempt.start(steps)
         return Window.of(list(map(_run, self._done())))
+
+    def look_inside(self, steps: int) -> Inside:
+        """What passes inside of so many steps of the first of them.
+
+        Raises:
+            AttemptError: A step failed, or the profiler did, or they took too long.
+        """
+        return self._attempts[0].look_inside(steps)
 
     def _done(self) -> list[StepSeconds]:
         """What the steps took that all of them run."""

@@ -97,6 +97,8 @@ class Timing:
         machine_seconds: Seconds in which all instances together do a step: the median of the
             blocks' lengths over their steps. With one instance that is the step time.
         cpu_seconds: CPU seconds per step, over all of its threads.
+        system_seconds: Those of them that went to the kernel.
+        faults: How many pages of memory the kernel had to give for a step.
         cpus: How many CPUs its instances kept busy.
         memory: The most bytes that an instance was seen to hold; NaN where nobody looked. What it
             shares with others, as TensorFlow's code, counts in part.
@@ -115,6 +117,11 @@ class Timing:
             still; NaN without a quota.
         throttled_s: How long the CPUs stood still for that, added up, in seconds.
         default_throttled: The share of the periods of the default.
+        python_seconds: How much of a step passes in Python, outside of TensorFlow's calls and
+            without waiting; in a loop of Keras's, all that passes around the model's call. NaN
+            where nobody looked, as the next.
+        input_seconds: How much of a step waits for the next batch of a `tf.data.Dataset`.
+        loop: Keras's function in which most of a step passes, as `predict`; empty where it is none.
         stolen: The share of the machine's CPU time that the hypervisor gave to others meanwhile;
             NaN where the system does not count it. Above a few percent the speed-up is that of
             such moments: threads that wait for each other suffer more than one alone.
@@ -126,6 +133,8 @@ class Timing:
     throughput: float = math.nan
     machine_seconds: float = math.nan
     cpu_seconds: float = math.nan
+    system_seconds: float = math.nan
+    faults: float = math.nan
     cpus: float = math.nan
     memory: float = math.nan
     default_seconds: float = math.nan
@@ -141,6 +150,9 @@ class Timing:
     throttled: float = math.nan
     throttled_s: float = math.nan
     default_throttled: float = math.nan
+    python_seconds: float = math.nan
+    input_seconds: float = math.nan
+    loop: str = ""
     stolen: float = math.nan
 
 

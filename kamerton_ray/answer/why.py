@@ -1,0 +1,203 @@
+"""Why: what keeps TensorFlow's default from being faster, and what would help where threads cannot.
+
+Each rule looks for one trait of the model in what was measured. It says the trait with its
+evidence, and something to type where there is, or nothing where it is not sure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from kamerton_ray.answer.candidates import Kind
+from kamerton_ray.answer.rounds import Course
+from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of, key_of
+from kamerton_ray.trial.result import Result, median_of
+
+PYTHON = 0.5
+"""From this share of a step on it is Python that takes it."""
+
+INPUT = 0.3
+"""From this share of a step on the wait for the next batch is worth a word."""
+
+KERNEL, FAULTS = 0.15, 200
+"""From this share of the CPU time on, and so many pages a step, memory that is given back to the
+kernel and taken again is worth a word."""
+
+ONE_THREAD = 1.15
+"""One thread does it all where no more CPUs than this are busy."""
+
+MORE_CPU, NO_FASTER = 1.4, 1.1
+"""Threads are of no use that take so many times the CPU seconds of one, and are no faster than
+this."""
+
+CROWDED = 1.25
+"""Instances are in each other's way where a step takes so many times the CPU seconds of one's."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was measured.
+
+    Attributes:
+        course: In the comparison.
+        searched: In the search.
+    """
+
+    course: Course
+    searched: Kind
+
+    @cached_property
+    def default(self) -> list[Result]:
+        """The default's results."""
+        return self.course.of(None)
+
+    @cached_property
+    def others(self) -> list[Result]:
+        """The results of configurations, those of the search included."""
+        fresh = [one for results in self.course.rounds for one in results if one.config is not None]
+        return [one for one in (*fresh, *self.searched.results) if one.worked]
+
+    def usual(self, name: str) -> float:
+        """The default's value."""
+        return median_of(self.default, name)
+
+
+def why(course: Course, searched: Kind) -> list[str]:
+    """What was seen of the model that explains the answer, in sentences.
+
+    Args:
+        course: How the comparison went.
+        searched: What the search measured.
+    """
+    seen = Seen(course, searched)
+    return [said for rule in RULES if (said := rule(seen))]
+
+
+def _python(seen: Seen) -> str:
+    """Most of a step is Python around TensorFlow's calls."""
+    python, step = seen.usual("python_seconds"), seen.usual("seconds")
+    if not python >= PYTHON * step:
+        return ""
+    took, loop = f"{_ms(python)} of the default's {_ms(step)}", _loop(seen)
+    if loop:
+        return (
+            f"Python: {took} a step pass in what {loop}() does around the model. No thread count "
+            "makes that faster; call = tf.function(model), and call(x) instead, may."
+        )
+    return (
+        f"Python: {took} a step pass outside of TensorFlow's calls. No thread count makes that "
+        "faster; a tf.function around the step may."
+    )
+
+
+def _loop(seen: Seen) -> str:
+    """Keras's function in which most of the default's step passes; empty where it is none."""
+    return next((one.loop for one in seen.default if one.loop), "")
+
+
+def _input(seen: Seen) -> str:
+    """A step waits for its input."""
+    waits, step = seen.usual("input_seconds"), seen.usual("seconds")
+    if not waits >= INPUT * step:
+        return ""
+    return (
+        f"Input: {_ms(waits)} of the default's {_ms(step)} a step are a wait for the dataset's "
+        "next batch. .map(..., num_parallel_calls=tf.data.AUTOTUNE), .prefetch(tf.data.AUTOTUNE) "
+        "or .cache() may shorten it."
+    )
+
+
+def _memory(seen: Seen) -> str:
+    """Memory is given back to the kernel and taken again, step by step."""
+    pages = seen.usual("faults")
+    share = _times(seen.usual("system_seconds"), seen.usual("cpu_seconds"))
+    if not (pages >= FAULTS and share >= KERNEL):
+        return ""
+    return (
+        f"Memory: a step of the default takes {pages:.0f} pages anew from the kernel, where "
+        f"{share:.0%} of its CPU time passes. MALLOC_TRIM_THRESHOLD_=4294967296 and "
+        "MALLOC_MMAP_THRESHOLD_=4294967296 in the environment, or tcmalloc by LD_PRELOAD, may keep "
+        "them."
+    )
+
+
+def _one_thread(seen: Seen) -> str:
+    """The default keeps one CPU busy, whatever threads there are."""
+    busy = seen.usual("cpus")
+    usable = max((one.machine.usable_cpus for one in seen.default), default=0)
+    if not (usable > 1 and busy <= ONE_THREAD) or _python(seen) or _input(seen):
+        return ""
+    tried = any(instances_of(one.tuned) > 1 for one in seen.others)
+    more = "" if tried else " More processes have: --instances auto."
+    return (
+        f"One thread does nearly all: the default keeps {busy:.1f} of {usable} CPUs busy, as XLA "
+        f"does on CPUs, or small operations in sequence. More threads have nothing to do.{more}"
+    )
+
+
+def _idle_threads(seen: Seen) -> str:
+    """The default's threads take more CPU time than one, and are no faster."""
+    alone = [
+        one
+        for one in seen.others
+        if one.tuned.get("intra_op") == 1 and instances_of(one.tuned) == 1
+    ]
+    more = _times(seen.usual("cpu_seconds"), median_of(alone, "cpu_seconds"))
+    faster = _times(1.0, median_of(alone, "speedup"))
+    if not (more >= MORE_CPU and faster <= NO_FASTER):
+        return ""
+    return (
+        f"Threads that wait: the default takes {more:.1f} times the CPU seconds of intra_op=1 for "
+        f"{faster:.2f}x its speed. Its threads wait for each other, or for memory."
+    )
+
+
+def _crowded(seen: Seen) -> str:
+    """A step takes each of several instances more CPU time than it takes one alone."""
+    groups: dict[str, list[Result]] = {}
+    for one in seen.others:
+        groups.setdefault(key_of(one.tuned), []).append(one)
+    several = [some for some in groups.values() if instances_of(some[0].tuned) > 1]
+    found = {
+        _share_of(some, groups.get(key_of(_single(some[0].tuned)), [])): some[0].tuned
+        for some in several
+    }
+    more = max((share for share in found if share >= CROWDED), default=math.nan)
+    if math.isnan(more):
+        return ""
+    return (
+        f"Instances in each other's way: a step takes each of {in_words(found[more])} {more:.1f} "
+        "times the CPU seconds that it takes one alone. They share memory's bandwidth, a cache, or "
+        "a core's two hyperthreads."
+    )
+
+
+def _single(config: Config) -> Config:
+    return {**config, INSTANCES_KEY: 1}
+
+
+def _share_of(several: Sequence[Result], alone: Sequence[Result]) -> float:
+    """How many times the CPU seconds of one alone; NaN where that was not measured."""
+    return _times(median_of(several, "cpu_seconds"), median_of(alone, "cpu_seconds"))
+
+
+def _times(value: float, other: float) -> float:
+    """How many times the other it is; NaN where that is 0 or unknown."""
+    return value / other if other else math.nan
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms"
+
+
+RULES: tuple[Callable[[Seen], str], ...] = (
+    _python,
+    _input,
+    _memory,
+    _one_thread,
+    _idle_threads,
+    _crowded,
+)

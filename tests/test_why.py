@@ -1,0 +1,204 @@
+"""Why: what is said of a model's traits, by what was measured; and the look inside of a step."""
+
+import math
+import sys
+import time
+
+import cloudpickle
+import pytest
+
+from kamerton_ray.answer.candidates import Kind
+from kamerton_ray.answer.rounds import Course
+from kamerton_ray.answer.why import why
+from kamerton_ray.machine.hardware import UNKNOWN
+from kamerton_ray.process.inside import look_inside
+from kamerton_ray.process.outcome import Outcome
+from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.result import Result
+from kamerton_ray.trial.timing import TimingOptions
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+MACHINE = {"cpu_model": "simulated", "usable_cpus": 4}
+USUAL = {
+    "seconds": 0.02,
+    "cpu_seconds": 0.06,
+    "system_seconds": 0.002,
+    "faults": 10.0,
+    "cpus": 3.0,
+    "python_seconds": 0.001,
+    "input_seconds": 0.0,
+    "outcome": "ok",
+    "machine": MACHINE,
+}
+"""A default that four threads serve well."""
+
+ONE = {"instances": 1, "intra_op": 1, "inter_op": 1}
+TWO = {**ONE, "instances": 2}
+ALONE = {"config": ONE, "seconds": 0.05, "cpu_seconds": 0.05, "speedup": 0.4, "outcome": "ok"}
+BOTH = {"config": TWO, "seconds": 0.05, "cpu_seconds": 0.052, "speedup": 0.8, "outcome": "ok"}
+
+
+def said(*others, searched=(), **default):
+    """What is said of a comparison of one round."""
+    results = [Result.of({**USUAL, **default})]
+    results += [Result.of(one) for one in others]
+    finalists = [dict(one.config) for one in results[1:]]
+    course = Course(finalists=finalists, rounds=[results])
+    return why(course, Kind(UNKNOWN, [], [Result.of(one) for one in searched]))
+
+
+def test_of_a_model_that_its_threads_serve_well_nothing_is_said():
+    assert said(ALONE, BOTH) == []
+
+
+def test_where_nothing_was_measured_nothing_is_said():
+    nothing = dict.fromkeys((n for n in USUAL if n not in {"outcome", "machine"}), None)
+    assert said(**nothing) == []
+    assert said({"config": ONE}, {"config": TWO}, **nothing) == []
+    assert said({**ALONE, "cpu_seconds": 0.0}, {**BOTH, "speedup": 0.0}, cpu_seconds=0.0) == []
+
+
+@pytest.mark.parametrize(
+    ("default", "begins", "holds"),
+    [
+        ({"python_seconds": 0.018}, "Python: 18 ms of the default's 20 ms a step", "a tf.function"),
+        (
+            {"python_seconds": 0.018, "loop": "predict"},
+            "Python: ",
+            "in what predict() does around the model",
+        ),
+        ({"input_seconds": 0.012}, "Input: 12 ms of the default's 20 ms a step", ".prefetch("),
+        (
+            {"faults": 3000.0, "system_seconds": 0.02},
+            "Memory: a step of the default takes 3000 pages anew from the kernel, where 33% of",
+            "MALLOC_TRIM_THRESHOLD_=",
+        ),
+        ({"cpus": 1.0}, "One thread does nearly all: the default keeps 1.0 of 4 CPUs busy", "auto"),
+    ],
+)
+def test_a_trait_of_the_default_is_said_alone_with_its_evidence(default, begins, holds):
+    (sentence,) = said(**default)
+    assert sentence.startswith(begins)
+    assert holds in sentence
+
+
+def test_more_processes_are_advised_only_where_none_were_tried():
+    assert "--instances auto" in said(ALONE, cpus=1.0)[0]
+    assert "--instances" not in said(ALONE, BOTH, cpus=1.0)[0]
+
+
+def test_one_busy_cpu_has_its_reason_where_python_or_the_input_takes_the_time():
+    for default in ({"python_seconds": 0.018}, {"input_seconds": 0.012}):
+        (sentence,) = said(cpus=1.0, **default)
+        assert not sentence.startswith("One thread")
+
+
+def test_on_one_cpu_one_thread_is_no_news():
+    assert said(cpus=1.0, machine={**MACHINE, "usable_cpus": 1}) == []
+
+
+def test_threads_that_cost_more_and_gain_nothing_are_said():
+    (sentence,) = said({**ALONE, "cpu_seconds": 0.03, "speedup": 0.97})
+    assert sentence.startswith("Threads that wait: the default takes 2.0 times the CPU seconds of ")
+    assert "for 1.03x its speed" in sentence
+    assert said({**ALONE, "cpu_seconds": 0.03, "speedup": 0.8}) == []  # they gain a quarter
+    assert said({**ALONE, "cpu_seconds": 0.05, "speedup": 0.97}) == []  # they cost little
+
+
+def test_instances_that_slow_each_other_down_are_said_with_the_worst():
+    many = {**BOTH, "config": {**ONE, "instances": 4}, "cpu_seconds": 0.1}
+    (sentence,) = said(ALONE, {**BOTH, "cpu_seconds": 0.07}, many)
+    assert "takes each of 4 instances of intra_op=1 inter_op=1 2.0 times the CPU" in sentence
+    (sentence,) = said({**BOTH, "cpu_seconds": 0.07}, searched=[ALONE])
+    assert "takes each of 2 instances of intra_op=1 inter_op=1 1.4 times" in sentence
+    assert said({**BOTH, "cpu_seconds": 0.07}) == []  # one alone was not measured
+
+
+# --- the look inside -----------------------------------------------------------------------------
+
+
+def test_waiting_is_neither_python_nor_tensorflow():
+    inside = look_inside(lambda: time.sleep(0.02), 3)
+    assert inside.count == 3
+    assert inside.waiting_s == pytest.approx(inside.seconds, abs=0.01)
+    assert inside.tensorflow_s == inside.input_s == 0.0
+    assert inside.loop == ""
+
+
+def looked(build):
+    """What a round finds of the default."""
+    options = BenchOptions(
+        timing=TimingOptions(warmup_s=0.3, budget_s=0.2, patience_s=0.0),
+        timeout_s=60.0,
+        pair=True,
+        env={},
+        isolation=Isolation.FORK,
+    )
+    bench = Bench(build, options)
+    try:
+        first, second = (bench.measure_round([None])[0] for _ in range(2))
+    finally:
+        bench.close()
+    assert (first.outcome, second.outcome) == (Outcome.OK, Outcome.OK)
+    assert math.isnan(second.python_seconds)  # it is looked inside once
+    return first
+
+
+def test_what_keras_does_around_a_small_model_is_pythons():
+    def build():
+        import tensorflow as tf
+
+        model = tf.keras.Sequential([tf.keras.Input((64,)), tf.keras.layers.Dense(64)])
+        x = tf.random.uniform((8, 64)).numpy()
+        return lambda: model.predict(x, verbose=0)
+
+    default = looked(build)
+    assert default.python_seconds > 0.5 * default.seconds
+    assert default.loop == "predict"
+
+
+def test_what_a_function_of_tensorflows_does_is_not_pythons():
+    def build():
+        import tensorflow as tf
+
+        x = tf.random.uniform((600, 600))
+        return tf.function(lambda: tf.matmul(tf.matmul(x, x), x))
+
+    default = looked(build)
+    assert default.python_seconds < 0.2 * default.seconds
+    assert (default.input_seconds, default.loop) == (0.0, "")
+    assert default.faults < 200
+
+
+def test_the_wait_for_a_dataset_is_counted():
+    def build():
+        import tensorflow as tf
+
+        x = tf.random.uniform((256, 256))
+        batches = iter(tf.data.Dataset.range(1 << 40).map(lambda _: tf.linalg.expm(x)))
+        return lambda: tf.reduce_sum(next(batches))
+
+    default = looked(build)
+    assert default.input_seconds > 0.5 * default.seconds
+
+
+def test_memory_that_is_taken_anew_shows_as_pages():
+    def build():
+        import numpy as np
+
+        x = np.ones(24 << 20, np.float32)
+        return lambda: x + 1
+
+    default = looked(build)
+    assert default.faults > 200
+    assert default.system_seconds > 0.15 * default.cpu_seconds
+
+
+def test_a_step_that_brings_its_own_profiler_is_timed_all_the_same():
+    def build():
+        import cProfile
+
+        return lambda: cProfile.Profile().runcall(sum, range(10_000))
+
+    assert looked(build).seconds > 0
