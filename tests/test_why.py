@@ -40,11 +40,10 @@ BOTH = {"config": TWO, "seconds": 0.05, "cpu_seconds": 0.052, "speedup": 0.8, "o
 
 
 def said(*others, searched=(), **default):
-    """What is said of a comparison of one round."""
-    results = [Result.of({**USUAL, **default})]
-    results += [Result.of(one) for one in others]
+    """What is said of a comparison of two rounds."""
+    results = [Result.of({**USUAL, **default}), *map(Result.of, others)]
     finalists = [dict(one.config) for one in results[1:]]
-    course = Course(finalists=finalists, rounds=[results])
+    course = Course(finalists=finalists, rounds=[results, results])
     return why(course, Kind(UNKNOWN, [], [Result.of(one) for one in searched]))
 
 
@@ -89,9 +88,19 @@ def test_more_processes_are_advised_only_where_none_were_tried():
 
 
 def test_one_busy_cpu_has_its_reason_where_python_or_the_input_takes_the_time():
-    for default in ({"python_seconds": 0.018}, {"input_seconds": 0.012}):
+    paging = {"faults": 3000.0, "system_seconds": 0.02}
+    for default in ({"python_seconds": 0.018}, {"input_seconds": 0.012}, paging):
         (sentence,) = said(cpus=1.0, **default)
         assert not sentence.startswith("One thread")
+    (sentence,) = said(python_seconds=0.018, **paging)
+    assert sentence.startswith("Memory: ")
+
+
+def test_beside_other_work_busy_cpus_say_nothing_of_the_model():
+    idle, crowded = {**ALONE, "cpu_seconds": 0.03, "speedup": 0.97}, {**BOTH, "cpu_seconds": 0.08}
+    assert len(said(idle, crowded)) == 2
+    assert said(idle, crowded, cpus=1.0, others=0.9) == []
+    assert said(python_seconds=0.018, others=0.9) != []
 
 
 def test_on_one_cpu_one_thread_is_no_news():
@@ -108,11 +117,17 @@ def test_threads_that_cost_more_and_gain_nothing_are_said():
 
 def test_instances_that_slow_each_other_down_are_said_with_the_worst():
     many = {**BOTH, "config": {**ONE, "instances": 4}, "cpu_seconds": 0.1}
-    (sentence,) = said(ALONE, {**BOTH, "cpu_seconds": 0.07}, many)
+    (sentence,) = said(ALONE, {**BOTH, "cpu_seconds": 0.08}, many)
     assert "takes each of 4 instances of intra_op=1 inter_op=1 2.0 times the CPU" in sentence
-    (sentence,) = said({**BOTH, "cpu_seconds": 0.07}, searched=[ALONE])
-    assert "takes each of 2 instances of intra_op=1 inter_op=1 1.4 times" in sentence
-    assert said({**BOTH, "cpu_seconds": 0.07}) == []  # one alone was not measured
+    (sentence,) = said({**BOTH, "cpu_seconds": 0.08}, searched=[ALONE, ALONE])
+    assert "takes each of 2 instances of intra_op=1 inter_op=1 1.6 times" in sentence
+
+
+def test_where_that_is_not_sure_nothing_is_said():
+    slow = {**BOTH, "cpu_seconds": 0.08}
+    assert said(slow) == []  # one alone was not measured
+    assert said(slow, searched=[ALONE]) == []  # or once
+    assert said(slow, searched=[ALONE, ALONE, ALONE, {**ALONE, "cpu_seconds": 0.09}]) == []
 
 
 # --- the look inside -----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.config import Config, in_words
+from kamerton_ray.trial.config import Config, in_words, instances_of
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import median_of
@@ -162,6 +162,7 @@ def _groups(course: Course, objective: Objective) -> list[str]:
     if found is None:
         return []
     who = _whose_doing(course, known, found)
+    verb = "are" if who == in_words(course.chosen) and instances_of(course.chosen) > 1 else "is"
     said = " and ".join(
         f"{by.figure(by.amount(middle))}{by.times} ({len(group)})"
         for group in found
@@ -169,8 +170,8 @@ def _groups(course: Course, objective: Objective) -> list[str]:
     )
     return [
         (
-            f"The rounds fall into two groups, {said}: {who} is fast in some processes and slow "
-            "in others."
+            f"The rounds fall into two groups, {said}: {who} {verb} fast in some processes and "
+            "slow in others."
         )
     ]
 

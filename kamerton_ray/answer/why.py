@@ -13,6 +13,7 @@ from functools import cached_property
 
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.rounds import Course
+from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of, key_of
 from kamerton_ray.trial.result import Result, median_of
 
@@ -33,8 +34,9 @@ MORE_CPU, NO_FASTER = 1.4, 1.1
 """Threads are of no use that take so many times the CPU seconds of one, and are no faster than
 this."""
 
-CROWDED = 1.25
-"""Instances are in each other's way where a step takes so many times the CPU seconds of one's."""
+CROWDED, ENOUGH = 1.4, 2
+"""Instances are in each other's way where a step takes so many times the CPU seconds of one's, and
+each of them more than any of those alone did; so many times both have to have been measured."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,16 @@ class Seen:
         fresh = [one for results in self.course.rounds for one in results if one.config is not None]
         return [one for one in (*fresh, *self.searched.results) if one.worked]
 
+    @cached_property
+    def looked(self) -> Result | None:
+        """The default's result of the process that was looked into; None where none was."""
+        return next((one for one in self.default if not math.isnan(one.python_seconds)), None)
+
+    @cached_property
+    def disturbed(self) -> bool:
+        """Whether other work took CPUs, so that busy ones say little of the model."""
+        return median_of(self.default, "others") > QUIET
+
     def usual(self, name: str) -> float:
         """The default's value."""
         return median_of(self.default, name)
@@ -78,35 +90,33 @@ def why(course: Course, searched: Kind) -> list[str]:
 
 def _python(seen: Seen) -> str:
     """Most of a step is Python around TensorFlow's calls."""
-    python, step = seen.usual("python_seconds"), seen.usual("seconds")
-    if not python >= PYTHON * step:
+    own = seen.looked
+    if own is None or own.python_seconds < PYTHON * own.seconds:
         return ""
-    took, loop = f"{_ms(python)} of the default's {_ms(step)}", _loop(seen)
-    if loop:
+    took = f"{_ms(own.python_seconds)} of the default's {_ms(own.seconds)} a step"
+    if own.loop:
         return (
-            f"Python: {took} a step pass in what {loop}() does around the model. No thread count "
+            f"Python: {took} pass in what {own.loop}() does around the model. No thread count "
             "makes that faster; call = tf.function(model), and call(x) instead, may."
         )
+    if _memory(seen):  # it is the kernel that takes it
+        return ""
     return (
-        f"Python: {took} a step pass outside of TensorFlow's calls. No thread count makes that "
-        "faster; a tf.function around the step may."
+        f"Python: {took} pass outside of TensorFlow's calls. No thread count makes that faster; "
+        "a tf.function around the step may."
     )
-
-
-def _loop(seen: Seen) -> str:
-    """Keras's function in which most of the default's step passes; empty where it is none."""
-    return next((one.loop for one in seen.default if one.loop), "")
 
 
 def _input(seen: Seen) -> str:
     """A step waits for its input."""
-    waits, step = seen.usual("input_seconds"), seen.usual("seconds")
-    if not waits >= INPUT * step:
+    own = seen.looked
+    if own is None or own.input_seconds < INPUT * own.seconds:
         return ""
+    waits = f"{_ms(own.input_seconds)} of the default's {_ms(own.seconds)} a step"
     return (
-        f"Input: {_ms(waits)} of the default's {_ms(step)} a step are a wait for the dataset's "
-        "next batch. .map(..., num_parallel_calls=tf.data.AUTOTUNE), .prefetch(tf.data.AUTOTUNE) "
-        "or .cache() may shorten it."
+        f"Input: {waits} are a wait for the dataset's next batch. "
+        ".map(..., num_parallel_calls=tf.data.AUTOTUNE), .prefetch(tf.data.AUTOTUNE) or .cache() "
+        "may shorten it."
     )
 
 
@@ -128,7 +138,9 @@ def _one_thread(seen: Seen) -> str:
     """The default keeps one CPU busy, whatever threads there are."""
     busy = seen.usual("cpus")
     usable = max((one.machine.usable_cpus for one in seen.default), default=0)
-    if not (usable > 1 and busy <= ONE_THREAD) or _python(seen) or _input(seen):
+    if not (usable > 1 and busy <= ONE_THREAD) or seen.disturbed:
+        return ""
+    if _python(seen) or _input(seen) or _memory(seen):  # which is why
         return ""
     tried = any(instances_of(one.tuned) > 1 for one in seen.others)
     more = "" if tried else " More processes have: --instances auto."
@@ -147,7 +159,7 @@ def _idle_threads(seen: Seen) -> str:
     ]
     more = _times(seen.usual("cpu_seconds"), median_of(alone, "cpu_seconds"))
     faster = _times(1.0, median_of(alone, "speedup"))
-    if not (more >= MORE_CPU and faster <= NO_FASTER):
+    if not (more >= MORE_CPU and faster <= NO_FASTER) or seen.disturbed:
         return ""
     return (
         f"Threads that wait: the default takes {more:.1f} times the CPU seconds of intra_op=1 for "
@@ -166,7 +178,7 @@ def _crowded(seen: Seen) -> str:
         for some in several
     }
     more = max((share for share in found if share >= CROWDED), default=math.nan)
-    if math.isnan(more):
+    if math.isnan(more) or seen.disturbed:
         return ""
     return (
         f"Instances in each other's way: a step takes each of {in_words(found[more])} {more:.1f} "
@@ -180,7 +192,10 @@ def _single(config: Config) -> Config:
 
 
 def _share_of(several: Sequence[Result], alone: Sequence[Result]) -> float:
-    """How many times the CPU seconds of one alone; NaN where that was not measured."""
+    """How many times the CPU seconds of one alone; NaN where that is not sure."""
+    together, single = ([one.cpu_seconds for one in some] for some in (several, alone))
+    if min(len(together), len(single)) < ENOUGH or not min(together) > max(single):
+        return math.nan
     return _times(median_of(several, "cpu_seconds"), median_of(alone, "cpu_seconds"))
 
 
