@@ -2,8 +2,12 @@
 
 In a cgroup that gives one CPU on a machine of more, MobileNetV2 with one thread and with
 TensorFlow's default is measured in turn, as a trial does it, and each alone, over many periods. The
-speed-up should agree with the ratio of the two alone within 10 %. It needs the right to make a
-cgroup, of version 1 or 2.
+speed-up should agree with the ratio of the two alone within 10 %.
+
+With `--capped` a program that runs the model's steps is started there instead, as it is and by
+`kamerton-ray exec --no-search`: in how many of its periods does the quota stop it?
+
+It needs the right to make a cgroup, of version 1 or 2.
 """
 
 import argparse
@@ -18,6 +22,7 @@ from pathlib import Path
 from machines import UnavailableError, cgroup
 from models import MODELS, mobilenet
 
+from kamerton_ray.machine.cgroups import Quota
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.model_instances import Instances
@@ -84,6 +89,29 @@ def inside(procs: Path, model: str, seconds: float, times: int) -> None:
     print(f"medians: in turn {one:.2f}x, alone {other:.2f}x: {abs(one / other - 1):.0%} apart")
 
 
+def run_steps(model: str, seconds: float) -> None:
+    """Run steps of a model for so long, and print how many a second."""
+    step = next(one for one in MODELS if one.__name__ == model)()
+    step()
+    begin, count = time.monotonic(), 0
+    while time.monotonic() < begin + seconds:
+        step()
+        count += 1
+    print(f"{count / (time.monotonic() - begin):.1f} steps/s", end="")
+
+
+def say_throttled(name: str, prefix: list[str], args: argparse.Namespace) -> None:
+    """Run a program in the cgroup, and print in how many of its periods the quota stops it."""
+    program = [sys.executable, __file__, "--steps", "--model", args.model]
+    program += ["--seconds", str(args.seconds * args.times)]
+    with cgroup(args.cpus) as procs:
+        join = f'echo $$ > {procs} && exec "$@"'
+        command = ["/bin/sh", "-c", join, "sh", *prefix, *program]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found = Quota(args.cpus, 1.0, procs).throttling()
+    print(f"{name:<22} {done.stdout}, stopped in {found.share:.1%} of {found.periods} periods")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -91,12 +119,30 @@ def main() -> None:
     parser.add_argument("--model", default=mobilenet.__name__)
     parser.add_argument("--seconds", type=float, default=4.0, help="of a stretch (%(default)s)")
     parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--capped", action="store_true", help="with and without exec --no-search")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.steps:
+        run_steps(args.model, args.seconds)
+        return
     if args.inside:
         inside(args.inside, args.model, args.seconds, args.times)
         return
     try:
+        if args.capped:
+            ours = [
+                sys.executable,
+                "-m",
+                "kamerton_ray.cli",
+                "exec",
+                "--no-search",
+                "--quiet",
+                "--",
+            ]
+            say_throttled("as it is", [], args)
+            say_throttled("exec --no-search", ours, args)
+            return
         with cgroup(args.cpus) as procs:
             command = [sys.executable, __file__, "--inside", str(procs), *sys.argv[1:]]
             subprocess.run(command, check=True)

@@ -1,4 +1,4 @@
-"""Every example and every Python snippet of the README is run as a user would run it."""
+"""Every example, and every snippet of the README and of docs/, is run as a user would run it."""
 
 import json
 import os
@@ -121,12 +121,17 @@ def test_no_example_is_left_out():
     assert scripts == set(CHECKS) | HELPERS | run_by_the_readmes_commands
 
 
+def pages():
+    """The README and the pages of docs/."""
+    return [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").iterdir()))]
+
+
 def snippets():
-    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return re.findall(r"```python\n(.*?)```", "\n".join(pages()), re.DOTALL)
 
 
 @pytest.mark.parametrize("number", range(len(snippets())))
-def test_the_readme_snippet_runs(number, tmp_path):
+def test_the_snippet_runs(number, tmp_path):
     # Some search to their end, which takes minutes; two short trials of a small model show as well
     # that they run.
     code = re.sub(r"num_samples=(-1|2|4)\b", "num_samples=2", snippets()[number])
@@ -184,14 +189,14 @@ def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
 
 
 def commands():
-    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```console\n(.*?)```", "\n".join(pages()), re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     found = [line[2:].partition("#")[0].strip() for line in lines if "$ kamerton-ray " in line]
     return list(dict.fromkeys(found))
 
 
 @pytest.mark.parametrize("line", commands())
-def test_the_readmes_command_runs(line, tmp_path):
+def test_the_command_runs(line, tmp_path):
     # Some search for minutes; a trial shows as well that they run.
     program, name, *rest = shlex.split(line)
     few = ["--trials", "1"] if name != "doctor" else []
@@ -221,6 +226,17 @@ def test_the_readme_shows_the_commands():
     readme = (ROOT / "README.md").read_text()
     assert "make demo" in readme
     assert "make test" in readme
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").iterdir())])
+def test_every_link_to_a_file_leads_somewhere(path):
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
+    files = [link for link in links if "://" not in link]
+    assert [link for link in files if not (path.parent / link).exists()] == []
 
 
 def test_no_path_of_a_machine_stands_in_the_repository():

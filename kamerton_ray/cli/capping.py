@@ -92,18 +92,28 @@ def run_copies(argv: Sequence[str], env: Mapping[str, str], count: int) -> int:
         InvalidInputError: There is no such program.
     """
     copies: list[subprocess.Popen[bytes]] = []
+    early: list[int] = []  # what came before all were there
 
-    def pass_on(number: int, _frame: FrameType | None) -> None:
+    def send(number: int) -> None:
         for copy in copies:
             with contextlib.suppress(ProcessLookupError):
                 copy.send_signal(number)
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        if len(copies) < count:
+            early.append(number)
+        else:
+            send(number)
 
     before = {one: signal.signal(one, pass_on) for one in PASSED_ON}
     try:
         told = environments({"instances": count})
         copies.extend(subprocess.Popen(list(argv), env={**env, **own}) for own in told)
+        for number in early:
+            send(number)
         codes = [copy.wait() for copy in copies]
     except OSError as error:
+        send(signal.SIGKILL)
         raise InvalidInputError(f"{argv[0]} cannot be run: {error.strerror}") from error
     finally:
         for one, handler in before.items():
