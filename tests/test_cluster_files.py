@@ -56,3 +56,36 @@ def test_the_job_on_kubernetes_gives_every_trial_a_machine_for_itself():
     assert container["resources"]["limits"]["cpu"].isdigit()
     mounted = {mount["name"] for mount in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}
+
+
+def test_the_job_on_one_node_needs_no_rights_and_writes_to_its_volumes_alone():
+    job = read("job.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+    pod = job["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    (container,) = pod["containers"]
+    assert understood(shlex.join(["kamerton-ray", *container["args"]]))
+    assert container["resources"]["requests"] == container["resources"]["limits"]
+    assert container["resources"]["limits"]["cpu"].isdigit()
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounted = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert set(mounted) == {volume["name"] for volume in pod["volumes"]}
+    written = {name for name, mount in mounted.items() if not mount.get("readOnly")}
+    assert written == {"tmp", "shm"}
+    (storage,) = [word for word in container["args"] if word.startswith("--storage=")]
+    assert storage.startswith(f"--storage={mounted['tmp']['mountPath']}/")
+
+
+def test_the_image_is_for_a_user_without_rights():
+    lines = (FOLDER / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    steps = [line.split(maxsplit=1) for line in lines if line and not line.startswith("#")]
+    assert steps[0][0] == "FROM"
+    users = [words for word, words in steps if word == "USER"]
+    assert users == ["tuner"]
+    after = steps[steps.index(["USER", "tuner"]) :]
+    assert not any(word in {"RUN", "COPY"} for word, _ in after)
+    assert steps[-1] == ["ENTRYPOINT", '["kamerton-ray"]']

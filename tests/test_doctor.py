@@ -43,6 +43,13 @@ def test_the_topology_is_counted(machine):
     assert "numactl" in finding.advice
 
 
+def test_slower_cpus_are_counted(machine):
+    (machine / "sys/devices/cpu_atom").mkdir()
+    (machine / "sys/devices/cpu_atom/cpus").write_text("6-7\n")
+    finding = found(examine(root=machine, env={}))["topology"]
+    assert finding.found.endswith("SMT on; 2 of the CPUs are slower ones")
+
+
 def other_work(machine, cpus, names=""):
     look = lambda: (Reading(cpus, 0.5), names)  # noqa: E731
     return found(examine(root=machine, env={}, look=look))["other work"]

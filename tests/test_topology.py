@@ -48,6 +48,33 @@ def test_sets_keep_cores_and_nodes_together(instances, sets, tmp_path):
     assert cpu_sets(instances, machine(tmp_path, nodes=2, cores=2, threads=2)) == sets
 
 
+def test_the_efficiency_cores_of_a_hybrid_cpu_stay_together(tmp_path):
+    """Two performance cores of two hyperthreads each, numbered first, and four small ones."""
+    folder = tmp_path / "sys/devices/cpu_atom"
+    folder.mkdir(parents=True)
+    (folder / "cpus").write_text("0-1,6-7\n")
+    for number, core in enumerate([8, 9, 0, 0, 1, 1, 10, 11]):
+        place = tmp_path / f"sys/devices/system/cpu/cpu{number}/topology"
+        place.mkdir(parents=True)
+        (place / "core_id").write_text(f"{core}\n")
+    cpus = topology(tmp_path, among=range(8))
+    assert [cpu.number for cpu in cpus] == [2, 3, 4, 5, 0, 1, 6, 7]
+    assert [cpu.slower for cpu in cpus] == [0] * 4 + [1] * 4
+    assert cpu_sets(2, cpus) == [(2, 3, 4, 5), (0, 1, 6, 7)]
+    assert worth_pinning(cpus[2:6:2] + cpus[6:])
+    assert not worth_pinning(cpus[4:])
+
+
+def test_what_arms_kernels_say_of_each_cpu_counts(tmp_path):
+    for number, capacity in enumerate([446, 1024, 446, 1024]):
+        place = tmp_path / f"sys/devices/system/cpu/cpu{number}"
+        place.mkdir(parents=True)
+        (place / "cpu_capacity").write_text(f"{capacity}\n")
+    cpus = topology(tmp_path, among=range(4))
+    assert [(cpu.number, cpu.slower) for cpu in cpus] == [(1, 0), (3, 0), (0, 578), (2, 578)]
+    assert worth_pinning(cpus)
+
+
 @pytest.mark.parametrize("instances", range(1, 13))
 def test_sets_have_nothing_in_common_and_leave_nothing_out(instances, tmp_path):
     cpus = machine(tmp_path, nodes=3, cores=2, threads=2)

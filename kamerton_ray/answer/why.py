@@ -34,7 +34,7 @@ MORE_CPU, NO_FASTER = 1.4, 1.1
 """Threads are of no use that take so many times the CPU seconds of one, and are no faster than
 this."""
 
-CROWDED, ENOUGH = 1.4, 2
+CROWDED, ENOUGH = 1.25, 2
 """Instances are in each other's way where a step takes so many times the CPU seconds of one's, and
 each of them more than any of those alone did; so many times both have to have been measured."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from kamerton_ray.machine.cgroups import Quota, Throttling, read, tightest_quota
 from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
 from kamerton_ray.machine.neighbours import Reading, command_lines, look
+from kamerton_ray.machine.topology import topology
 
 VARIABLES = (
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
@@ -111,10 +112,12 @@ def _topology(root: Path) -> Finding:
     cores = {(read(one / "physical_package_id"), read(one / "core_id")) for one in logical}
     sockets = {socket for socket, _ in cores}
     nodes = len(list((system / "node").glob("node[0-9]*")))
+    numbers = [int(one.parent.name.removeprefix("cpu")) for one in logical]
+    slower = sum(cpu.slower > 0 for cpu in topology(root, among=numbers))
     found = (
         f"{len(logical)} logical CPUs on {len(cores)} cores, {len(sockets)} sockets, "
         f"{max(nodes, 1)} NUMA nodes, SMT {'on' if len(logical) > len(cores) else 'off'}"
-    )
+    ) + (f"; {slower} of the CPUs are slower ones" if slower else "")
     return Finding("topology", found, ONE_NODE if nodes > 1 else "")
 
 

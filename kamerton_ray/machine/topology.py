@@ -1,7 +1,9 @@
 """Where the CPUs lie, disjoint sets of them for instances, and taking such a place.
 
 The kernel says it in sysfs (Linux Documentation/admin-guide/cputopology.rst and
-Documentation/ABI/stable/sysfs-devices-node).
+Documentation/ABI/stable/sysfs-devices-node). Of hybrid CPUs Arm's kernels say each one's capacity
+(Documentation/ABI/testing/sysfs-devices-system-cpu, `cpu_capacity`), and Intel's which are
+efficiency cores, by the counters that these have of their own (`/sys/devices/cpu_atom/cpus`).
 """
 
 from __future__ import annotations
@@ -37,12 +39,15 @@ class Cpu:
 
     Attributes:
         node: Its NUMA node.
+        slower: By how much it is slower than the machine's fastest: 0 for these, as for all where
+            the kernel says nothing.
         package: Its socket.
         core: Its core there; the hyperthreads of a core share it.
         number: Its own number.
     """
 
     node: int
+    slower: int
     package: int
     core: int
     number: int
@@ -57,21 +62,26 @@ def topology(root: Path | str = "/", *, among: Iterable[int] | None = None) -> l
     """
     root = Path(root)
     nodes = _nodes(root)
-    numbers = _allowed() if among is None else among
-    return sorted(_cpu(root, number, nodes.get(number, 0)) for number in numbers)
+    numbers = list(_allowed() if among is None else among)
+    capacities = _capacities(root, numbers)
+    fastest = max(capacities.values(), default=0)
+    return sorted(
+        _cpu(root, number, nodes.get(number, 0), fastest - capacities[number]) for number in numbers
+    )
 
 
 def worth_pinning(cpus: Sequence[Cpu]) -> bool:
-    """Whether a place can matter: CPUs share a core, or there are several NUMA nodes."""
+    """Whether a place can matter: CPUs share a core, differ, or there are several NUMA nodes."""
     cores = {(cpu.package, cpu.core) for cpu in cpus}
-    return len(cores) < len(cpus) or len({cpu.node for cpu in cpus}) > 1
+    return len(cores) < len(cpus) or len({(cpu.node, cpu.slower) for cpu in cpus}) > 1
 
 
 def cpu_sets(instances: int, cpus: Sequence[Cpu]) -> list[tuple[int, ...]]:
     """A set of CPUs for each instance, no two of which have one in common.
 
     The sets are as even as can be. None spans two NUMA nodes, unless there are fewer instances
-    than nodes; then each has whole ones. The hyperthreads of a core stay together where they fit.
+    than nodes; then each has whole ones. The hyperthreads of a core stay together where they fit,
+    and so do the performance cores of a hybrid CPU.
 
     Args:
         instances: How many there are.
@@ -129,10 +139,20 @@ def _allowed() -> Iterable[int]:
     return range(os.cpu_count() or 1)
 
 
-def _cpu(root: Path, number: int, node: int) -> Cpu:
+def _capacities(root: Path, numbers: Iterable[int]) -> dict[int, int]:
+    """How much each CPU can do, on a scale of this machine's own; the same where nobody says."""
+    efficient = set(_listed(read(root / "sys/devices/cpu_atom/cpus")))
+    folder = root / "sys/devices/system/cpu"
+    return {
+        number: _integer(read(folder / f"cpu{number}/cpu_capacity"), int(number not in efficient))
+        for number in numbers
+    }
+
+
+def _cpu(root: Path, number: int, node: int, slower: int) -> Cpu:
     folder = root / f"sys/devices/system/cpu/cpu{number}/topology"
     package, core = read(folder / "physical_package_id"), read(folder / "core_id")
-    return Cpu(node, _integer(package, 0), _integer(core, number), number)
+    return Cpu(node, slower, _integer(package, 0), _integer(core, number), number)
 
 
 def _integer(text: str, otherwise: int) -> int:
