@@ -665,17 +665,21 @@ def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
     The step time hardly varies, so the comparison soon ends.
     """
     (tmp_path / "once.py").write_text(
-        "import os, time\nfrom pathlib import Path\n"
+        "import os, tempfile, time\nfrom pathlib import Path\n"
         f"parents = Path({str(tmp_path / 'parents')!r})\n"
         "def build():\n"
         "    with parents.open('a') as file:\n"
         "        file.write(f'{os.getppid()}\\n')\n"
+        "    parents.with_name('folder').write_text(tempfile.gettempdir())\n"
         "    return lambda: time.sleep(0.001)\n"
     )
     search("tune", "once.py:build", "--trials", "2", "--seconds", "0.1", "--quiet")
     parents = (tmp_path / "parents").read_text().split()
     assert len(parents) > 2 + 1 + 2 * 4  # the trials, the default's, and the rounds
     assert len(set(parents)) == 1
+    folder = Path((tmp_path / "folder").read_text())  # of the process that forks
+    assert folder.name.startswith("kamerton_ray-")
+    assert not folder.exists()
 
 
 def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path, caplog):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from kamerton_ray.trial.measurer import RoundMeasurer
@@ -17,6 +17,9 @@ from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import Kind, chosen_kind
 from kamerton_ray.tune.remote import Remote
 from kamerton_ray.tune.trainable import Trainable, one_step
+
+CLOSING_S = 2.0
+"""A host that is in the middle of a measurement is waited for no longer, as after Ctrl-C."""
 
 
 class WarmMeasurer(RoundMeasurer, Protocol):
@@ -51,8 +54,22 @@ def hosted(
     try:
         yield one_step(trainable.__name__, functools.partial(_asking, host_on, make), host_on)
     finally:
-        for host in hosts:
-            ray_api.kill(host)
+        _end(hosts)
+
+
+def _end(hosts: Sequence[ray_api.Actor]) -> None:
+    """End hosts, once they have ended what they keep warm.
+
+    Ray kills an actor's children with it (src/ray/common/ray_config_def.h,
+    `kill_child_processes_on_worker_exit`), and the nest's folder would be left.
+    """
+    ray_api.wait([host.call.remote(_close) for host in hosts], CLOSING_S)
+    for host in hosts:
+        ray_api.kill(host)
+
+
+def _close(measurer: RoundMeasurer) -> None:
+    measurer.close()
 
 
 def _warm(make: Callable[[], W]) -> W:
