@@ -103,6 +103,10 @@ def test_beside_other_work_busy_cpus_say_nothing_of_the_model():
     assert said(python_seconds=0.018, others=0.9) != []
 
 
+def test_a_step_that_waits_for_something_else_is_no_busy_thread():
+    assert said(cpus=0.3) == []
+
+
 def test_on_one_cpu_one_thread_is_no_news():
     assert said(cpus=1.0, machine={**MACHINE, "usable_cpus": 1}) == []
 

@@ -27,8 +27,9 @@ KERNEL, FAULTS = 0.15, 200
 """From this share of the CPU time on, and so many pages a step, memory that is given back to the
 kernel and taken again is worth a word."""
 
-ONE_THREAD = 1.15
-"""One thread does it all where no more CPUs than this are busy."""
+ONE_THREAD = (0.8, 1.15)
+"""One thread does it all where so many CPUs are busy. Where fewer are, something else is waited
+for."""
 
 MORE_CPU, NO_FASTER = 1.4, 1.1
 """Threads are of no use that take so many times the CPU seconds of one, and are no faster than
@@ -138,7 +139,8 @@ def _one_thread(seen: Seen) -> str:
     """The default keeps one CPU busy, whatever threads there are."""
     busy = seen.usual("cpus")
     usable = max((one.machine.usable_cpus for one in seen.default), default=0)
-    if not (usable > 1 and busy <= ONE_THREAD) or seen.disturbed:
+    least, most = ONE_THREAD
+    if not (usable > 1 and least <= busy <= most) or seen.disturbed:
         return ""
     if _python(seen) or _input(seen) or _memory(seen):  # which is why
         return ""
