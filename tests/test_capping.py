@@ -1,5 +1,6 @@
 """exec --no-search: a program as it is, with no more threads than its CPUs can run."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -24,14 +25,28 @@ def machines(monkeypatch):
     return machines
 
 
-def started(*args, **env):
-    return subprocess.Popen(
-        [*COMMAND, *args],
-        env={**WITHOUT, **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def started():
+    """Start the command; what of it is there at the end of the test is ended."""
+    processes = []
+
+    def go(*args, **env):
+        process = subprocess.Popen(
+            [*COMMAND, *args],
+            env={**WITHOUT, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield go
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +67,7 @@ def test_what_is_no_count_is_named():
         capped({COUNTS[0]: "all"}, 2)
 
 
-def test_the_program_takes_the_place_of_the_command():
+def test_the_program_takes_the_place_of_the_command(started):
     """Its process id, its exit code and its outputs are the command's."""
     show = f"echo $$ ${COUNTS[0]} ${COUNTS[1]}; exit 7"
     process = started("--", "sh", "-c", show, **{COUNTS[1]: "1"})
@@ -63,14 +78,14 @@ def test_the_program_takes_the_place_of_the_command():
     assert err.startswith(f"1 process with TF_NUM_INTRAOP_THREADS={cpus} TF_NUM_INTEROP_THREADS=1")
 
 
-def test_a_program_that_there_is_not_is_said_in_a_sentence():
+def test_a_program_that_there_is_not_is_said_in_a_sentence(started):
     _, err = (process := started("no-such-program")).communicate(timeout=60)
     assert process.returncode == 2
     assert "Error: no-such-program cannot be run: No such file or directory" in err
     assert "Traceback" not in err
 
 
-def test_copies_share_the_cpus_and_the_first_that_fails_is_the_exit_code():
+def test_copies_share_the_cpus_and_the_first_that_fails_is_the_exit_code(started):
     show = "echo $KAMERTON_RAY_INSTANCE $TF_NUM_INTRAOP_THREADS; exit $KAMERTON_RAY_INSTANCE"
     process = started("--instances", "auto", "--quiet", "--", "sh", "-c", show)
     out, err = process.communicate(timeout=60)
@@ -81,7 +96,7 @@ def test_copies_share_the_cpus_and_the_first_that_fails_is_the_exit_code():
 
 
 @pytest.mark.skipif(usable_cpus().count < 2, reason="two copies need two CPUs")
-def test_copies_get_the_signals_that_the_command_gets():
+def test_copies_get_the_signals_that_the_command_gets(started):
     wait = "trap 'echo ended; exit 3' TERM; echo ready; while true; do sleep 0.05; done"
     process = started("--instances", "2", "--", "sh", "-c", wait)
     for _ in range(2):
