@@ -12,10 +12,11 @@ from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.why import why
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.process.inside import look_inside
-from kamerton_ray.process.outcome import Outcome
+from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
+from kamerton_ray.trial.looking import looked_inside
 from kamerton_ray.trial.result import Result
-from kamerton_ray.trial.timing import TimingOptions
+from kamerton_ray.trial.timing import Timing, TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
@@ -238,3 +239,12 @@ def test_memory_that_is_taken_anew_shows_as_pages(looked):
 
 def test_a_step_that_brings_its_own_profiler_is_timed_all_the_same(looked):
     assert looked(profiling).seconds > 0
+
+
+def test_where_the_look_fails_what_was_timed_stands():
+    class Lost:
+        def look_inside(self, _steps):
+            raise AttemptError(Outcome.SERVER_LOST, "gone")
+
+    timing = Timing(seconds=0.01)
+    assert looked_inside(Lost(), timing) is timing

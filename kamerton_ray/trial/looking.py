@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.process.outcome import AttemptError
 from kamerton_ray.trial.model_instances import Instances
 from kamerton_ray.trial.timing import Timing
 
@@ -18,21 +18,18 @@ LONGEST_S = 3.0
 def looked_inside(attempt: Instances, timing: Timing) -> Timing:
     """What was timed of a process, with what passes inside of its step.
 
+    Where the look fails, what was timed before it stands.
+
     Args:
         attempt: The process, which has been timed.
         timing: What was found.
-
-    Raises:
-        AttemptError: Its nest was lost.
     """
     if timing.seconds > LONGEST_S:
         return timing
     count = max(1, round(LOOK_S / timing.seconds))
     try:
         inside = attempt.look_inside(count)
-    except AttemptError as error:  # its numbers stand: they were measured before
-        if error.outcome is Outcome.SERVER_LOST:
-            raise
+    except AttemptError:
         return timing
     # The profiler slows down Python, and a step may have been slower before than it is now.
     step = min(timing.seconds, inside.seconds / count)
