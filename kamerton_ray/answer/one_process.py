@@ -50,7 +50,7 @@ def _latency(course: Course) -> str:
     theirs = median_of(course.of(None, final=True), "seconds_p99")
     if math.isnan(ours + theirs):
         return ""
-    return f"p99 {_ms(ours)} ms instead of {_ms(theirs)}"
+    return f"p99 {ms(ours)} ms instead of {ms(theirs)}"
 
 
 def _single(course: Course, objective: Objective) -> str:
@@ -77,5 +77,6 @@ def gains_of(course: Course, config: Config, objective: Objective) -> list[float
     return [gain for gain in gains if not math.isnan(gain)]
 
 
-def _ms(seconds: float) -> str:
+def ms(seconds: float) -> str:
+    """A time as milliseconds, without the unit."""
     return f"{1e3 * seconds:.3g}"

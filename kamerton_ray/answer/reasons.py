@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.head_to_head import Stage
-from kamerton_ray.answer.one_process import STEPS, gains_of
+from kamerton_ray.answer.one_process import STEPS, gains_of, ms
 from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why
 from kamerton_ray.answer.widening import widening
+from kamerton_ray.machine.cgroups import THROTTLED
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
@@ -28,9 +29,6 @@ DRIFT_WITHIN, DRIFT_SINCE = 1.15, SLOWER
 
 STOLEN = 0.05
 """Above this share the CPU time that the hypervisor takes is worth a word."""
-
-THROTTLED = 0.05
-"""Above this share of its periods a CPU quota that stops a process is worth a word."""
 
 NOTABLE = 2.0
 """A correlation is worth a word from so many of its standard errors, 1 / sqrt(rounds) each."""
@@ -251,11 +249,11 @@ def _cheaper(course: Course, objective: Objective) -> list[str]:
     gains = gains_of(course, config, objective)
     theirs = median_of(course.of(None), "cpu_seconds")
     times, less, runs = math.exp(statistics.median(gains)), 1 - saved[best], len(gains)
-    ours, usual = 1e3 * theirs * saved[best], 1e3 * theirs
     return [
         (
             f"CPU: {in_words(config)} took {less:.0%} less CPU a step than TensorFlow's default "
-            f"({ours:.3g} instead of {usual:.3g} ms), for {times:.2f}x its steps in {runs} runs."
+            f"({ms(theirs * saved[best])} instead of {ms(theirs)} ms), for {times:.2f}x its steps "
+            f"in {runs} runs."
         )
     ]
 

@@ -7,11 +7,13 @@ evidence, and something to type where there is, or nothing where it is not sure.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from kamerton_ray.answer.candidates import Kind
+from kamerton_ray.answer.one_process import ms
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of, key_of
@@ -94,7 +96,7 @@ def _python(seen: Seen) -> str:
     own = seen.looked
     if own is None or own.python_seconds < PYTHON * own.seconds:
         return ""
-    took = f"{_ms(own.python_seconds)} of the default's {_ms(own.seconds)} a step"
+    took = f"{ms(own.python_seconds)} ms of the default's {ms(own.seconds)} ms a step"
     if own.loop:
         return (
             f"Python: {took} pass in what {own.loop}() does around the model. No thread count "
@@ -113,7 +115,7 @@ def _input(seen: Seen) -> str:
     own = seen.looked
     if own is None or own.input_seconds < INPUT * own.seconds:
         return ""
-    waits = f"{_ms(own.input_seconds)} of the default's {_ms(own.seconds)} a step"
+    waits = f"{ms(own.input_seconds)} ms of the default's {ms(own.seconds)} ms a step"
     return (
         f"Input: {waits} are a wait for the dataset's next batch. "
         ".map(..., num_parallel_calls=tf.data.AUTOTUNE), .prefetch(tf.data.AUTOTUNE) or .cache() "
@@ -174,16 +176,17 @@ def _crowded(seen: Seen) -> str:
     groups: dict[str, list[Result]] = {}
     for one in seen.others:
         groups.setdefault(key_of(one.tuned), []).append(one)
-    several = [some for some in groups.values() if instances_of(some[0].tuned) > 1]
-    found = {
-        _share_of(some, groups.get(key_of(_single(some[0].tuned)), [])): some[0].tuned
-        for some in several
-    }
-    more = max((share for share in found if share >= CROWDED), default=math.nan)
-    if math.isnan(more) or seen.disturbed:
+    found = [
+        (_share_of(some, groups.get(key_of(_single(config)), [])), config)
+        for some in groups.values()
+        if instances_of(config := some[0].tuned) > 1
+    ]
+    crowded = [one for one in found if one[0] >= CROWDED]
+    if not crowded or seen.disturbed:
         return ""
+    more, config = max(crowded, key=operator.itemgetter(0))
     return (
-        f"Instances in each other's way: a step takes each of {in_words(found[more])} {more:.1f} "
+        f"Instances in each other's way: a step takes each of {in_words(config)} {more:.1f} "
         "times the CPU seconds that it takes one alone. They share memory's bandwidth, a cache, or "
         "a core's two hyperthreads."
     )
@@ -204,10 +207,6 @@ def _share_of(several: Sequence[Result], alone: Sequence[Result]) -> float:
 def _times(value: float, other: float) -> float:
     """How many times the other it is; NaN where that is 0 or unknown."""
     return value / other if other else math.nan
-
-
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms"
 
 
 RULES: tuple[Callable[[Seen], str], ...] = (

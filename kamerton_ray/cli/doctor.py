@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kamerton_ray.machine.cgroups import Quota, Throttling, read, tightest_quota
+from kamerton_ray.machine.cgroups import THROTTLED, Quota, Throttling, read, tightest_quota
 from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
 from kamerton_ray.machine.neighbours import Reading, command_lines, look
 from kamerton_ray.machine.topology import topology
@@ -28,9 +28,6 @@ ONE_NODE = (
     "`numactl --cpunodebind=0 --membind=0`, one instance a node."
 )
 """The advice for a machine with several NUMA nodes."""
-
-THROTTLED = 0.05
-"""Above this share of its periods a quota that stops what runs is worth a word."""
 
 SERVER, REST = "tensorflow_model_server", "--rest_api_num_threads"
 """TensorFlow Serving's program, and its option for the threads of HTTP."""

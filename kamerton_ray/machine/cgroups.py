@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+THROTTLED = 0.05
+"""Above this share of its periods a quota that stops a process is worth a word."""
+
 
 @dataclass(frozen=True)
 class Throttling:

@@ -63,13 +63,9 @@ def _end(hosts: Sequence[ray_api.Actor]) -> None:
     Ray kills an actor's children with it (src/ray/common/ray_config_def.h,
     `kill_child_processes_on_worker_exit`), and the nest's folder would be left.
     """
-    ray_api.wait([host.call.remote(_close) for host in hosts], CLOSING_S)
+    ray_api.wait([host.call.remote(lambda there: there.close()) for host in hosts], CLOSING_S)
     for host in hosts:
         ray_api.kill(host)
-
-
-def _close(measurer: RoundMeasurer) -> None:
-    measurer.close()
 
 
 def _warm(make: Callable[[], W]) -> W:
