@@ -33,7 +33,7 @@ demo: $(VENV)/.demo
 	$(BIN)/kamerton-ray tune examples/mobilenet.py:build --instances auto --report demo.html
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
 test-cluster: $(VENV)/.dev-cluster
 	$(BIN)/python -m pytest -m cluster
@@ -45,7 +45,7 @@ test-thorough: $(VENV)/.dev
 test-lowest: tests/lowest.txt pyproject.toml
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[dev]'
-	.venv-lowest/bin/python -m pytest --numprocesses 3 --dist worksteal
+	.venv-lowest/bin/python -m pytest --numprocesses 3 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -17,13 +17,6 @@ def mobilenet():
     return _step(tf.keras.applications.MobileNetV2((96, 96, 3), weights=None), (8, 96, 96, 3))
 
 
-def mobilenet_32():
-    """The same with 32 images a step: long beside what a server does for a request."""
-    import tensorflow as tf
-
-    return _step(tf.keras.applications.MobileNetV2((96, 96, 3), weights=None), (32, 96, 96, 3))
-
-
 def gru():
     """Two GRU layers: many small operations in sequence."""
     import tensorflow as tf
@@ -66,6 +59,13 @@ def resnet():
     import tensorflow as tf
 
     return _step(tf.keras.applications.ResNet50(weights=None), (4, 224, 224, 3))
+
+
+def densenet():
+    """DenseNet121: many small convolutions; a step is long beside what a server does for it."""
+    import tensorflow as tf
+
+    return _step(tf.keras.applications.DenseNet121(weights=None), (4, 224, 224, 3))
 
 
 def lstm():

@@ -19,6 +19,9 @@ from kamerton_ray import NelderMeadSearcher, StopRule
 SCRIPT = Path(__file__).parent / "scripts" / "resumable.py"
 SNAPSHOT_S = 1.0
 
+SHARED = pytest.mark.xdist_group("killed run")
+"""Tests that resume the same run are run by the same worker, which makes it once."""
+
 
 def load_script():
     spec = importlib.util.spec_from_file_location("resumable", SCRIPT)
@@ -156,6 +159,7 @@ def uninterrupted():
     return searcher.best.config
 
 
+@SHARED
 def test_a_killed_run_resumes_without_losing_or_repeating_a_finished_trial(killed):
     before = finished(killed)
     results, searcher = resume(killed)
@@ -166,6 +170,7 @@ def test_a_killed_run_resumes_without_losing_or_repeating_a_finished_trial(kille
     assert searcher.best.value == 0.0
 
 
+@SHARED
 def test_a_killed_run_resumes_its_open_trials_under_their_ids(killed):
     opened = {trial for trial, status, _ in snapshot(killed) if status != "TERMINATED"}
     results, _ = resume(killed, param_space=resumable.SPACE)
@@ -174,6 +179,7 @@ def test_a_killed_run_resumes_its_open_trials_under_their_ids(killed):
     assert len(set(tried)) == len(tried)
 
 
+@SHARED
 def test_a_killed_run_whose_open_trials_are_skipped_does_not_hang(killed):  # T3
     before = {trial: result.get("timestamp") for trial, _, result in snapshot(killed)}
     results, searcher = resume(killed, resume_unfinished=False)
