@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# The tests start hundreds of processes, which would compile the package anew each.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help demo test test-cluster test-thorough test-lowest check format clean
 help:
