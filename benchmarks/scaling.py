@@ -2,8 +2,9 @@
 
 `tune.run` runs as it is: controller, limiter, searcher, loggers, checkpoints. Only its actors are
 simulated, a node each, and its clock, which leaps from event to event. A trial takes 4 to 6 s and
-0.14 s (docs/trials.md), one in fifty three times as long; a new actor imports TensorFlow in 6 to 10
-s; a value has 2 % noise and outliers, as in search.py, whose held-out surfaces are searched.
+0.14 s (docs/explanation/step-time.md), one in fifty three times as long; a new actor imports
+TensorFlow in 6 to 10 s; a value has 2 % noise and outliers, as in search.py, whose held-out
+surfaces are searched.
 
 For "all nodes busy" so many points are given that every node always has one. There `ray.wait` is
 the real one, with as many futures as there are nodes; what Ray's calls cost the driver beside is

@@ -74,7 +74,7 @@ DOCUMENTED = (
     "variable TF_NUM_",  # what is tried
     "umask 0",  # the second look in a process sees the first one's
 )
-"""In what a trial differs; docs/trials.md says it."""
+"""In what a trial differs; docs/explanation/process-per-trial.md says it."""
 
 OF_OURS = {
     "exec": (),

@@ -117,17 +117,25 @@ def test_the_example_runs_and_leaves_no_file(name, tmp_path):
 
 def test_no_example_is_left_out():
     scripts = {path.stem for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
-    run_by_the_readmes_commands = set(re.findall(r"examples/(\w+)\.py", "\n".join(commands())))
+    run_by_the_readmes_commands = set(re.findall(r"examples/(\w+)\.py", "\n".join(commands(pages()))))
     assert scripts == set(CHECKS) | HELPERS | run_by_the_readmes_commands
+
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OWN_FILE = re.compile(r"# (\w+\.py)\n")  # a snippet that begins so is to be written into that file
 
 
 def pages():
     """The README and the pages of docs/."""
-    return [path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").iterdir()))]
+    return "\n".join(path.read_text() for path in PAGES)
+
+
+def blocks(text, language):
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def snippets():
-    return re.findall(r"```python\n(.*?)```", "\n".join(pages()), re.DOTALL)
+    return [code for code in blocks(pages(), "python") if not OWN_FILE.match(code)]
 
 
 @pytest.mark.parametrize("number", range(len(snippets())))
@@ -188,38 +196,67 @@ def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
     assert len(set(parts)) == 8
 
 
-def commands():
-    blocks = re.findall(r"```console\n(.*?)```", "\n".join(pages()), re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines()]
+def commands(text):
+    lines = [line for block in blocks(text, "console") for line in block.splitlines()]
     found = [line[2:].partition("#")[0].strip() for line in lines if "$ kamerton-ray " in line]
     return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("line", commands())
-def test_the_command_runs(line, tmp_path):
-    # Some search for minutes; a trial shows as well that they run.
-    program, name, *rest = shlex.split(line)
-    few = ["--trials", "1"] if name != "doctor" else []
-    few += ["--no-compare"] if name in {"exec", "tune"} else []
-    few += ["--address", os.environ["RAY_ADDRESS"]] if name != "doctor" else []
-    few += ["--seconds", "0.3"] if name == "tune" else []
-    # `python` is another one on the cluster's node.
-    rest = [sys.executable if word == "python" else word for word in rest]
-    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+TAUGHT = {path: found for path in PAGES if path.parent.name == "tutorials"
+          and (found := commands(path.read_text()))}  # fmt: skip
+ALONE = [line for line in commands(pages()) if all(line not in found for found in TAUGHT.values())]
+
+ENDS = {
+    "first-tuning": lambda folder: list(folder.glob("kamerton-ray/tune-*/report.html")),
+    "serving": lambda folder: json.loads((folder / "tuned.json").read_text())["instances"],
+    "training": lambda folder: list(folder.glob("kamerton-ray/exec-*/results.jsonl")),
+}
+"""What a tutorial's commands leave behind."""
+
+
+@pytest.fixture
+def workplace(tmp_path):
+    """A folder with the examples, small and short: that shows as well that they run."""
     shutil.copytree(EXAMPLES, tmp_path / "examples")
-    for path in (tmp_path / "examples").glob("*.py"):  # small and short shows as well that it runs
+    for path in (tmp_path / "examples").glob("*.py"):
         large = "tf.keras.applications.MobileNetV2((SIZE, SIZE, 3), weights=None)"
         path.write_text(path.read_text().replace(large, SMALL).replace("1500", "10"))
+    return tmp_path
+
+
+def run_line(line, folder):
+    """What a line prints that a page has a shell run; it searches for one short trial."""
+    name = line.split()[1]
+    searches = name in {"exec", "run", "tune"} and "--no-search" not in line
+    few = ["--trials", "1", "--address", os.environ["RAY_ADDRESS"]] if searches else []
+    few += ["--no-compare"] if searches and name != "run" else []
+    few += ["--seconds", "0.3"] if name == "tune" else []
+    line = line.replace(f" {name}", f" {shlex.join([name, *few])}", 1)
+    # `python` is another one on the cluster's node.
+    line = line.replace("-- python ", f"-- {sys.executable} ")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
-        [program, name, *few, *rest],
-        cwd=tmp_path,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
+        ["sh", "-c", line], cwd=folder, env=env, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("line", ALONE)
+def test_the_command_runs(line, workplace):
+    assert run_line(line, workplace)
+
+
+@pytest.mark.parametrize("page", TAUGHT, ids=lambda page: page.stem)
+def test_the_tutorial_runs_from_top_to_bottom(page, workplace):
+    for code in blocks(page.read_text(), "python"):
+        if named := OWN_FILE.match(code):
+            short = code.replace("EPOCHS = 20", "EPOCHS = 1").replace("512", "32")
+            (workplace / named[1]).write_text(short)
+    for line in TAUGHT[page]:
+        printed = run_line(line, workplace)
+        assert printed or " > " in line
+    assert ENDS[page.stem](workplace)
 
 
 def test_the_readme_shows_the_commands():
@@ -232,7 +269,7 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
 
 
-@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted((ROOT / "docs").iterdir())])
+@pytest.mark.parametrize("path", PAGES)
 def test_every_link_to_a_file_leads_somewhere(path):
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text())
     files = [link for link in links if "://" not in link]

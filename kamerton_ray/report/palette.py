@@ -46,6 +46,8 @@ LIGHT = Palette(
     neither="#7c8692",
     middle="#eceff2",
 )
+"""The colours on white."""
+
 DARK = Palette(
     paper="#14171b",
     ink="#e9ecef",
@@ -56,6 +58,7 @@ DARK = Palette(
     neither="#8d97a3",
     middle="#2a3037",
 )
+"""The colours on black."""
 
 
 def mixed(one: str, other: str, share: float) -> str:

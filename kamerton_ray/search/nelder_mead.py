@@ -63,7 +63,7 @@ class NelderMead:
     Raises:
         InvalidInputError: An argument breaks its rule, or nothing keeps all constraints.
 
-    Example:
+    Examples:
         >>> search = NelderMead({"x": range(1, 65), "y": range(1, 65)}, start=[{"x": 22, "y": 2}])
         >>> while isinstance(trial := search.ask(), Suggestion):
         ...     x, y = trial.config["x"], trial.config["y"]

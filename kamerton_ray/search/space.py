@@ -36,7 +36,7 @@ class IntegerSpace:
         InvalidInputError: A domain is not a finite, ordered set of integers, or a name, a
             scale or a constant breaks a rule.
 
-    Example:
+    Examples:
         >>> space = IntegerSpace({"intra_op": range(1, 9), "batch": 8})
         >>> space.point({"intra_op": 3})
         (2,)

@@ -110,7 +110,7 @@ def kamerton(
     interactive session) or nothing works, and `RuntimeStartedError` where TensorFlow's runtime has
     started before it, whose threads do not survive a fork.
 
-    Example:
+    Examples:
         >>> for attempt in kamerton(cb=set_threading, vertex=[22, 2]):  # doctest: +SKIP
         ...     model = build_model()
         ...     print(timeit.timeit(lambda: model.predict(data), number=1))
