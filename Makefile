@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 # The tests start hundreds of processes, which would compile the package anew each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-cluster test-thorough test-lowest check format clean
+.PHONY: help demo test test-cluster test-thorough test-lowest check docs format clean
 help:
 	@echo "make demo    how many instances of MobileNetV2, each with how many threads; writes demo.html"
 	@echo "make test    run the tests"
 	@echo "make test-cluster  the tests that kill the nodes of a cluster, and those with a server"
 	@echo "make test-thorough  10,000 random searches instead of 1,000"
-	@echo "make check   lint, formatting and types"
+	@echo "make check   lint, formatting, types and the documentation's links"
+	@echo "make docs    the documentation as a site, in site/"
 	@echo "make format  let ruff rewrite the formatting"
 	@echo "make test-lowest  the tests with the lowest supported versions"
 
@@ -53,10 +54,15 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mkdocs build --strict --quiet
+
+# A link that leads nowhere fails.
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
