@@ -1,4 +1,4 @@
-"""What MkDocs does beside turning docs/ into pages: other files, and the command line's help.
+"""What MkDocs does beside turning docs/ into pages: other files, and what the code says of itself.
 
 The pages link to files outside of docs/, such as cluster/job.yaml, as one follows links on GitHub.
 On the site these files are pages, too, and `place` says where. Every link is written as a path in
@@ -7,11 +7,13 @@ the repository first and then as one from page to page.
 
 from __future__ import annotations
 
+import dataclasses
 import html
+import inspect
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -20,6 +22,10 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 from kamerton_ray.cli.commands import main
+from kamerton_ray.machine.hardware import Machine
+from kamerton_ray.process.outcome import Outcome
+from kamerton_ray.trial.result import Result
+from kamerton_ray.trial.timing import Timing
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,7 +41,11 @@ LANGUAGES = {".py": "python", ".yaml": "yaml"}
 
 LINK = re.compile(r"(\]\()([^)\s#:]+)")
 
-HELP = "<!-- the help of every command -->"
+KEY = re.compile(r"^(\w+): (.+(?:\n .+)*)", re.MULTILINE)
+"""An attribute in a docstring."""
+
+NO_KEYS = {"more", "names"}
+"""Fields of a result that stand for several keys, or for none."""
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
@@ -49,12 +59,13 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - MkDocs names them
-    """Mend the links of a page, and show the command line's help where it belongs."""
+def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
+    """Mend the links of a page, and put in what the code says of itself."""
     source = {place(str(path)): str(path) for path in shown()}
     here = source.get(page.file.src_uri, f"docs/{page.file.src_uri}")
-    if HELP in markdown:
-        markdown = markdown.replace(HELP, command_help())
+    for comment, written in GENERATED.items():
+        if comment in markdown:
+            markdown = markdown.replace(comment, written())
     return LINK.sub(lambda link: link[1] + mended(link[2], here), markdown)
 
 
@@ -124,3 +135,29 @@ def _help_of(name: str, command: click.Command) -> str:
 def _escaped(text: str) -> str:
     """A text of click's as Markdown, in which nothing is marked."""
     return re.sub(r"([*_\[\]])", r"\\\1", html.escape(text, quote=False))
+
+
+def keys(record: type, *, above: type | None = None) -> str:
+    """The fields of a dataclass that its class above has not, as a list with their docstrings."""
+    attributes = (record.__doc__ or "").partition("Attributes:\n")[2]
+    told = dict(KEY.findall(inspect.cleandoc(attributes)))
+    inherited = {one.name for one in dataclasses.fields(above)} if above else set()
+    own = [one for one in dataclasses.fields(record) if one.name not in inherited | NO_KEYS]
+    return "\n\n".join(
+        f"`{one.name}` ({one.type})\n:   {' '.join(told[one.name].split())}" for one in own
+    )
+
+
+def outcomes() -> str:
+    """Every way a trial ends, as it stands in a result."""
+    return "\n".join(f"* `{one.name.lower()}`: {one.value}" for one in Outcome)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "<!-- the help of every command -->": command_help,
+    "<!-- what was timed -->": lambda: keys(Timing),
+    "<!-- what else is known -->": lambda: keys(Result, above=Timing),
+    "<!-- the machine -->": lambda: keys(Machine),
+    "<!-- the outcomes -->": outcomes,
+}
+"""What stands in a page where it has such a comment."""

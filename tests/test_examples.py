@@ -202,9 +202,9 @@ def commands(text):
     return list(dict.fromkeys(found))
 
 
-TAUGHT = {path: found for path in PAGES if path.parent.name == "tutorials"
-          and (found := commands(path.read_text()))}  # fmt: skip
-ALONE = [line for line in commands(pages()) if all(line not in found for found in TAUGHT.values())]
+LESSONS = {path: commands(path.read_text()) for path in PAGES if path.parent.name == "tutorials"}
+TAUGHT = {path: lines for path, lines in LESSONS.items() if lines}
+ALONE = [line for line in commands(pages()) if all(line not in some for some in TAUGHT.values())]
 
 ENDS = {
     "first-tuning": lambda folder: list(folder.glob("kamerton-ray/tune-*/report.html")),
