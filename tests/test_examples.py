@@ -117,7 +117,9 @@ def test_the_example_runs_and_leaves_no_file(name, tmp_path):
 
 def test_no_example_is_left_out():
     scripts = {path.stem for path in EXAMPLES.iterdir() if path.suffix in {".py", ".ipynb"}}
-    run_by_the_readmes_commands = set(re.findall(r"examples/(\w+)\.py", "\n".join(commands(pages()))))
+    run_by_the_readmes_commands = set(
+        re.findall(r"examples/(\w+)\.py", "\n".join(commands(pages())))
+    )
     assert scripts == set(CHECKS) | HELPERS | run_by_the_readmes_commands
 
 
