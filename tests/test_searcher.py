@@ -27,6 +27,8 @@ from kamerton_ray import (
     StateError,
     StopRule,
     UndefinedSearchError,
+    instance_limit,
+    instance_space,
 )
 
 FINISHED = Searcher.FINISHED
@@ -357,6 +359,39 @@ def test_a_param_space_gets_back_its_tuned_keys_alone():
     }
 
 
+def test_a_list_with_domains_comes_back_whole_since_ray_replaces_it():  # T8
+    searcher = NelderMeadSearcher()
+    placeholder = ("__ref_ph", "0123abcd")
+    layers = [tune.randint(1, 17), (tune.randint(1, 17), 5), placeholder]
+    searcher.set_search_properties("loss", "min", {"layers": layers, "batch": 8})
+    configs = drive(searcher, value=lambda c: bowl({"x": c["layers"][0], "y": c["layers"][1][0]}))
+    assert searcher.best.config == {"layers": [5, (7, 5), placeholder]}
+    assert all(repr(config["layers"][1])[0] == "(" for config in configs)
+    assert searcher.set_search_properties("loss", "min", {"layers": layers, "batch": 8})
+
+
+def test_a_functions_constants_are_rays_placeholders_still():
+    searcher = NelderMeadSearcher(constraints=lambda config: config["batch"] == 8)
+    constants = {"batch": 8, "object": ("__ref_ph", "0123abcd")}
+    searcher.set_search_properties("loss", "min", {**SPACE, **constants})
+    config = searcher.suggest("t")
+    assert config == {"x": config["x"], "y": config["y"], **constants}
+
+
+@pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+def test_a_copy_with_domains_in_lists_goes_on_alike(copied, tmp_path):
+    space = {"layers": [tune.randint(1, 17), (tune.randint(1, 17), 5)], "batch": 8}
+    searcher = make(space, points_to_evaluate=[{"layers": [3]}])
+
+    def value(config):
+        return bowl({"x": config["layers"][0], "y": config["layers"][1][0]})
+
+    assert drive(searcher, trials=6, value=value)[0]["layers"][0] == 3
+    again = copied(searcher, tmp_path)
+    assert repr(drive(again, value=value)) == repr(drive(searcher, value=value))
+    assert again.best.config == {"layers": [5, (7, 5)], "batch": 8}
+
+
 def test_every_domain_is_resolved():  # T8
     searcher = NelderMeadSearcher()
     searcher.set_search_properties("loss", "min", NESTED)
@@ -373,11 +408,13 @@ def test_every_domain_is_resolved():  # T8
         tune.choice(["a", "b"]),
         tune.grid_search([1, 2]),
         tune.sample_from(lambda: 1),
-        [tune.randint(1, 4)],
+        [tune.uniform(0, 1)],
+        [{"deep": tune.grid_search([1, 2])}],
+        [1, ("__fn_ph", "0123abcd")],
     ],
 )
 def test_a_domain_that_cannot_be_resolved_is_refused(domain):  # T8
-    with pytest.raises(InvalidInputError, match="'odd'"):
+    with pytest.raises(InvalidInputError, match=r"'odd[/0-9a-z]*'"):
         NelderMeadSearcher().set_search_properties("loss", "min", {**SPACE, "odd": domain})
 
 
@@ -467,7 +504,58 @@ def test_numpy_integers_in_given_points_come_back_as_ints():
     assert all(type(value) is int for value in config.values())
 
 
-@pytest.mark.parametrize("point", [{"x": 17, "y": 1}, {"x": 1.5, "y": 1}, {"x": 1}])
+@pytest.mark.parametrize("from_ray", [True, False])
+def test_what_a_given_point_leaves_out_is_in_the_middle(from_ray):  # as Ray's BasicVariantGenerator
+    points = [{"y": 16}, {}, {"x": 3, "y": 4}, {"threads": {"a": 3}, "batch": 8}]
+    space = {**SPACE, "threads": {"a": tune.randint(1, 4), "b": range(1, 4)}, "batch": 8}
+    searcher = make(None if from_ray else space, points_to_evaluate=points)
+    if from_ray:
+        searcher.set_search_properties("loss", "min", space)
+    configs = drive(searcher, trials=4)
+    found = [(c["x"], c["y"], c["threads"]["a"], c["threads"]["b"]) for c in configs]
+    assert found == [(4, 16, 2, 2), (4, 4, 2, 2), (3, 4, 2, 2), (4, 4, 3, 2)]
+
+
+def test_what_a_given_point_leaves_out_is_tensorflows_default(monkeypatch):
+    monkeypatch.setattr("kamerton_ray.tune.thread_space.trial_cpus", lambda: 32)
+    space = {**instance_space(32, pinned=True), "batch": tune.randint(1, 100)}
+    points = [{}, {"intra_op": 4}, {"batch": 7, "inter_op": 3}]
+    configs = drive(make(space, points_to_evaluate=points), trials=3, value=lambda _: 1.0)
+    usual = {"instances": 1, "intra_op": 32, "inter_op": 16, "pinned": 0, "batch": 10}
+    assert configs == [usual | point for point in points]
+
+
+def test_what_a_given_point_leaves_out_keeps_the_constraints(monkeypatch):
+    monkeypatch.setattr("kamerton_ray.tune.thread_space.trial_cpus", lambda: 32)
+    points = [{"instances": 8}]
+    options = {"points_to_evaluate": points, "constraints": instance_limit(32)}
+    config = make(instance_space(32, pinned=False), **options).suggest("t")
+    assert config["instances"] == 8
+    assert config["intra_op"] == 8
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ({"x": 99}, "'x' takes"),
+        ({"x": 1.5}, "'x' takes integers"),
+        ({"X": 1}, r"name no others than \['x', 'y'\], but got 'X'"),
+        ({"x": {"deep": 1}}, "no others.*'x/deep'"),
+        ({"x": 1, "deep": {"z": 2}}, "no others.*'deep/z'"),
+        ({"x": 16}, "start point must keep all constraints.*'y'.*'x': 16"),
+    ],
+)
+def test_a_given_point_that_cannot_be_completed_is_refused(point, said):
+    with pytest.raises(InvalidInputError, match=said):
+        make(points_to_evaluate=[point], constraints=lambda config: config["x"] < 16)
+
+
+def test_a_given_point_with_a_reward_has_to_be_whole():
+    with pytest.raises(InvalidInputError, match="'y' is missing"):
+        make(points_to_evaluate=[{"x": 1}], evaluated_rewards=[1.0])
+
+
+@pytest.mark.parametrize("point", [{"x": 17, "y": 1}, {"x": 1.5, "y": 1}, {"x": 17}])
 def test_a_given_point_off_the_lattice_is_refused(point):
     with pytest.raises(InvalidInputError, match=r"'[xy]'"):
         make(points_to_evaluate=[point])
@@ -914,6 +1002,29 @@ def test_a_copy_tries_what_was_lost_again(copied, tmp_path):
 
 
 # --- Ray's wrappers: T5, T13 ---------------------------------------------------------------------
+
+
+RAYS_METHODS = {
+    *("add_evaluated_point", "add_evaluated_trials", "get_state", "on_trial_complete"),
+    *("on_trial_result", "restore", "restore_from_dir", "save", "save_to_dir"),
+    *("set_max_concurrency", "set_search_properties", "set_state", "suggest"),
+}
+
+
+def test_ray_asks_a_searcher_for_nothing_that_was_not_thought_of():
+    found = {name for name, _ in inspect.getmembers(Searcher, inspect.isfunction)}
+    assert {name for name in found if not name.startswith("_")} <= RAYS_METHODS
+
+
+@pytest.mark.parametrize("name", sorted(RAYS_METHODS & vars(NelderMeadSearcher).keys()))
+def test_a_method_takes_what_that_of_rays_takes(name):
+    ours, theirs = (
+        list(inspect.signature(vars(of)[name]).parameters.values())
+        for of in (NelderMeadSearcher, Searcher)
+    )
+    own, more = ours[: len(theirs)], ours[len(theirs) :]
+    assert [(one.name, one.kind) for one in own] == [(one.name, one.kind) for one in theirs]
+    assert all(one.default is not one.empty or one.kind is one.VAR_KEYWORD for one in more)
 
 
 def test_it_is_no_wrapper_to_ray():  # T5

@@ -301,22 +301,26 @@ def test_trials_that_a_scheduler_stops_count_with_their_last_value(run, schedule
 # --- spaces --------------------------------------------------------------------------------------
 
 
-def test_nested_domains_constants_and_objects_reach_the_trainable(run):
+def test_nested_domains_lists_constants_and_objects_reach_the_trainable(run):
     space = {
-        "threads": {"inter": tune.randint(1, 5), "intra": tune.randint(1, 5), "name": "pool"},
+        "threads": {"inter": tune.randint(1, 5), "name": "pool"},
         "list": [1, {"two": 2}],
+        "pools": [(tune.randint(1, 5), "intra"), Thing()],
         "thing": Thing(),
     }
 
     def check_and_report(config):
         assert config["threads"]["name"] == "pool"
         assert config["list"] == [1, {"two": 2}]
-        threads = config["threads"]
-        loss = (threads["inter"] - 2) ** 2 + (threads["intra"] - 3) ** 2
+        ((intra, name), thing) = config["pools"]
+        assert isinstance(config["pools"][0], tuple)
+        assert (name, thing.number) == ("intra", 7)
+        loss = (config["threads"]["inter"] - 2) ** 2 + (intra - 3) ** 2
         tune.report({"loss": loss, "number": config["thing"].number})
 
     analysis, searcher = run(check_and_report, searcher=NelderMeadSearcher(), config=space)
-    assert searcher.best.config == {"threads": {"inter": 2, "intra": 3}}
+    best = searcher.best.config
+    assert (best["threads"], best["pools"][0]) == ({"inter": 2}, (3, "intra"))
     assert {trial.last_result["number"] for trial in analysis.trials} == {7}
     assert all(type(trial.config["threads"]["inter"]) is int for trial in analysis.trials)
 

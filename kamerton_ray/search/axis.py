@@ -7,21 +7,26 @@ import math
 import operator
 from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.search.points import distinct
 
-Path = tuple[str, ...]
-"""The keys that lead to a parameter in a nested configuration."""
+Path = tuple[str | int, ...]
+"""What leads to a parameter in a nested configuration: the keys of dicts, the places in lists."""
 
 TABLE = 4096
 """An axis with up to this many values keeps all their coordinates, for speed."""
 
 MOST_HALVINGS = 8
 """How often a value is halved, or a step doubled, at most."""
+
+
+def name_of(path: Path) -> str:
+    """A parameter's name: what leads to it, joined with `/`."""
+    return "/".join(map(str, path))
 
 
 class Scale(Enum):
@@ -36,7 +41,7 @@ class Axis:
     """One tuned parameter: its place in the configuration, its values and its scale.
 
     Attributes:
-        path: The keys that lead to the parameter in a nested configuration.
+        path: The keys and places that lead to the parameter in a nested configuration.
         values: The values in increasing order; a `range`, or a tuple where the steps differ.
         scale: Whether equal steps or equal ratios are equal distances.
     """
@@ -48,7 +53,7 @@ class Axis:
     @property
     def name(self) -> str:
         """The parameter's name as Ray flattens it, such as `"threads/intra_op"`."""
-        return "/".join(self.path)
+        return name_of(self.path)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -132,6 +137,15 @@ class Axis:
         above = min(bisect_left(values, value), len(values) - 1)
         below = max(above - 1, 0)
         return above if values[above] - value <= value - values[below] else below
+
+    def only(self, value: object) -> Axis:
+        """The axis with this value alone.
+
+        Raises:
+            InvalidInputError: It is not one of the axis's values.
+        """
+        index = self.index(value)
+        return replace(self, values=self.values[index : index + 1])
 
     def index(self, value: object) -> int:
         """The index of `value`.

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Protocol
 
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.search.axis import Axis, Path, Scale, integer
+from kamerton_ray.search.axis import Axis, Path, Scale, integer, name_of
 
 LARGEST = 2**53
 """Beyond this, neighbouring integers are the same floating-point number."""
@@ -47,7 +47,7 @@ def axis_of(path: Path, domain: object) -> Axis | None:
     Raises:
         InvalidInputError: The domain is no finite, ordered set of integers.
     """
-    name = "/".join(path)
+    name = name_of(path)
     if isinstance(domain, range):
         return Axis(path, increasing(name, domain), Scale.LINEAR)
     if isinstance(domain, Mapping) and "grid_search" in domain:
@@ -55,9 +55,10 @@ def axis_of(path: Path, domain: object) -> Axis | None:
             f"parameter {name!r}: tune.grid_search lists values to try one by one and cannot be "
             f"searched; use tune.randint or tune.choice instead, but got {dict(domain)!r}"
         )
-    if isinstance(domain, (list, tuple)):
-        _check_sequence(name, domain)
-        return None
+    if _is_placeholder(domain, _FUNCTION_PLACEHOLDER):
+        raise InvalidInputError(
+            f"parameter {name!r}: tune.sample_from has no order and cannot be searched"
+        )
     # Whoever holds one of Ray's domains has imported this module; nobody else needs it.
     sample = sys.modules.get("ray.tune.search.sample")
     if sample is None or not isinstance(domain, sample.Domain):
@@ -74,7 +75,7 @@ def axis_of(path: Path, domain: object) -> Axis | None:
 
 
 def _integer_axis(path: Path, domain: _Integers, sample: ModuleType) -> Axis:
-    name = "/".join(path)
+    name = name_of(path)
     lower, upper = integer(name, domain.lower), integer(name, domain.upper)
     sampler = domain.get_sampler()
     step = 1
@@ -173,24 +174,6 @@ def ordered(name: str, categories: Sequence[object]) -> tuple[int, ...]:
     return rising
 
 
-def _check_sequence(name: str, values: Sequence[object]) -> None:
-    """Refuse a domain inside a list: Ray would give it to the trainable as it is."""
-    sample = sys.modules.get("ray.tune.search.sample")
-    if _is_placeholder(values, _FUNCTION_PLACEHOLDER):
-        raise InvalidInputError(
-            f"parameter {name!r}: tune.sample_from has no order and cannot be searched"
-        )
-    for item in values:
-        for value in item.values() if isinstance(item, Mapping) else [item]:
-            if isinstance(value, range) or (sample and isinstance(value, sample.Domain)):
-                raise InvalidInputError(
-                    f"parameter {name!r}: a domain must be the value of a dict key, not an item "
-                    f"of a list, but got {values!r}"
-                )
-            if isinstance(value, (list, tuple)):
-                _check_sequence(name, value)
-
-
 def plain(path: Path, constant: object) -> object:
     """A constant as plain JSON values, so that a saved search needs no pickle.
 
@@ -201,7 +184,7 @@ def plain(path: Path, constant: object) -> object:
         found: object = json.loads(json.dumps(constant))
     except (TypeError, ValueError):
         raise InvalidInputError(
-            f"parameter {'/'.join(path)!r} is neither an integer domain nor a plain constant "
+            f"parameter {name_of(path)!r} is neither an integer domain nor a plain constant "
             "(None, bool, int, float, str, or lists of them); pass objects with "
             f"tune.with_parameters, but got {constant!r} of type {type(constant).__name__}"
         ) from None

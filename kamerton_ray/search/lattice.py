@@ -117,8 +117,15 @@ class Lattice:
         Raises:
             InvalidInputError: None was found.
         """
-        middle = self.snap(np.full(len(self.axes), MIDDLE))
-        return middle if self.allows(middle) else _nearest(self, middle)
+        return self.near(self.snap(np.full(len(self.axes), MIDDLE)))
+
+    def near(self, point: Point) -> Point:
+        """The point, or the nearest that may be measured.
+
+        Raises:
+            InvalidInputError: None was found.
+        """
+        return point if self.allows(point) else _nearest(self, point)
 
     def steps_from(self, origin: Point, share: float) -> list[Point]:
         """From `origin` one step along each axis, towards its farther end and `share` of it.

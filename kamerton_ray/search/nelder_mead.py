@@ -29,6 +29,7 @@ from kamerton_ray.search.phases import Phases
 from kamerton_ray.search.points import Point, distinct
 from kamerton_ray.search.progress import Phase, Progress, StopRule
 from kamerton_ray.search.space import IntegerSpace
+from kamerton_ray.search.starting import start_point
 from kamerton_ray.search.state import State, from_json, to_json
 
 __all__ = ["Best", "NelderMead", "Signal", "StopRule", "Suggestion"]
@@ -49,7 +50,7 @@ class NelderMead:
     Args:
         space: The lattice, or the dict of domains to make it of.
         start: Configurations to measure first, in order; the first simplex starts at the best of
-            them. Without any it starts in the middle.
+            them. Without any it starts in the middle, and so does what a configuration leaves out.
         mode: `"min"` or `"max"`.
         seed: Settles what the search leaves open: where restarts go on a large lattice.
         budget: Stop after asking for this many points. Without it the search ends by itself.
@@ -100,7 +101,7 @@ class NelderMead:
         self.budget: Final = options.budget
         self.patience: Final = options.patience
         self.repeats: Final = options.repeats
-        first = distinct(self.space.point(config) for config in start)
+        first = distinct(start_point(self.space, self._constraints, config) for config in start)
         self._lattice.check_start(first)
         self._begin(Measurements(), Progress(start=tuple(first)), Ledger())
 

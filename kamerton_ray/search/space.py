@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError, StateError
-from kamerton_ray.search.axis import Axis, Path, Scale, described, integer
-from kamerton_ray.search.domains import axis_of, increasing, ordered, plain, scaled
+from kamerton_ray.search.axis import Axis, Path, Scale, described, integer, name_of
+from kamerton_ray.search.domains import increasing, ordered, scaled
 from kamerton_ray.search.points import Point
+from kamerton_ray.search.tree import MISSING, Parts, find, leaves, outermost_list, put
 
 __all__ = ["Axis", "Config", "IntegerSpace", "Scale"]
 
 Config = dict[str, Any]
-"""A configuration: the tuned integers and the constants, perhaps in dicts of their own."""
+"""A configuration: the tuned integers and the constants, perhaps in dicts and lists inside."""
 
 
 class IntegerSpace:
@@ -23,14 +24,15 @@ class IntegerSpace:
 
     A domain is one of Ray Tune's `randint` (upper bound exclusive), `qrandint` (the multiples
     of q between the bounds), `lograndint`, `qlograndint` and `choice` of ordered integers, or
-    a Python `range`. Dicts nest; everything else is a constant. Ray itself is not imported.
+    a Python `range`. Dicts, lists and tuples nest; everything else is a constant. Ray itself is
+    not imported.
 
     Args:
         domains: The configuration with a domain in place of each tuned parameter.
-        scale: `"linear"` or `"log"` for parameters by name (`"a/b"` when nested). Without it,
-            the log domains and the ranges that span more than a factor of eight are logarithmic.
-            All others are linear, and so are all with values below 0. On a logarithmic scale 0
-            counts as half the next value.
+        scale: `"linear"` or `"log"` for parameters by name (`"a/b"` in a dict, `"a/0"` in a list).
+            Without it, the log domains and the ranges that span more than a factor of eight are
+            logarithmic. All others are linear, and so are all with values below 0. On a
+            logarithmic scale 0 counts as half the next value.
 
     Raises:
         InvalidInputError: A domain is not a finite, ordered set of integers, or a name, a
@@ -54,24 +56,22 @@ class IntegerSpace:
             raise InvalidInputError(
                 f"a search space must be a dict of domains, but got {domains!r}"
             )
-        axes: list[Axis] = []
-        self.constants: Config = {}
-        for path, domain in _leaves(domains, ()):
-            axis = axis_of(path, domain)
-            if axis is None:
-                _put(self.constants, path, plain(path, domain))
-            else:
-                axes.append(axis)
-        self.axes: tuple[Axis, ...] = _scaled(axes, scale or {})
-        self._order = [path for path, _ in _leaves(domains, ())]
+        parts = Parts.of(domains)
+        self._set(parts, _scaled(parts.axes, scale or {}))
+
+    def _set(self, parts: Parts, axes: Sequence[Axis]) -> None:
+        self.axes: tuple[Axis, ...] = tuple(axes)
+        self.constants: Config = parts.constants
+        self._order, self._tuples = parts.order, parts.tuples
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, IntegerSpace):
             return NotImplemented
         return (
-            sorted(self.axes, key=lambda axis: axis.path)
-            == sorted(other.axes, key=lambda axis: axis.path)
+            sorted(self.axes, key=lambda axis: axis.name)
+            == sorted(other.axes, key=lambda axis: axis.name)
             and self.constants == other.constants
+            and set(self._tuples) == set(other._tuples)
         )
 
     __hash__ = None  # type: ignore[assignment]
@@ -86,13 +86,34 @@ class IntegerSpace:
         return math.prod(len(axis) for axis in self.axes)
 
     def without_constants(self) -> IntegerSpace:
-        """The same lattice whose configurations hold the tuned parameters alone."""
-        return self._of(self.axes, {}, [axis.path for axis in self.axes])
+        """The same lattice whose configurations hold the tuned parameters alone.
+
+        A list with one of them in it stays whole: Ray replaces lists, and merges only dicts.
+        """
+        kept = {outermost_list(axis.path) or axis.path for axis in self.axes}
+        parts = Parts(
+            order=[path for path in self._order if path in kept],
+            tuples=[path for path in self._tuples if (outermost_list(path) or path) in kept],
+        )
+        for path, constant in leaves(self.constants):
+            if path in kept:
+                put(parts.constants, path, constant)
+        return self._of(parts, self.axes)
+
+    def narrowed(self, config: Mapping[str, object]) -> IntegerSpace:
+        """The same space, in which each parameter that a configuration gives has that value alone.
+
+        Raises:
+            InvalidInputError: A value is not on the lattice.
+        """
+        found = [(axis, find(config, axis.path)) for axis in self.axes]
+        axes = [axis if value is MISSING else axis.only(value) for axis, value in found]
+        return self._of(Parts([], self.constants, self._order, self._tuples), axes)
 
     @classmethod
-    def _of(cls, axes: tuple[Axis, ...], constants: Config, order: list[Path]) -> IntegerSpace:
+    def _of(cls, parts: Parts, axes: Sequence[Axis]) -> IntegerSpace:
         space = cls({})
-        space.axes, space.constants, space._order = axes, constants, order
+        space._set(parts, axes)
         return space
 
     def config(self, point: Point) -> Config:
@@ -105,13 +126,17 @@ class IntegerSpace:
         tuned = {
             axis.path: axis.values[index] for axis, index in zip(self.axes, point, strict=True)
         }
-        constants = dict(_leaves(self.constants, ()))
+        constants = dict(leaves(self.constants))
         config: Config = {}
         for path in self._order:
             if path in tuned:
-                _put(config, path, tuned[path])
+                put(config, path, tuned.pop(path))
             elif path in constants:
-                _put(config, path, copy.deepcopy(constants[path]))
+                put(config, path, copy.deepcopy(constants[path]))
+        for path, value in tuned.items():  # those in lists
+            put(config, path, value)
+        for path in reversed(self._tuples):
+            put(config, path, tuple(find(config, path)))  # type: ignore[arg-type] # it is a list
         return config
 
     def point(self, config: Mapping[str, object]) -> Point:
@@ -122,7 +147,16 @@ class IntegerSpace:
         Raises:
             InvalidInputError: A parameter is missing, or its value is not on the lattice.
         """
-        return tuple(axis.index(_get(config, axis)) for axis in self.axes)
+        if missing := self.missing(config):
+            raise InvalidInputError(
+                f"a configuration must give every tuned parameter, but {missing[0]!r} is missing "
+                f"in {dict(config)!r}"
+            )
+        return tuple(axis.index(find(config, axis.path)) for axis in self.axes)
+
+    def missing(self, config: Mapping[str, object]) -> list[str]:
+        """The tuned parameters that a configuration does not give."""
+        return [axis.name for axis in self.axes if find(config, axis.path) is MISSING]
 
     def check(self, point: Sequence[int]) -> None:
         """Raise `InvalidInputError` unless `point` is on the lattice."""
@@ -139,6 +173,7 @@ class IntegerSpace:
             "axes": [_axis_to_json(axis) for axis in self.axes],
             "constants": self.constants,
             "order": [list(path) for path in self._order],
+            **({"tuples": [list(path) for path in self._tuples]} if self._tuples else {}),
         }
 
     @classmethod
@@ -151,50 +186,16 @@ class IntegerSpace:
         if not isinstance(state, dict):
             raise StateError(f"not a saved search space: {state!r}")
         try:
-            axes = tuple(_axis_from_json(axis) for axis in state["axes"])
-            constants = dict(state["constants"])
-            order = [tuple(path) for path in state["order"]]
-            held = [axis.path for axis in axes] + [path for path, _ in _leaves(constants, ())]
-            if sorted(order) != sorted(held):
-                raise StateError(f"the order names {order}, but the space has {held}")
+            axes = [_axis_from_json(axis) for axis in state["axes"]]
+            parts = Parts(
+                constants=dict(state["constants"]),
+                order=[tuple(path) for path in state["order"]],
+                tuples=[_path(path) for path in state.get("tuples", [])],
+            )
+            _check_agreement(parts, axes)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"not a saved search space: {error!r}") from error
-        return cls._of(axes, constants, order)
-
-
-def _leaves(tree: Mapping[str, object], prefix: Path) -> Iterator[tuple[Path, object]]:
-    """Every leaf of a nested dict with the keys that lead to it, in the dict's order."""
-    for key, value in tree.items():
-        if not isinstance(key, str) or "/" in key:
-            raise InvalidInputError(
-                "a parameter's name must be a string without '/' (Ray joins nested names "
-                f"with it), but got {key!r} under {'/'.join(prefix) or 'the top level'!r}"
-            )
-        path = (*prefix, key)
-        if isinstance(value, Mapping) and value and "grid_search" not in value:
-            yield from _leaves(value, path)
-        else:
-            yield path, value
-
-
-def _put(tree: Config, path: Path, value: object) -> None:
-    for key in path[:-1]:
-        tree = tree.setdefault(key, {})
-    tree[path[-1]] = value
-
-
-def _get(config: Mapping[str, object], axis: Axis) -> object:
-    if axis.name in config:
-        return config[axis.name]
-    node: object = config
-    for key in axis.path:
-        if not isinstance(node, Mapping) or key not in node:
-            raise InvalidInputError(
-                f"a configuration must give every tuned parameter, but {axis.name!r} is missing "
-                f"in {dict(config)!r}"
-            )
-        node = node[key]
-    return node
+        return cls._of(parts, axes)
 
 
 def _scaled(axes: list[Axis], scale: Mapping[str, Scale | str]) -> tuple[Axis, ...]:
@@ -222,10 +223,41 @@ def _axis_to_json(axis: Axis) -> dict[str, object]:
 
 
 def _axis_from_json(state: Mapping[str, Any]) -> Axis:
-    path = tuple(str(key) for key in state["path"])
-    name, values = "/".join(path), state["values"]
+    path = _path(state["path"])
+    name, values = name_of(path), state["values"]
     if not isinstance(values, dict):
         return scaled(Axis(path, ordered(name, values), Scale.LINEAR), state["scale"])
     start, stop, step = (integer(name, number) for number in values["range"])
     axis = Axis(path, increasing(name, range(start, stop, step)), Scale.LINEAR)
     return scaled(axis, state["scale"])
+
+
+def _path(keys: Sequence[object]) -> Path:
+    """A path from JSON.
+
+    Raises:
+        StateError: It is none.
+    """
+    for key in keys:
+        if not isinstance(key, str) and (type(key) is not int or key < 0):
+            raise StateError(f"a path has keys and places, but got {key!r}")
+    return tuple(keys)  # type: ignore[arg-type] # that was just looked at
+
+
+def _check_agreement(parts: Parts, axes: Sequence[Axis]) -> None:
+    """Refuse parts that are sound one by one but never stand together.
+
+    Raises:
+        StateError: They do not.
+    """
+    listed = [axis.path for axis in axes if outermost_list(axis.path)]
+    held = [axis.path for axis in axes if axis.path not in listed]
+    held += [path for path, _ in leaves(parts.constants)]
+    if sorted(parts.order) != sorted(held):
+        raise StateError(f"the order names {parts.order}, but the space has {held}")
+    if len(set(listed)) < len(listed) or any(
+        find(parts.constants, path) is not None for path in listed
+    ):
+        raise StateError(f"domains stand in lists at {listed}, but not each in a place of its own")
+    if not all(isinstance(find(parts.constants, path), list) for path in parts.tuples):
+        raise StateError(f"tuples stand at {parts.tuples}, but not all of these are lists")

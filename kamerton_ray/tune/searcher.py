@@ -50,8 +50,11 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         metric: The key of the result to optimise; nested keys are joined with `/`. May be left to
             `TuneConfig` or `tune.run`.
         mode: `"min"` or `"max"`; may be left likewise.
-        points_to_evaluate: Configurations to try first, in order.
-        evaluated_rewards: The metric's values at `points_to_evaluate`, which are then not run.
+        points_to_evaluate: Configurations to try first, in order. What one leaves out is
+            TensorFlow's default for `intra_op` and `inter_op`, one instance that is not pinned, and
+            the middle of its range for anything else: `[{}]` starts at the default.
+        evaluated_rewards: The metric's values at `points_to_evaluate`, which are then not run, and
+            have to give every parameter.
         seed: Settles what the search leaves open: with the same results it repeats itself.
         scale: `"linear"` or `"log"` by parameter name; see `IntegerSpace`.
         budget: Ask for at most so many configurations (`num_samples` does the same).

@@ -16,6 +16,7 @@ from kamerton_ray.search.constraints import to_json as constraints_to_json
 from kamerton_ray.search.lattice import lattice_of
 from kamerton_ray.search.nelder_mead import NelderMead
 from kamerton_ray.search.space import IntegerSpace
+from kamerton_ray.search.starting import start_point
 from kamerton_ray.trial.config import Config
 from kamerton_ray.tune.arguments import (
     Options,
@@ -27,6 +28,7 @@ from kamerton_ray.tune.arguments import (
     tuned_space,
 )
 from kamerton_ray.tune.folders import Json
+from kamerton_ray.tune.thread_space import default_values
 from kamerton_ray.tune.trials import Trials
 
 STATE_FORMAT = "kamerton_ray.NelderMeadSearcher/1"
@@ -84,17 +86,21 @@ class SearcherState:
         """Take over the space; whether there is no other one.
 
         Without its constants, unless a constraint is a function, which has to see them.
+
+        Raises:
+            InvalidInputError: It tunes nothing, or the points to try first are not in it.
         """
         if not IntegerSpace(config).axes:
             if self.space is None:
                 raise nothing_to_tune(config)
             return True
         offered = tuned_space(config, self.scale)
-        if not any(map(callable, self.constraints)):
-            offered = offered.without_constants()
-        if self.space is not None and _values(self.space) != _values(offered):
-            return False
-        self.space = self.space or offered
+        if self.space is not None:
+            return _values(self.space) == _values(offered)
+        # While its constants are known: a point may name them.
+        self.points = self._completed(offered)
+        with_constants = any(map(callable, self.constraints))
+        self.space = offered if with_constants else offered.without_constants()
         return True
 
     def begin(self, usual_metric: str) -> None:
@@ -120,9 +126,22 @@ class SearcherState:
     def _start(self, space: IntegerSpace) -> list[Config]:
         """The points to try first; where their values are known, those that may be tried."""
         if not self.rewards:
-            return self.points
+            return self._completed(space)
         allows = lattice_of(space, self.constraints).allows
         return [config for config in self.points if allows(space.point(config))]
+
+    def _completed(self, space: IntegerSpace) -> list[Config]:
+        """The points to try first; what they leave out is as by default, or in the middle.
+
+        Raises:
+            InvalidInputError: What one gives is not in the space, or breaks a constraint.
+        """
+        missing = {name for point in self.points for name in space.missing(point)}
+        if self.rewards or not missing:
+            return self.points
+        usual = default_values(missing)
+        found = (start_point(space, self.constraints, one, usual) for one in self.points)
+        return list(map(space.config, found))
 
     def to_json(self) -> Json:
         """The whole state, open trials included, as plain JSON values."""

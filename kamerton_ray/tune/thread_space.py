@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 
 from kamerton_ray.machine.cpus import usable_cpus
 from kamerton_ray.machine.threads import (
     OVERSUBSCRIBED,
+    THREADS,
+    default_threads,
     instance_bounds,
     thread_bounds,
     thread_count,
 )
 from kamerton_ray.machine.topology import topology, worth_pinning
 from kamerton_ray.search.constraints import AtMost
-from kamerton_ray.trial.config import INSTANCES_KEY, PINNED
+from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import Kind, chosen_kind
 
@@ -73,6 +76,19 @@ def instance_limit(cpus: int | None = None) -> AtMost:
     """
     count = trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1)
     return AtMost(product=(INSTANCES_KEY, "intra_op"), most=OVERSUBSCRIBED * count)
+
+
+def default_values(names: Collection[str]) -> dict[str, int]:
+    """What a program has that sets none of these parameters, as far as that is known.
+
+    Args:
+        names: The parameters. Nodes are asked for their CPUs where a thread count is among them.
+
+    Raises:
+        InvalidInputError: No node can run trials.
+    """
+    threads = default_threads(trial_cpus()) if set(THREADS) & set(names) else {}
+    return {name: value for name, value in {**ONE_PROCESS, **threads}.items() if name in names}
 
 
 def trial_cpus(kind: Kind | None = None) -> int:
