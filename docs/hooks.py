@@ -122,13 +122,15 @@ def command_help() -> str:
 
 
 def _help_of(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"kamerton-ray {name}")
+    parent = click.Context(main, info_name="kamerton-ray", **main.context_settings)
+    context = click.Context(command, info_name=name, parent=parent)
     usage = command.get_usage(context).removeprefix("Usage: ")
     text, *examples = (command.help or "").split("\n\n\b\n")
     blocks = [f"## {name}", f"```text\n{usage}\n```", _escaped(text)]
     blocks += [f"```text\n{example}\n```" for example in examples]
     records = [option.get_help_record(context) for option in command.get_params(context)]
-    blocks += [f"`{one[0]}`\n:   {_escaped(one[1])}" for one in records if one is not None]
+    described = [one for one in records if one and one[1]]  # an argument has no text
+    blocks += [f"`{names}`\n:   {_escaped(help_text)}" for names, help_text in described]
     return "\n\n".join(blocks)
 
 
