@@ -37,7 +37,7 @@ def alone(bench: Bench, seconds: float) -> float:
     The stretches take turns, A B B A, since the machine is another one a minute later; each is so
     much longer than a period that what the other has left of the quota does not count.
     """
-    nest = bench._nest_for(bench._environment(None))  # noqa: SLF001 - the same processes as a trial
+    nest = bench._nest(None)  # noqa: SLF001 - the same processes as a trial
     with contextlib.ExitStack() as stack:
         attempts = []
         for config in (ONE, DEFAULT):

@@ -17,7 +17,7 @@ os.environ["KAMERTON_RAY_PATIENCE_S"] = "0"
 
 
 def pytest_collection_modifyitems(items):
-    """Tests with Ray last longest: they come first, so that those who share the work end at once."""
+    """Tests with Ray last longest: they come first, so that all workers end at the same time."""
     items.sort(key=lambda item: "ray_cluster" not in item.fixturenames)
 
 

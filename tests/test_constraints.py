@@ -24,6 +24,7 @@ from kamerton_ray.search import opening
 from kamerton_ray.search.constraints import Constraint, checked
 from kamerton_ray.search.feasible import MOST_REFUSED
 from kamerton_ray.search.lattice import Lattice, lattice_of
+from kamerton_ray.search.spread import middle
 
 SMALL = {"x": range(1, 9), "y": range(1, 9)}
 LIMIT = AtMost(("x", "y"), 8)
@@ -287,10 +288,10 @@ def test_the_middle_is_the_nearest_point_that_may_be_tried():
     linear = IntegerSpace(SMALL, scale={"x": "linear", "y": "linear"})
     for bound in (2, 5, 9):
         lattice = lattice_of(linear, checked(lambda c, bound=bound: sum(c.values()) <= bound))
-        middle = lattice.middle()
-        assert lattice.allows(middle)
-        assert abs(middle[0] - middle[1]) <= 1
-        assert sum(middle) + 2 >= bound - 1
+        found = middle(lattice)
+        assert lattice.allows(found)
+        assert abs(found[0] - found[1]) <= 1
+        assert sum(found) + 2 >= bound - 1
 
 
 def test_a_new_simplex_turns_where_its_step_would_break_a_constraint():

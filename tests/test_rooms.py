@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,3 +101,22 @@ def test_who_knows_ray_and_tensorflow(rooms, package):
         if other.partition(".")[0] == package
     ]
     assert not wrong
+
+
+MOST_LINES, MOST_LINES_OF_A_CLASS, MOST_LINES_OF_MOST_FUNCTIONS = 450, 250, 9
+
+
+def test_everything_fits_on_a_few_screens():
+    """A module, a class, and the function in the middle of all."""
+    assert [name for name, tree in MODULES.items() if lines_of(tree) > MOST_LINES] == []
+    nodes = [node for tree in MODULES.values() for node in ast.walk(tree)]
+    classes = {one.name: lines_of(one) for one in nodes if isinstance(one, ast.ClassDef)}
+    assert {name: n for name, n in classes.items() if n > MOST_LINES_OF_A_CLASS} == {}
+    functions = [lines_of(one) for one in nodes if isinstance(one, ast.FunctionDef)]
+    assert statistics.median(functions) <= MOST_LINES_OF_MOST_FUNCTIONS
+
+
+def lines_of(tree):
+    """How many lines a module, a class or a function takes."""
+    last = max((getattr(node, "end_lineno", 0) or 0) for node in ast.walk(tree))
+    return last - getattr(tree, "lineno", 1) + 1

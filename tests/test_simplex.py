@@ -24,9 +24,10 @@ from kamerton_ray import (
     StopRule,
     Suggestion,
 )
-from kamerton_ray.search.lattice import AT_A_TIME, Lattice
+from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.measurements import MOST_AHEAD
 from kamerton_ray.search.quadratic import lowest_nearby
+from kamerton_ray.search.spread import AT_A_TIME, emptiest
 
 HUNDRED = range(101)  # on a linear scale index, value and hundredths are one number
 
@@ -833,7 +834,7 @@ def test_the_emptiest_point_is_the_middle_of_the_hole_among_very_many_known_ones
     everywhere = itertools.product(range(32), range(32))
     known = [point for point in everywhere if max(map(abs, np.subtract(point, hole))) > 2]
     assert len(known) == 1024 - 25 > AT_A_TIME
-    assert lattice.emptiest(known, seed=(0, 0)) == hole
+    assert emptiest(lattice, known, seed=(0, 0)) == hole
 
 
 @pytest.mark.parametrize("seed", range(20))

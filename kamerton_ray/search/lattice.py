@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
-from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.search.arrays import Matrix, Vector
 from kamerton_ray.search.axis import MOST_HALVINGS, Axis
 from kamerton_ray.search.constraints import Constraints
@@ -16,16 +15,8 @@ from kamerton_ray.search.feasible import Feasible
 from kamerton_ray.search.points import Point, along, distinct
 from kamerton_ray.search.space import IntegerSpace
 
-SMALL = 1024
-"""A lattice with up to this many points is looked at as a whole, a larger one by a sample."""
-
-SAMPLE = 256
-
 LONG = 256
 """An axis with more values is long: single steps lead nowhere on it."""
-
-AT_A_TIME = 512
-"""The distances to this many known points are computed at once."""
 
 ALMOST_FLAT = 1e-6
 """An edge whose angle to the plane of the others has a smaller sine counts as lying in it."""
@@ -67,19 +58,6 @@ class Lattice:
         """Whether a point may be measured."""
         return self.feasible is None or point in self.feasible
 
-    def check_start(self, first: Sequence[Point]) -> None:
-        """Refuse start points that break a constraint, and constraints that nothing keeps.
-
-        Raises:
-            InvalidInputError: One does, or nothing was found.
-        """
-        if self.feasible is None:
-            return
-        for point in first:
-            self.feasible.check(point, "a start point")
-        if not first:
-            self.middle()
-
     def is_exhausted(self, known: Collection[Point]) -> bool:
         """Whether every point that may be measured is known."""
         if self.feasible is None or not known:
@@ -110,22 +88,6 @@ class Lattice:
     def snap(self, coordinates: Vector) -> Point:
         """The nearest lattice point; outside the bounds, the nearest on them."""
         return tuple(axis.nearest(float(c)) for axis, c in zip(self.axes, coordinates, strict=True))
-
-    def middle(self) -> Point:
-        """The point in the middle of every axis, or the nearest that may be measured.
-
-        Raises:
-            InvalidInputError: None was found.
-        """
-        return self.near(self.snap(np.full(len(self.axes), MIDDLE)))
-
-    def near(self, point: Point) -> Point:
-        """The point, or the nearest that may be measured.
-
-        Raises:
-            InvalidInputError: None was found.
-        """
-        return point if self.allows(point) else _nearest(self, point)
 
     def steps_from(self, origin: Point, share: float) -> list[Point]:
         """From `origin` one step along each axis, towards its farther end and `share` of it.
@@ -248,53 +210,6 @@ class Lattice:
                 break
         return found
 
-    def emptiest(self, known: Collection[Point], *, seed: Sequence[int]) -> Point:
-        """The point farthest from every known one; on a large lattice, of a sample.
-
-        Args:
-            known: The points to keep away from; not all of the lattice.
-            seed: Settles the sample. Give another one each time, so that no generator's state
-                has to be kept.
-        """
-        spread = self.spread(known, seed=seed)
-        unknown = [point for point in spread if point not in known and self.allows(point)]
-        places, taken = self.places(unknown), self.places(known)
-        # |a - b|^2 = |a|^2 + |b|^2 - 2 ab, for as many b at a time as the processor's cache holds.
-        nearest, doubled = np.full(len(unknown), np.inf), 2 * places.T
-        for some in (taken[i : i + AT_A_TIME] for i in range(0, len(taken), AT_A_TIME)):
-            apart = (some**2).sum(axis=1, keepdims=True) - some @ doubled
-            np.minimum(nearest, apart.min(axis=0), out=nearest)
-        nearest += (places**2).sum(axis=1)
-        return unknown[int(np.argmax(nearest.round(12)))]
-
-    def spread(self, known: Collection[Point], *, seed: Sequence[int]) -> Iterable[Point]:
-        """Points all over the lattice: those that are not known, or on a large one a sample."""
-        unknown = self._unknown(known)
-        if self.size <= SMALL:
-            return unknown
-        rows = np.zeros((SAMPLE, len(self.axes)))
-        rows[:, self.free] = np.random.default_rng(seed).random((SAMPLE, self.dimension))
-        # The sample may hold known points only; the last one is unknown.
-        return itertools.chain(map(self.snap, rows), itertools.islice(unknown, 1))
-
-    def _unknown(self, known: Collection[Point]) -> Iterator[Point]:
-        """The points that may be measured and are not known."""
-        if self.feasible is not None:
-            return self.feasible.unknown(known)
-        return (point for point in self._every_point() if point not in known)
-
-    def _every_point(self) -> Iterable[Point]:
-        """The points in order, one at a time: `itertools.product` would list each axis first."""
-        return map(self._numbered, range(self.size))
-
-    def _numbered(self, number: int) -> Point:
-        """The point with this number, where the last axis counts the units."""
-        indices = []
-        for length in reversed(self.lengths):
-            number, index = divmod(number, length)
-            indices.append(index)
-        return tuple(reversed(indices))
-
 
 def lattice_of(space: IntegerSpace, constraints: Constraints) -> Lattice:
     """The lattice of a space, where only points that keep the constraints may be measured.
@@ -303,33 +218,6 @@ def lattice_of(space: IntegerSpace, constraints: Constraints) -> Lattice:
         InvalidInputError: A constraint does not fit the space.
     """
     return Lattice(space.axes, Feasible(space, constraints) if constraints else None)
-
-
-def _nearest(lattice: Lattice, target: Point) -> Point:
-    """A point near this one that may be measured.
-
-    Raises:
-        InvalidInputError: None was found.
-    """
-    around = [*lattice.halvings(target, target), *lattice.spread((), seed=(0,))]
-    candidates = list(filter(lattice.allows, around))
-    if not candidates:
-        whole = lattice.feasible is not None and lattice.feasible.is_whole
-        raise InvalidInputError(
-            "no configuration was found that keeps all constraints"
-            + ("" if whole else "; give one as a start point")
-        )
-    found, nearer = None, _nearest_of(lattice, candidates, target)
-    while found != nearer:  # each is nearer than the one before
-        found = nearer
-        strides = filter(lattice.allows, lattice.strides(found))
-        nearer = _nearest_of(lattice, [found, *strides], target)
-    return nearer
-
-
-def _nearest_of(lattice: Lattice, points: Sequence[Point], target: Point) -> Point:
-    apart = ((lattice.places(points) - lattice.places([target])) ** 2).sum(axis=1)
-    return points[int(apart.argmin())]
 
 
 def _is_singular(rows: list[list[int]]) -> bool:

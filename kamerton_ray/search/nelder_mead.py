@@ -29,6 +29,7 @@ from kamerton_ray.search.phases import Phases
 from kamerton_ray.search.points import Point, distinct
 from kamerton_ray.search.progress import Phase, Progress, StopRule
 from kamerton_ray.search.space import IntegerSpace
+from kamerton_ray.search.spread import check_start
 from kamerton_ray.search.starting import start_point
 from kamerton_ray.search.state import State, from_json, to_json
 
@@ -102,7 +103,7 @@ class NelderMead:
         self.patience: Final = options.patience
         self.repeats: Final = options.repeats
         first = distinct(start_point(self.space, self._constraints, config) for config in start)
-        self._lattice.check_start(first)
+        check_start(self._lattice, first)
         self._begin(Measurements(), Progress(start=tuple(first)), Ledger())
 
     def _begin(self, known: Measurements, progress: Progress, ledger: Ledger) -> None:

@@ -50,6 +50,7 @@ from kamerton_ray.search.points import Point
 from kamerton_ray.search.progress import Phase, Progress, StopRule
 from kamerton_ray.search.quadratic import lowest_nearby
 from kamerton_ray.search.simplex import iterated
+from kamerton_ray.search.spread import emptiest, middle
 
 TOOTH = 0.1
 """A neighbour of the best point is far worse when it is higher by so much: of step times by 10 %.
@@ -171,13 +172,13 @@ class Phases:
         """With the middle to start from, where nothing else is there."""
         begins = progress.phase is Phase.START
         if begins and not progress.start and self._known.best is None:
-            return replace(progress, start=(self._lattice.middle(),))
+            return replace(progress, start=(middle(self._lattice),))
         return progress
 
     def _start_step(self, progress: Progress) -> Progress:
         """Measure the start points and, from the best of them, the first simplex."""
         known, lattice = self._known, self._lattice
-        points = progress.start or (known.best or lattice.middle(),)
+        points = progress.start or (known.best or middle(lattice),)
         self._need(points, ahead=opening.survey(lattice, points[0]))
         origin = min(points, key=self._at)
         end = opening.far_end(lattice, origin)
@@ -249,7 +250,7 @@ class Phases:
         """A new simplex where least was measured."""
         restarts = progress.restarts + 1
         seed = (self._options.seed, restarts)
-        origin = self._lattice.emptiest(self._known.values, seed=seed)
+        origin = emptiest(self._lattice, self._known.values, seed=seed)
         simplex = (origin, *self._lattice.steps_from(origin, INITIAL_STEP))
         return replace(progress, phase=Phase.SIMPLEX, simplex=simplex, restarts=restarts)
 

@@ -10,6 +10,7 @@ from kamerton_ray.search.constraints import Constraints
 from kamerton_ray.search.lattice import MIDDLE, lattice_of
 from kamerton_ray.search.points import Point
 from kamerton_ray.search.space import IntegerSpace
+from kamerton_ray.search.spread import near
 from kamerton_ray.search.tree import names
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -45,7 +46,7 @@ def start_point(
         for axis in part.axes
     )
     try:
-        found = lattice_of(part, constraints).near(wanted)
+        found = near(lattice_of(part, constraints), wanted)
     except InvalidInputError as error:
         raise InvalidInputError(
             f"a start point must keep all constraints, but none was found that gives {missing} "

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
@@ -13,11 +11,9 @@ import cloudpickle
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.cpus import usable_cpus
-from kamerton_ray.machine.environment import user_environment, working_directory
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.machine.neighbours import Gauges, Watch
-from kamerton_ray.machine.threads import THREADS, Threading
-from kamerton_ray.machine.topology import cpu_sets, topology
+from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.process.in_model_nest import takes_config
 from kamerton_ray.process.model_nest import ModelNest
 from kamerton_ray.process.outcome import AttemptError, Outcome
@@ -28,27 +24,19 @@ from kamerton_ray.trial.config import (
     Config,
     instances_of,
     key_of,
-    pinned,
 )
-from kamerton_ray.trial.instances import environments
 from kamerton_ray.trial.kept_default import KeptDefault
 from kamerton_ray.trial.looking import looked_inside
 from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.model_instances import Instances
+from kamerton_ray.trial.nests import Env, Nests, forked
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
 from kamerton_ray.trial.timing import Timer, Timing, TimingOptions, TooFastError
 
-logger = logging.getLogger(__name__)
-
-Env = Mapping[str, str] | Callable[[Config], Mapping[str, str]]
-
 ROUND_SHARE, LEAST_ROUND_S = 0.25, 0.8
 """How much of a trial's measuring time a round takes for every two, and how many seconds at least:
 here the fresh processes count, not the blocks of one."""
-
-MAX_NESTS = 3
-"""How many nests, one for each environment, are kept warm; each holds TensorFlow in memory."""
 
 AS_DEFAULT = {**dict.fromkeys(THREADS, 0), **ONE_PROCESS}
 """The parameters that are applied here, as TensorFlow's default has them. `build` may want others.
@@ -119,7 +107,7 @@ class Bench:
                 f"build must be a function that returns a step to time, but got {build!r}"
             )
         try:
-            self._build: bytes = cloudpickle.dumps(build)
+            pickled: bytes = cloudpickle.dumps(build)
         except Exception as error:
             raise InvalidInputError(
                 f"build must be picklable to reach the trials' processes, but {build!r} is not: "
@@ -127,8 +115,13 @@ class Bench:
             ) from error
         self._takes_config = takes_config(build)
         self._options = options
-        self._isolation = options.isolation
-        self._nests: dict[str, ModelNest] = {}
+        self._nests = Nests(
+            pickled,
+            env=options.env,
+            preload=options.isolation is Isolation.FORK,
+            tensorflow=options.tensorflow,
+            source=options.source,
+        )
         self._default: KeptDefault | None = None
         self._has_looked = False
         self._room = Room()
@@ -138,7 +131,7 @@ class Bench:
     def warm(self) -> None:
         """Import TensorFlow; what goes wrong with it is said by the first trial."""
         with contextlib.suppress(AttemptError):
-            self._nest_for(self._environment(None))
+            self._nest(None)
 
     @despite_a_lost_nest
     def measure(self, config: Config) -> Result:
@@ -162,7 +155,7 @@ class Bench:
             if instances_of(config) > 1:  # how many fit is known when the default has built
                 default.wait()
                 self._room.note(default.memory)
-            nest = self._nest_for(self._environment(config))
+            nest = self._nest(config)
             self._check_room(config)
             with self._fork(nest, config) as attempt:
                 timing = default.time(attempt)
@@ -226,7 +219,7 @@ class Bench:
 
     def _learn_memory(self, config: Config) -> None:
         """See what one process of a configuration holds; one that fails teaches nothing."""
-        nest = self._nest_for(self._environment(config))
+        nest = self._nest(config)
         with self._fork(nest, {**config, **ONE_PROCESS}) as attempt:
             try:
                 attempt.build()
@@ -263,7 +256,7 @@ class Bench:
         def start(config: Config | None) -> Instances:
             if config is not None:
                 self._check_room(config)
-            nest = self._nest_for(self._environment(config))
+            nest = self._nest(config)
             return stack.enter_context(self._fork(nest, usual if config is None else config))
 
         # Whether one more fits is known when the others have taken their memory.
@@ -283,9 +276,7 @@ class Bench:
     def close(self) -> None:
         """End every process."""
         self._drop_default()
-        for nest in self._nests.values():
-            nest.close()
-        self._nests = {}
+        self._nests.close()
 
     def _drop_default(self) -> None:
         """End the process that is kept."""
@@ -307,75 +298,19 @@ class Bench:
             config=config,
             outcome=outcome,
             error="" if error is None else str(error),
-            isolation=self._isolation.value,
+            isolation=(Isolation.FORK if self._nests.preload else Isolation.SPAWN).value,
             strays=0 if attempt is None else attempt.strays,
             machine=UNKNOWN if attempt is None else attempt.machine,
             names=NAMES if judge is None else (*NAMES, "score"),
         )
         return result if judge is None else replace(result, score=judge.score(result))
 
-    def _environment(self, config: Config | None) -> dict[str, str]:
-        """The user's environment, and what the user asks for; None stands for the default."""
-        asked = self._options.env
-        if callable(asked):
-            # What differs from configuration to configuration is tuned, so not the default's.
-            asked = {} if config is None else asked(config)
-        return {**user_environment(), **{name: str(value) for name, value in asked.items()}}
-
-    def _nest_for(self, env: dict[str, str]) -> ModelNest:
-        """The warm nest for an environment; the one used longest ago makes room for a new one."""
-        key = json.dumps(env, sort_keys=True)
-        nest = self._nests.pop(key, None) or self._start(env)
-        self._nests[key] = nest
-        while len(self._nests) > MAX_NESTS:
-            kept = None if self._default is None else self._default.nest
-            oldest = next(k for k, nest in self._nests.items() if nest is not kept)
-            self._nests.pop(oldest).close()
-        return nest
-
-    def _start(self, env: dict[str, str]) -> ModelNest:
-        nest = self._started(env, preload=self._isolation is Isolation.FORK)
-        if not nest.started:
-            return nest
-        nest.close()
-        self._isolation = Isolation.SPAWN
-        logger.warning(
-            "Importing the module of build starts %s, which does not survive a fork: each trial "
-            "imports everything anew, which takes seconds. Create tensors and models, and start "
-            "threads, inside build to avoid that.",
-            nest.started,
-        )
-        return self._started(env, preload=False)
-
-    def _started(self, env: dict[str, str], *, preload: bool) -> ModelNest:
-        return ModelNest(
-            self._build,
-            env=env,
-            preload=preload,
-            tensorflow=self._options.tensorflow,
-            cwd=working_directory(),
-            source=self._options.source,
-        )
+    def _nest(self, config: Config | None) -> ModelNest:
+        """The warm nest of a configuration; None stands for the default."""
+        return self._nests.of(config, kept=None if self._default is None else self._default.nest)
 
     def _fork(self, nest: ModelNest, config: Config) -> Instances:
-        """The processes of a configuration, which build at the same time."""
-        told = environments(config)
-        places = cpu_sets(len(told), topology()) if pinned(config) else [()] * len(told)
-        with contextlib.ExitStack() as stack:
-            attempts = [
-                stack.enter_context(
-                    nest.attempt(
-                        _threads(config),
-                        config,
-                        timeout=self._options.timeout_s,
-                        cpus=place,
-                        variables=variables,
-                    )
-                )
-                for place, variables in zip(places, told, strict=True)
-            ]
-            stack.pop_all()
-        return Instances(attempts)
+        return forked(nest, config, timeout_s=self._options.timeout_s)
 
     def _default_for(self, config: Config) -> KeptDefault:
         """The default's process, kept from trial to trial while the rest of `config` is the same.
@@ -390,13 +325,9 @@ class Bench:
             self._drop_default()
             self._default = KeptDefault(key, self._timer())
             if self._options.pair:
-                nest = self._nest_for(self._environment(None))
+                nest = self._nest(None)
                 self._default.start(nest, lambda: self._fork(nest, _as_default(config)))
         return self._default
-
-
-def _threads(config: Config) -> Threading:
-    return Threading.of(config) if set(THREADS) & set(config) else Threading()
 
 
 def _as_default(config: Config) -> Config:

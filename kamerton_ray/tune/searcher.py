@@ -51,10 +51,8 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
             `TuneConfig` or `tune.run`.
         mode: `"min"` or `"max"`; may be left likewise.
         points_to_evaluate: Configurations to try first, in order. What one leaves out is
-            TensorFlow's default for `intra_op` and `inter_op`, one instance that is not pinned, and
-            the middle of its range for anything else: `[{}]` starts at the default.
-        evaluated_rewards: The metric's values at `points_to_evaluate`, which are then not run, and
-            have to give every parameter.
+            TensorFlow's default of threads, one instance, and else the middle of the range.
+        evaluated_rewards: The metric's values at these, which are then whole and are not run.
         seed: Settles what the search leaves open: with the same results it repeats itself.
         scale: `"linear"` or `"log"` by parameter name; see `IntegerSpace`.
         budget: Ask for at most so many configurations (`num_samples` does the same).
@@ -139,8 +137,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         Raises:
             InvalidInputError: A domain is not a finite, ordered set of integers.
         """
-        space = IntegerSpace(spec)
-        return space if space.axes else {}
+        return space if (space := IntegerSpace(spec)).axes else {}
 
     def set_search_properties(
         self,
