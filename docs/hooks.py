@@ -135,8 +135,9 @@ def _help_of(name: str, command: click.Command) -> str:
 
 
 def _escaped(text: str) -> str:
-    """A text of click's as Markdown, in which nothing is marked."""
-    return re.sub(r"([*_\[\]])", r"\\\1", html.escape(text, quote=False))
+    """A text of click's as Markdown, in which nothing is marked but the options."""
+    text = re.sub(r"([*_\[\]])", r"\\\1", html.escape(text, quote=False))
+    return re.sub(r"(?<!\S)(--[a-z-]+)", r"`\1`", text)
 
 
 def keys(record: type, *, above: type | None = None) -> str:
