@@ -5,16 +5,17 @@ BIN := $(VENV)/bin
 # The tests start hundreds of processes, which would compile the package anew each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-cluster test-thorough test-lowest check docs format clean
+.PHONY: help demo test test-cluster test-thorough test-lowest test-newest-ray check docs build format clean
 help:
 	@echo "make demo    how many instances of MobileNetV2, each with how many threads; writes demo.html"
 	@echo "make test    run the tests"
 	@echo "make test-cluster  the tests that kill the nodes of a cluster, and those with a server"
 	@echo "make test-thorough  10,000 random searches instead of 1,000"
-	@echo "make check   lint, formatting, types and the documentation's links"
+	@echo "make check   lint, formatting, types and the documentation's links; builds both packages into dist/"
 	@echo "make docs    the documentation as a site, in site/"
 	@echo "make format  let ruff rewrite the formatting"
 	@echo "make test-lowest  the tests with the lowest supported versions"
+	@echo "make test-newest-ray  the searcher's contract, with the newest Ray"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,7 +51,15 @@ test-lowest: tests/lowest.txt pyproject.toml
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[dev]'
 	.venv-lowest/bin/python -m pytest --numprocesses 3 --dist loadgroup
 
-check: $(VENV)/.dev
+# Release candidates, too; what it prints says which Ray it was.
+test-newest-ray:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --pre 'ray[tune]'
+	.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	.venv-newest/bin/python -c 'import ray; print("Ray", ray.__version__, ray.__commit__)'
+	.venv-newest/bin/python -m pytest tests/test_searcher.py tests/test_tune.py
+
+check: $(VENV)/.dev build
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -60,9 +69,15 @@ check: $(VENV)/.dev
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
+# The wheel comes of the source distribution, so that this holds all that it needs.
+build: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/twine check --strict dist/*
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .venv-lowest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
+	rm -rf $(VENV) .venv-lowest .venv-newest .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
