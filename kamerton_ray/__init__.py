@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kamerton_ray.tune.concurrency import every_node
     from kamerton_ray.tune.searcher import NelderMeadSearcher
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AtMost",
