@@ -158,7 +158,11 @@ def test_exec_finds_a_configuration_and_exports_it(apart, tmp_path):
     assert err.count("higher is better: no (--maximize)") == 1
     results = (folder_of(tmp_path) / "results.jsonl").read_text().splitlines()
     assert f"after {len(results)} trials: " in err
-    goal = json.loads((folder_of(tmp_path) / "session.json").read_text())["goal"]
+    session = json.loads((folder_of(tmp_path) / "session.json").read_text())
+    (work,), goal = session["work"], session["goal"]
+    assert work["command"].startswith("kamerton-ray exec --intra 1:3 --inter 1:2 --objective last ")
+    assert work["ray"]
+    assert work["seconds"] > 1
     assert goal["space"] == {"intra_op": [1, 3], "inter_op": [1, 2]}
     assert goal["starts"][0] == json.loads(results[0])["config"]
 

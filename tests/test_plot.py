@@ -4,6 +4,7 @@ import itertools
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,12 +23,14 @@ from findings import (
     verdict,
 )
 
-from kamerton_ray import InvalidInputError, Objective, plot
+from kamerton_ray import Decision, InvalidInputError, Objective, plot
 from kamerton_ray.report.labels import brief_names, brief_values, short
-from kamerton_ray.report.measured import Basis, Measured, best_row, marks_of, times
+from kamerton_ray.report.measured import Basis, Measured, times
 from kamerton_ray.report.palette import contrast, mixed, readable_on
 from kamerton_ray.report.paper import WIDTH
 from kamerton_ray.report.plot_speedups import MOST_ROWS, row_color
+from kamerton_ray.report.plot_trade_off import NO_TRADE_OFF
+from kamerton_ray.report.told import best_row, marks_of
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.results import trial_results
 
@@ -96,11 +99,60 @@ def test_the_verdicts_best_is_marked_rather_than_the_searchs():
     assert best_row(found, verdict(other)).config == other
 
 
-def test_the_path_goes_through_the_trials_in_their_order():
-    (path,) = named(plot.surface(results()), "path")
-    ends = [(round(x + 0.38), round(y - 0.33)) for x, y in zip(*path.get_data(), strict=True)]
-    tried = [tuple(one["config"].values()) for one in results()]
-    assert ends == [(intra - 1, inter - 1) for intra, inter in tried]
+@pytest.mark.parametrize("told", [verdict(), None])
+def test_no_line_crosses_the_map_and_no_mark_lies_on_a_text(told):
+    figure = plot.surface(results(), verdict=told)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert {line.get_linestyle() for line in axes.lines} <= {"None"}
+    boxes = [text.get_window_extent() for text in axes.texts]
+    marks = [axes.transData.transform(at) for line in axes.lines for at in line.get_xydata()]
+    assert len(boxes) > len(GAINS)
+    assert not any(box.contains(*at) for box in boxes for at in marks)
+
+
+def test_the_trials_numbers_stand_in_the_corners_of_their_cells():
+    shown = texts(plot.surface(results()))
+    assert {*map(str, range(1, 9)), "4, 9"} - {"4"} <= set(shown)
+
+
+def test_a_cell_has_the_gain_of_its_fresh_runs_and_the_searchs_are_small_and_slanted():
+    figure = plot.surface(results(), verdict=verdict())
+    fresh, searched = (
+        {text.get_text(): text for text in named(figure, gid)} for gid in ("gain", "searched")
+    )
+    assert set(fresh) - {"failed"} == {"1.30", "1.00"}
+    assert set(searched) - {"failed"} == {"1.20", "1.12", "0.80", "0.70", "0.66"}
+    assert {one.get_style() for one in searched.values()} == {"italic"}
+    assert max(one.get_size() for one in searched.values()) < fresh["1.30"].get_size()
+    shown = texts(figure)
+    assert shown.count("slower") == 3
+    assert any("slanted: the search's" in text for text in shown)
+    (before,) = (one for one in named(plot.surface(results()), "gain") if one.get_text() == "1.12")
+    assert before.get_style() == "normal"
+
+
+@pytest.mark.parametrize(("gain", "weight"), [(1.3, "bold"), (0.91, "normal")])
+def test_what_is_slower_was_chosen_for_the_final_and_is_not_the_best(gain, weight):
+    told = verdict(
+        decision=Decision.USE if gain > 1 else Decision.KEEP,
+        speedup=gain,
+        low=gain - 0.05,
+        high=gain + 0.05,
+        table=tuple(
+            replace(row, gain=gain if row.config else 1.0, value=gain) for row in verdict().table
+        ),
+    )
+    for figure in (plot.surface(results(), verdict=told), plot.speedups(results(), verdict=told)):
+        said = [one for one in named(figure, "gain") if one.get_text().startswith(f"{gain:.2f}")]
+        assert [one.get_weight() for one in said] == [weight]
+    shown = set(texts(plot.speedups(results(), verdict=told)))
+    if gain < 1:
+        assert {"0.91x, slower", "chosen for the final  1 · 1"} <= shown
+        assert {"chosen", "default"} < set(texts(plot.rounds(told)))
+        assert not any("best" in text for text in shown)
+    else:
+        assert {"1.30x", "best  1 · 1"} <= shown
 
 
 def test_the_default_is_marked_where_it_was_not_measured():
@@ -161,9 +213,11 @@ def test_instances_and_their_threads_make_the_map_and_inter_op_stands_in_its_cel
     assert axes.get_title("left").splitlines() == [
         "times the steps of TensorFlow's default",
         "each cell: the best over inter_op",
+        "upright: fresh runs; small and slanted: the search's",
         "crossed out: over 2 threads a CPU, not worth a trial",
     ]
-    assert {"2.00", "inter_op=1\nbest", "inter_op=2\ndefault"} <= set(texts(axes.figure))
+    assert {"2.02", "inter_op=1\nbest", "inter_op=2\ndefault"} <= set(texts(axes.figure))
+    assert "2.00" not in texts(axes.figure)
 
 
 def test_cells_with_too_many_threads_are_crossed_out_unless_such_were_tried():
@@ -191,10 +245,18 @@ def test_of_instances_the_default_is_one_process_with_a_thread_for_each_cpu():
 def test_the_speed_ups_are_sorted_and_have_their_intervals():
     figure = plot.speedups(results(), verdict=verdict())
     gains = [float(dot.get_xdata()[0]) for dot in named(figure, "row")]
-    assert gains == sorted(gains, reverse=True)
+    assert gains[:2] == [1.3, 1.0]  # the fresh runs', and then the search's
+    assert gains[2:] == sorted(gains[2:], reverse=True)
     assert len(gains) == len(GAINS)
     shown = texts(figure)
-    assert {"best  1 · 1", "default  2 · 2", "intra_op · inter_op", "1.29x"} < set(shown)
+    assert {"best  1 · 1", "default  2 · 2", "intra_op · inter_op", "1.30x"} < set(shown)
+    assert "1.29x" not in shown
+    alone = plot.speedups(results())
+    gains = [float(dot.get_xdata()[0]) for dot in named(alone, "row")]
+    assert gains == sorted(gains, reverse=True)
+    assert {"best  1 · 1", "1.29x"} < set(texts(alone))
+    assert "by the search alone" in shown
+    assert "by the search alone" not in texts(alone)
     rows = {tuple(row.config.values()): row for row in Measured(trial_results(results())).rows}
     once, twice = rows[1, 2], rows[1, 1]
     assert (once.low, once.high) == pytest.approx((1.12 / 1.1, 1.12 * 1.1))
@@ -290,11 +352,48 @@ def test_a_staircase_joins_those_that_no_other_beats():
     assert near(corners, [ends[0], (23, 51.5), (26, 101), ends[1]])
 
 
+def within_noise(**more):
+    """The two instances take as long at p99 as the one: within the intervals, at least."""
+    table = [
+        replace(row, seconds_p99=0.0231 if row.config == MANY else row.seconds_p99)
+        for row in together().table
+    ]
+    rounds = [
+        [
+            replace(one, seconds_p99=(0.0231 if one.config == MANY else 0.023) + 0.0005 * (n % 3))
+            for n, one in enumerate(results, number)
+        ]
+        for number, results in enumerate(together().rounds)
+    ]
+    return together(**{"table": tuple(table), "rounds": rounds, **more})
+
+
+@pytest.mark.parametrize("told", [within_noise(), within_noise(rounds=[])])
+def test_a_pair_whose_intervals_overlap_is_no_trade_off(told):
+    figure = plot.trade_off(instances(), verdict=told)
+    (p99, other) = (one[0] for one in places(figure, "point")[:2])
+    assert p99 > other  # so by their values alone the two would be one
+    assert not named(figure, "frontier")
+    assert NO_TRADE_OFF in figure.get_supxlabel()
+    assert NO_TRADE_OFF not in plot.trade_off(instances(), verdict=together()).get_supxlabel()
+
+
+def test_the_points_of_fresh_runs_have_their_intervals():
+    figure = plot.trade_off(instances(), verdict=together())
+    across, up, *_ = (line.get_xydata() for line in named(figure, "interval"))
+    (low, _), (high, _) = across
+    assert low <= 26 <= high
+    assert 0 < high - low < 1
+    assert across[0][1] == across[1][1] == 101
+    assert up[0][1] <= 101 < up[1][1]
+
+
 @pytest.mark.parametrize("told", [None, together(table=together().table[:1])])
 def test_without_fresh_runs_of_two_the_searchs_points_are_the_picture(told):
     figure = plot.trade_off(instances(), verdict=told)
     assert len(places(figure, "point")) == len(STEPS)
     assert not named(figure, "small")
+    assert not named(figure, "frontier")
     assert {"best  2 x (1, 1)", "default  1 x (2, 2)"} <= set(texts(figure))
 
 

@@ -21,6 +21,7 @@ from findings import (
     DEFAULT,
     FAILURE,
     failed,
+    fresh,
     instances,
     losses,
     lower,
@@ -36,18 +37,25 @@ from ray import tune
 import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
 from kamerton_ray.report import tables
+from kamerton_ray.report.about import About
 from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
 from kamerton_ray.report.labels import unit_of
+from kamerton_ray.report.report import Report
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.trainable import one_step
+from kamerton_ray.tune.work import Work
 
 for pickler, name in itertools.product((cloudpickle, rays), (__name__, "findings")):
     pickler.register_pickle_by_value(sys.modules[name])
 
 HOSTILE = "<script>document.title='owned'</script>"
+TEMPLATE = (Path(kamerton_ray.__file__).parent / "report" / "report.html.j2").read_text()
 TUNED = {"target": "model.py:build", "objective": "speedup", "limits": []}
-SECTIONS = ("answer", "measured", "fresh", "trade-offs", "apply", "failures", "hardware", "method")
+SECTIONS = (
+    *("answer", "fresh", "trade-offs", "apply", "measured"),
+    *("failures", "hardware", "method", "reading"),
+)
 
 
 def session_of(folder, kind, description, found, answer=None):
@@ -251,14 +259,36 @@ def test_a_limit_on_what_nobody_reports_is_refused():
         report(results(), objective=limited)
 
 
-def test_the_pareto_set_holds_what_no_other_beats(page):
+def test_the_pareto_set_holds_what_no_other_beats():
+    page = report(instances(), together()).html()
     (table,) = re.findall(r"Pareto set</h3>.*?</table>", page, re.DOTALL)
     names = re.findall(r'<th scope="row">([^<]+?)\s*<', table)
-    assert "intra_op=1 inter_op=1" in names[0]
+    assert names == [
+        "2 instances of intra_op=1 inter_op=1",
+        "1 instance of intra_op=1 inter_op=1",
+    ]
     assert "p99 (ms)" in table
     assert "throughput (steps/s)" in table
     assert "CPU time (ms)" in table
-    assert not any("intra_op=4 inter_op=4" in name for name in names)
+    assert "2.02x [1.98, 2.06]" in table
+    assert re.search(r">26 \[26(\.\d+)?, 26\.\d+\]<", table)
+    assert "The line joins those that trade" in page
+
+
+def test_where_no_two_of_the_fresh_runs_differ_nothing_is_traded_off():
+    costs = {"seconds": 0.02, "seconds_p99": 0.023, "throughput": 50.0, "cpu_seconds": 0.03}
+    told = together()
+    same = together(
+        table=tuple(replace(row, **costs) for row in told.table),
+        rounds=[
+            [fresh(one.config, costs, n) for n, one in enumerate(some, place)]
+            for place, some in enumerate(told.rounds)
+        ],
+    )
+    page = report(instances(), same).html()
+    assert "Pareto set</h3>" not in page
+    assert re.search(r"Nothing is traded off: no two of the fresh runs.{1,5} configurations", page)
+    assert "so there is no trade-off and no line" in page
 
 
 def test_csv_has_a_line_for_each_trial_and_json_everything(session, tmp_path):
@@ -276,7 +306,7 @@ def test_csv_has_a_line_for_each_trial_and_json_everything(session, tmp_path):
     assert found["parts"][0]["configurations"][0]["config"] == BEST
     assert found["trials"][7]["gain"] is None
     pictures = sorted(path.name for path in (tmp_path / "pictures").iterdir())
-    names = ("map", "rounds", "speedups", "time", "trade_off", "trials")
+    names = ("map", "rounds", "speedups", "trade_off", "trials")
     assert pictures == [f"{name}.png" for name in names]
 
 
@@ -284,6 +314,91 @@ def test_the_template_and_both_names_are_shipped():
     assert kamerton_ray.report is report
     folder = Path(kamerton_ray.__file__).parent
     assert (folder / "report" / "report.html.j2").is_file()
+
+
+def told_as(gain, **more):
+    """A verdict whose final has found this gain, for what the search says 1.29x of."""
+    table = tuple(replace(row, gain=gain if row.config else 1.0) for row in verdict().table)
+    ends = {"low": gain - 0.03, "high": gain + 0.03}
+    return verdict(speedup=gain, table=table, sentence="An answer.", **ends, **more)
+
+
+def shown_texts(page):
+    """What a page shows as text, in its pictures too, but for how to read it."""
+    body = page[page.index("<body>") : page.index('<section class="reading">')]
+    return re.findall(r">([^<>]+)<", re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL))
+
+
+def test_a_configuration_has_one_gain_on_the_page_that_of_its_fresh_runs():
+    page = report(results(), told_as(1.17)).html()
+    searched = re.compile(r'<svg role="img" aria-label="The search.*?</svg>', re.DOTALL)
+    assert searched.search(page)  # the search's best so far, and called so
+    texts = shown_texts(searched.sub("", page))
+    gains = {one for text in texts for one in re.findall(r"\b1\.(?:1[6-8]|29|3\d)x?", text)}
+    assert gains == {"1.17x", "1.17"}  # the map has no room for the x
+    assert sum("1.17x" in text for text in texts) == 4  # above all, in a table, and both pictures
+    (first,) = re.findall(r'<dl class="facts fresh-runs">\s*<div>.*?<dd>(.*?)</dd>', page)
+    assert first == "1.17x"
+
+
+def test_what_is_slower_is_said_to_be_and_is_no_best():
+    told = report(results(), told_as(0.91, decision=Decision.KEEP))
+    page = told.html()
+    assert "<dt>than the default, intra_op=1 inter_op=1</dt><dd>0.91x, slower</dd>" in page
+    assert '<span class="mark">chosen for the final</span>' in page
+    assert 'class="strong"' not in page
+    assert "0.91x" not in " ".join(shown_texts(page)).replace("0.91x, slower", "")
+    assert not any(re.match(r"best\b", text) for text in shown_texts(page))
+    assert re.search(r"^intra_op=1 inter_op=1 +0\.91x, slower +13 ", told.text(), re.MULTILINE)
+
+
+WORK = Work(
+    command="kamerton-ray tune model.py:build --instances auto",
+    began=1_700_000_000.0,
+    system="An OS 1, Linux 6",
+    python="3.12.1",
+    ray="2.50.0",
+    tensorflow="2.20.0",
+    load=0.25,
+    seconds=75.0,
+    load_after=1.75,
+)
+
+
+def test_the_header_has_the_command_and_on_what_it_ran(tmp_path):
+    found = [{**one, "others": 0.1 * place} for place, one in enumerate(results())]
+    session = Session.open(session_of(tmp_path, "tune", TUNED, found, verdict()))
+    session.begin(replace(WORK, seconds=math.nan, load_after=math.nan))
+    assert "at least" not in report(session.folder).html()
+    assert "total time" not in report(session.folder).html()
+    session.begin(WORK)
+    page = report(session.folder).html()
+    header = page[page.index("<header>") : page.index("</header>")]
+    assert header.count(f'<pre class="wrapped">{WORK.command}</pre>') == 2
+    told = dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", header[: header.index("<section")]))
+    assert re.fullmatch(r"2023-11-1[45] \d\d:\d\d", told.pop("date"))
+    assert told == {
+        "system": "An OS 1, Linux 6",
+        "Python": "3.12.1",
+        "Ray": "2.50.0",
+        "TensorFlow": "2.21.0",  # the trials' own
+        "load average": "0.2 before, 1.8 at the end",
+        "other work": "0.4 CPUs in the median, 0.8 at most",
+        "total time": "at least 1 min 15 s",
+    }
+
+
+def test_a_session_from_before_that_was_written_down_lacks_it_and_has_the_rest(page):
+    header = page[page.index("<header>") : page.index("</header>")]
+    assert '<pre class="wrapped">kamerton-ray tune model.py:build</pre>' in header
+    assert 'class="ran"' not in header
+    assert "<dd>1.30x</dd>" in header
+
+
+def test_without_a_script_there_is_no_button_and_all_is_there(page):
+    assert "<button" not in page
+    assert page.count('<div class="copied">') == 1 + len(FORMS)
+    assert "Scrolls sideways" not in page[: page.index("<script>")]
 
 
 # --- instances -----------------------------------------------------------------------------------
@@ -596,7 +711,15 @@ def values_only():
     return report([printed(v, intra_op=v + 1, inter_op=1 + v % 2) for v in range(6)])
 
 
+def ran():
+    """A session with a long command, of which all is known, and which keeps the default."""
+    work = replace(WORK, command=f"{WORK.command} {'--knob A_RATHER_LONG_NAME=1:9 ' * 9}")
+    about = About(kind="tune", target=("model.py:build",), work=(work,))
+    return Report(parts=report(results(), told_as(0.91, decision=Decision.KEEP)).parts, about=about)
+
+
 PAGES = {
+    "ran": ran,
     "usual": lambda: report(results(), verdict()),
     "searched": lambda: report(results()),
     "hostile": hostile,
@@ -698,6 +821,61 @@ def test_nothing_overflows_or_overlaps(open_page, page, size):
     assert driver.execute_script(OVERLAPPING) == []
 
 
+SCROLLS = """
+document.querySelectorAll('details').forEach(one => { one.open = true; });
+dispatchEvent(new Event('resize'));
+const seen = [...document.querySelectorAll('body *')].filter(e => e.getClientRects().length);
+const scrolling = seen.filter(e => e.scrollWidth > e.clientWidth + 1 &&
+    getComputedStyle(e).overflowX !== 'visible' && e.clientWidth);
+return [
+    scrolling.filter(e => !e.matches('.scroll, pre')).map(e => e.outerHTML.slice(0, 80)),
+    scrolling.filter(e => !getComputedStyle(e).backgroundAttachment.includes('local')).length,
+    seen.filter(e => e.matches('.scroll')).map(e => [
+        scrolling.includes(e), !!e.nextElementSibling.getClientRects().length]),
+];
+"""
+
+
+@pytest.mark.parametrize("size", ["light", "phone"])
+@pytest.mark.parametrize("page", PAGES)
+def test_what_scrolls_has_a_shadow_and_says_so(open_page, page, size):
+    driver = open_page(page, size)
+    others, without, boxes = driver.execute_script(SCROLLS)
+    assert (others, without) == ([], 0)
+    assert boxes
+    assert all(scrolls is said for scrolls, said in boxes)
+    if (page, size) == ("crowded", "phone"):
+        assert any(scrolls for scrolls, _ in boxes)
+    assert driver.execute_script(OVERFLOWING) == [False, []]
+
+
+COPY = """
+const [clipboard, done] = arguments, copied = [];
+Object.defineProperty(navigator, 'clipboard', {configurable: true, value: clipboard
+    ? {writeText: async text => { copied.push(text); }} : undefined});
+document.addEventListener('copy', () => copied.push(String(getSelection())));
+const buttons = [...document.querySelectorAll('.copied button')];
+(async () => {
+    for (const button of buttons) { button.click(); await new Promise(go => setTimeout(go)); }
+    const pres = [...document.querySelectorAll('.copied pre')].map(pre => pre.textContent.trim());
+    done([copied.map(text => text.trim()), pres, buttons.map(one => one.innerText)]);
+})();
+"""
+
+
+@pytest.mark.parametrize("clipboard", [True, False])
+def test_the_commands_and_exports_are_copied(open_page, clipboard):
+    driver = open_page("usual")
+    copied, texts, said = driver.execute_async_script(COPY, clipboard)
+    assert len(texts) == 1 + len(FORMS)
+    assert export(BEST, "json").strip() in texts
+    if clipboard:  # without one a script's click may copy nothing, but selects what is meant
+        assert copied == texts
+        assert set(said) == {"Copied"}
+    else:
+        assert driver.execute_script("return String(getSelection()).trim()") == texts[-1]
+
+
 def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
     seen = {}
     for size in ("light", "dark"):
@@ -707,13 +885,16 @@ def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
             " [...document.querySelectorAll('.chart svg')].filter(s => s.getClientRects().length)"
             ".length, document.querySelectorAll('.chart').length]"
         )
-    assert seen == {"light": ["rgb(255, 255, 255)", 6, 6], "dark": ["rgb(20, 23, 27)", 6, 6]}
+    assert seen == {"light": ["rgb(255, 255, 255)", 5, 5], "dark": ["rgb(20, 23, 27)", 5, 5]}
 
 
 def test_hostile_names_are_shown_as_text(open_page):
     driver = open_page("hostile")
     assert driver.title != "owned"
-    assert driver.execute_script("return document.querySelectorAll('script, img').length") == 0
+    (script,) = driver.execute_script(
+        "return [...document.querySelectorAll('script, img')].map(e => e.textContent)"
+    )
+    assert f"<script>{script}</script>" in TEMPLATE  # the page's own, as it was written
     text = driver.execute_script("return document.body.textContent")
     for name in (HOSTILE, r"$\frac{1}{0}$", "&amp;<img src=x onerror=alert(1)>"):
         assert name in text
@@ -730,7 +911,8 @@ def test_a_printed_page_is_light_and_shows_every_chart(open_page):
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", features)
     shown = driver.execute_script(
         "return [getComputedStyle(document.body).backgroundColor,"
-        " [...document.querySelectorAll('.dark')].filter(s => s.getClientRects().length).length]"
+        " [...document.querySelectorAll('.dark, .copied button, .hint')]"
+        ".filter(s => s.getClientRects().length).length]"
     )
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
     assert shown == ["rgb(255, 255, 255)", 0]

@@ -7,7 +7,7 @@ import pytest
 from ray import tune
 
 from kamerton_ray import InvalidInputError
-from kamerton_ray.answer.candidates import candidates, check_reported, pareto
+from kamerton_ray.answer.candidates import candidates, check_reported
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.report.measured import Measured
 from kamerton_ray.trial.objective import Objective
@@ -87,18 +87,3 @@ def test_results_must_have_what_they_are_judged_by():
     for objective in (Objective(metric="p99"), Objective(at_most={"p99": 1.0})):
         with pytest.raises(InvalidInputError, match=r"must report 'p99' .* report \['speedup'\]"):
             check_reported(found, objective)
-
-
-def test_the_pareto_set_holds_those_that_no_other_beats_in_all():
-    rows = candidates(
-        [
-            result(1, seconds=1.0, cpu_seconds=4.0),
-            result(2, seconds=2.0, cpu_seconds=1.0),
-            result(3, seconds=2.0, cpu_seconds=4.0),
-            result(4, seconds=1.5, cpu_seconds=2.0),
-            result(5, seconds=math.nan, cpu_seconds=0.1),
-        ],
-        SPEED,
-    )
-    found = pareto(rows, {"seconds": -1, "cpu_seconds": -1})
-    assert sorted(one.config["intra_op"] for one in found) == [1, 2, 4]

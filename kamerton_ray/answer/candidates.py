@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from kamerton_ray.errors import InvalidInputError
@@ -108,26 +108,3 @@ def nothing_worked(results: Sequence[Result]) -> str:
     """That no trial worked, and what the last error was."""
     last = next((one.error for one in reversed(results) if one.error), "")
     return f"No trial worked. {last}".strip()
-
-
-def pareto(rows: Sequence[Candidate], keys: Mapping[str, int]) -> list[Candidate]:
-    """Those that no other beats in one of the keys without losing in another.
-
-    Args:
-        rows: What to choose from.
-        keys: 1 for each key that is better the higher it is, -1 for each that is better lower.
-    """
-    values = [tuple(sign * row.median(key) for key, sign in keys.items()) for row in rows]
-
-    def beaten(one: tuple[float, ...]) -> bool:
-        return any(
-            other != one and all(b >= a for a, b in zip(one, other, strict=True))
-            for other in values
-        )
-
-    complete = [not any(math.isnan(value) for value in one) for one in values]
-    return [
-        row
-        for row, one, whole in zip(rows, values, complete, strict=True)
-        if whole and not beaten(one)
-    ]

@@ -106,12 +106,14 @@ def _misses(course: Course, config: Config | None, objective: Objective) -> bool
 
 def _gain(course: Course, interval: Interval, objective: Objective) -> str:
     """By how much the chosen one is better, as in "is 1.30x [1.20, 1.40] faster than ..."."""
-    amount, many = _amount(course.comparison, interval), instances_of(course.chosen) > 1
+    by, many = course.comparison, instances_of(course.chosen) > 1
+    amount, verb = _amount(by, interval), "are" if many else "is"
+    if below := objective.below(by.amount(interval.middle), by):
+        return f"{verb} {amount}{below} than TensorFlow's default {_runs(course)}"
     if counts_steps(course, objective):
         does = "do" if many else "does"
         return f"{does} {amount} the steps of TensorFlow's default {_runs(course)}"
-    better = objective.better(course.comparison)
-    verb = "are" if many else "is"
+    better = objective.better(by)
     return f"{verb} {amount} {better} than TensorFlow's default {_runs(course)}"
 
 
@@ -122,8 +124,9 @@ def _no_win(course: Course, interval: Interval, objective: Objective) -> str:
     if interval.low > 0:
         beyond = f"by surely more than {objective.share(by)}"
     better = "" if by.is_ratio else f" {objective.better(by)}"
+    better += objective.below(by.amount(interval.middle), by)
     return (
-        f"No configuration beat TensorFlow's default {beyond} (best: {best}, "
+        f"No configuration beat TensorFlow's default {beyond} (chosen for the final: {best}, "
         f"{_amount(by, interval)}{better} {_runs(course)}): keep the default."
     )
 

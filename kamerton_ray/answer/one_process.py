@@ -67,7 +67,7 @@ def _single(course: Course, objective: Objective) -> str:
     best = max(found, key=lambda number: found[number])
     times = math.exp(found[best])
     alone = {k: v for k, v in course.finalists[best].items() if k != INSTANCES_KEY}
-    return f"the best single process, {in_words(alone)}, does {times:.2f}x"
+    return f"the best single process, {in_words(alone)}, does {objective.said(times)}"
 
 
 def gains_of(course: Course, config: Config, objective: Objective) -> list[float]:

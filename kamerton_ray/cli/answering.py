@@ -12,6 +12,7 @@ from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.cli.options import SearchOptions
 from kamerton_ray.cli.resuming import command_to_resume
 from kamerton_ray.cli.saying import mistakes, printable, say
+from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.report.exports import export
 from kamerton_ray.report.report import report
 from kamerton_ray.tune.ending import INTERRUPTED, Ending
@@ -65,7 +66,8 @@ def _write_down(answer: Mapping[str, object], session: Session, options: SearchO
     """Write the answer into the session's folder; whether that worked."""
     try:
         session.conclude(answer)
-    except OSError as error:
+        session.end()
+    except (OSError, InvalidInputError) as error:
         say(options, f"The answer cannot be written down: {error}")
         return False
     return True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import math
 import os
 import platform
@@ -14,6 +12,7 @@ from pathlib import Path
 from kamerton_ray.machine.cgroups import THROTTLED, Quota, Throttling, read, tightest_quota
 from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
 from kamerton_ray.machine.neighbours import Reading, command_lines, look
+from kamerton_ray.machine.software import version
 from kamerton_ray.machine.topology import topology
 
 VARIABLES = (
@@ -155,22 +154,14 @@ def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
 
 
 def _versions(env: Mapping[str, str]) -> Finding:
-    found = {name: _version(name) for name in (*NEEDED, "kamerton_ray")}
-    versions = ", ".join(f"{name} {version or 'is missing'}" for name, version in found.items())
+    found = {name: version(name) for name in (*NEEDED, "kamerton_ray")}
+    versions = ", ".join(f"{name} {number or 'is missing'}" for name, number in found.items())
     onednn = {"0": "switched off", "1": "switched on"}.get(
         env.get("TF_ENABLE_ONEDNN_OPTS", ""), "by default (on for x86-64 CPUs)"
     )
     missing = [package for name, package in NEEDED.items() if not found[name]]
     advice = f"Install what is missing: pip install {' '.join(missing)}" if missing else ""
     return Finding("versions", f"{versions}; oneDNN {onednn}", advice)
-
-
-def _version(name: str) -> str:
-    """Of a package; empty where it is not installed."""
-    for distribution in (name, f"{name}-cpu", f"intel-{name}"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(distribution)
-    return ""
 
 
 def _variables(env: Mapping[str, str]) -> Finding:

@@ -20,6 +20,7 @@ from kamerton_ray.report.report import check_extra
 from kamerton_ray.trial.config import INSTANCES_KEY
 from kamerton_ray.tune.goal import Goal
 from kamerton_ray.tune.session import Session
+from kamerton_ray.tune.work import Work
 
 SETTLED = {"use", "keep"}
 """The decisions of a comparison that came to its end and holds."""
@@ -38,6 +39,7 @@ def open_session(kind: str, options: SearchOptions, description: Mapping[str, ob
         if options.resume is not None:
             _check_same(session, {"kind": kind, **description})
             say(options, f"Trials of before that are kept: {len(session.results())}.")
+        session.begin(Work.now(shlex.join(["kamerton-ray", *sys.argv[1:]])))
     return session
 
 

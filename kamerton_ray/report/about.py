@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.tune.work import Work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,7 @@ class About:
         least: The lowest allowed value of others.
         start: The configuration with which the search began; None where nobody knows.
         stopped_by: Why the search ended, in words; empty where nobody knows.
+        work: The commands that have worked on it.
         told: The whole description, as it was written down.
     """
 
@@ -36,10 +38,13 @@ class About:
     least: Mapping[str, float] = field(default_factory=dict)
     start: Config | None = None
     stopped_by: str = ""
+    work: tuple[Work, ...] = ()
     told: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, description: Mapping[str, object], *, stopped_by: str) -> About:
+    def of(
+        cls, description: Mapping[str, object], *, stopped_by: str, work: Sequence[Work] = ()
+    ) -> About:
         """The record of a session's description."""
         return cls(
             kind=_text(description.get("kind")),
@@ -51,6 +56,7 @@ class About:
             least=_limits(description.get("least")),
             start=_start(description.get("goal")),
             stopped_by=stopped_by,
+            work=tuple(work),
             told=description,
         )
 
@@ -68,11 +74,12 @@ class About:
         return Objective(metric="objective", mode="max" if self.maximize else "min")
 
     @property
-    def command(self) -> str:
-        """The command, as it was typed."""
+    def commands(self) -> list[str]:
+        """The commands, as they were typed; of an older session, without their options."""
         if not self.kind:
-            return "a run of Ray Tune"
-        return shlex.join(["kamerton-ray", self.kind, *self.target])
+            return ["a run of Ray Tune"]
+        typed = [one.command for one in self.work if one.command]
+        return typed or [shlex.join(["kamerton-ray", self.kind, *self.target])]
 
     def to_json(self) -> dict[str, object]:
         """The description as it was written down, and why the search ended."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from kamerton_ray.answer.candidates import check_reported, miss_of, value_of
-from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS, default_threads
 from kamerton_ray.trial.comparison import Comparison
@@ -79,6 +78,7 @@ class Row:
         high: Where it ends.
         miss: By how much it breaks the limits; 0 where it keeps them, infinite where nobody knows.
         results: What its trials reported.
+        is_fresh: Whether value, gain and interval are those of fresh runs, not of its trials.
     """
 
     config: Config
@@ -89,6 +89,7 @@ class Row:
     high: float
     miss: float
     results: list[Result] = field(repr=False)
+    is_fresh: bool = False
 
     @property
     def worked(self) -> bool:
@@ -101,9 +102,9 @@ class Row:
         return not math.isnan(self.low)
 
     def to_json(self) -> dict[str, object]:
-        """It by name, without what its trials reported."""
+        """It by name as the search knows it, without what its trials reported."""
         names = (one.name for one in dataclasses.fields(self))
-        return {name: getattr(self, name) for name in names if name != "results"}
+        return {n: getattr(self, n) for n in names if n not in {"results", "is_fresh"}}
 
 
 class Measured:
@@ -193,6 +194,11 @@ class Measured:
         wanted = None if config is None else self.tuned(config)
         return next((row for row in self.rows if row.config == wanted), None)
 
+    def said(self, row: Row) -> str:
+        """What `shown` shows, with its "x", and with ", slower" where that is what it means."""
+        after = self.objective.below(row.gain, self.comparison) if self.ratios else ""
+        return f"{self.shown(row)}{self.comparison.times}{after}"
+
     def merit(self, value: float) -> float:
         """How much better than the baseline a value is, as `Comparison` computes with it."""
         level = self.comparison.level
@@ -274,19 +280,6 @@ class Measured:
 def as_measured(results: object, objective: Objective | None = None) -> Measured:
     """What was measured, from whatever holds it."""
     return results if isinstance(results, Measured) else Measured(trial_results(results), objective)
-
-
-def best_row(found: Measured, verdict: Verdict | None) -> Row | None:
-    """The verdict's best, or else the search's."""
-    told = None if verdict is None else found.find(verdict.config)
-    return told or found.best
-
-
-def marks_of(row: Row, found: Measured, best: Row | None) -> list[str]:
-    """What a configuration is beside its values: the best, the default."""
-    base = found.default or found.baseline.config
-    named = [("best", row is best), (found.baseline.name, row.config == base)]
-    return [name for name, is_it in named if is_it]
 
 
 def times(results: Sequence[Result]) -> list[float] | None:

@@ -15,7 +15,9 @@ from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
 from kamerton_ray.report.palette import DARK, LIGHT
 from kamerton_ray.report.part import Part
 from kamerton_ray.report.pictures import Chart, charts
+from kamerton_ray.report.plot_trade_off import has_front
 from kamerton_ray.report.tables import Table
+from kamerton_ray.report.told import Told
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -32,13 +34,15 @@ class Shown:
         decision: What to do, in two or three words.
         headline: The first line of the answer.
         more: Its other lines.
-        facts: The numbers to know, and what they are.
+        answer: The numbers of the fresh runs that the answer rests on, and what they are.
+        searched: Those of the search.
         charts: The pictures by name.
-        says_intervals: Whether trials say how sure they are.
+        says_intervals: Whether trials or fresh runs say how sure they are.
         finalists: The gains of the fresh runs.
         costs: What the finalists cost.
-        trade_offs: The search's Pareto set.
+        trade_offs: The fresh runs' Pareto set.
         traded: What that is chosen by, in words.
+        has_front: Whether the picture of throughput against latency has a line.
         forms: The configuration in each form that can say it, after that form's name.
         failures: The trials that failed.
     """
@@ -47,13 +51,15 @@ class Shown:
     decision: str
     headline: str
     more: str
-    facts: list[tuple[str, str]]
+    answer: list[tuple[str, str]]
+    searched: list[tuple[str, str]]
     charts: Mapping[str, Chart]
     says_intervals: bool
     finalists: Table | None
     costs: Table | None
     trade_offs: Table | None
     traded: str
+    has_front: bool
     forms: list[tuple[str, str]]
     failures: list[tuple[int, str, str, str]]
 
@@ -66,13 +72,15 @@ class Shown:
             decision=words.decision(part.verdict),
             headline=headline,
             more=more,
-            facts=list(words.facts(part)),
+            answer=list(words.answer(part)),
+            searched=list(words.searched(part)),
             charts=charts(part, prefix),
-            says_intervals=any(row.has_interval for row in part.measured.rows),
+            says_intervals=any(row.has_interval for row in Told(part.measured, part.verdict).rows),
             finalists=tables.finalists(part),
             costs=tables.costs(part),
             trade_offs=tables.trade_offs(part),
             traded=tables.traded(part),
+            has_front=has_front(part.measured, part.verdict),
             forms=list(_forms(part)),
             failures=list(words.failures(part.measured)),
         )
@@ -87,7 +95,8 @@ def page(parts: Sequence[Part], about: About) -> str:
     return _template().render(
         parts=[Shown.of(part, f"p{place}") for place, part in enumerate(parts)],
         title=words.title(parts[0]),
-        source=about.command,
+        commands=about.commands,
+        ran=list(words.ran(parts, about)),
         method=list(words.method(parts, about)),
         light=LIGHT,
         dark=DARK,

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from kamerton_ray.errors import MissingExtraError
 from kamerton_ray.report.palette import Palette
@@ -31,11 +31,12 @@ STYLE = {"text.parse_math": False, "text.usetex": False, "font.size": 10}
 
 
 class Level(NamedTuple):
-    """A name at the right end of a picture: how high it stands, and its colour."""
+    """A name at the right end of a picture: how high it stands, its colour and its weight."""
 
     value: float
     name: str
     color: str
+    weight: Literal["normal", "bold"] = "bold"
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Paper:
         """Write names at the right, as high as their values, apart where they would overlap."""
         low, high = self.axes.get_ylim()
         place = -math.inf
-        for value, name, color in sorted(levels):
+        for value, name, color, weight in sorted(levels):
             place = max((value - low) / (high - low), place + GAP)
             self.axes.annotate(
                 name, (1.02, place), xycoords="axes fraction", va="center", color=color,
-                weight="bold", annotation_clip=False,
+                weight=weight, annotation_clip=False,
             )  # fmt: skip
 
 

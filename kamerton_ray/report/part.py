@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from kamerton_ray.answer.candidates import kinds_of, nothing_worked
 from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.machine.hardware import Machine
-from kamerton_ray.report.measured import Measured, Row, best_row
+from kamerton_ray.report.measured import Measured, Row
+from kamerton_ray.report.told import best_row
 from kamerton_ray.trial.config import Config, flat
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
@@ -48,8 +49,8 @@ class Part:
         found, best = self.measured, self.measured.best
         if best is None:
             return nothing_worked(found.results)
-        shown = found.shown(best)
-        gain = f"{shown}x" if found.ratios else f"{found.objective.metric} {shown}"
+        said = found.said(best)
+        gain = said if found.ratios else f"{found.objective.metric} {said}"
         return (
             f"{found.words(best.config)} was the best of the search ({gain}), which "
             "flatters itself: it was not compared afresh with the default."

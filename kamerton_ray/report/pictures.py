@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kamerton_ray.report.measured import times
 from kamerton_ray.report.palette import DARK, LIGHT, Palette
 from kamerton_ray.report.paper import WIDTH
 from kamerton_ray.report.part import Part
@@ -33,9 +32,8 @@ LEAST_SHOWN, MOST_SHOWN = 0.9, 1.4
 LABELS = {
     "map": "Map of the measured configurations",
     "speedups": "Gain over the default of each configuration, sorted",
-    "trials": "Best so far against trials",
-    "time": "Best so far against time",
-    "rounds": "Fresh runs of the default and the best",
+    "trials": "The search's best so far against trials",
+    "rounds": "Fresh runs of the default and of the configuration beside it",
     "trade_off": "Throughput against the time that 99 % of the steps keep",
 }
 """What a picture shows, for those who cannot see it."""
@@ -65,8 +63,6 @@ def pictures(part: Part) -> dict[str, Draw]:
         draw["map"] = lambda palette: surface(found, verdict=verdict, palette=palette)
         draw["speedups"] = lambda palette: speedups(found, verdict=verdict, palette=palette)
         draw["trials"] = lambda palette: progress(found, palette=palette)
-        if times(found.results) is not None:
-            draw["time"] = lambda palette: progress(found, against="time", palette=palette)
     if verdict is not None and verdict.rounds:
         draw["rounds"] = lambda palette: rounds(verdict, objective=found.objective, palette=palette)
     if has_trade_off(found, verdict):

@@ -36,7 +36,7 @@ def progress(
     objective: Objective | None = None,
     palette: Palette = LIGHT,
 ) -> Figure:
-    """The best so far, and each trial.
+    """The best so far by the search's own numbers, and each trial.
 
     Args:
         results: As in `surface`, and so are the other arguments.
@@ -55,7 +55,7 @@ def progress(
         levels = [Level(base, found.baseline.name, palette.soft)]
         if points := _points(found, span.ends):
             best = _draw(sheet, found, points, last=max(span.ends))
-            levels.append(Level(best, _said(best, found), palette.better))
+            levels.append(Level(best, _said(best, found), palette.soft, "normal"))
         sheet.axes.axhline(base, color=palette.soft, lw=1, zorder=0)
         sheet.name_levels(levels)
         sheet.axes.set_xlabel(span.label)
@@ -97,7 +97,7 @@ def _draw(
     best = list(itertools.accumulate(gains, max if higher else min))
     axes, palette = sheet.axes, sheet.palette
     axes.plot(at, gains, "o", color=palette.neither, ms=4, alpha=0.8, gid="trial")
-    axes.step([*at, last], [*best, best[-1]], where="post", color=palette.better, lw=2)
+    axes.step([*at, last], [*best, best[-1]], where="post", color=palette.soft, lw=1.5)
     return best[-1]
 
 

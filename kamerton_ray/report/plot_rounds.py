@@ -12,6 +12,7 @@ from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.report.labels import metric_label, shown_metric, unit_of
 from kamerton_ray.report.palette import LIGHT, Palette
 from kamerton_ray.report.paper import WIDTH, Level, Paper, paper
+from kamerton_ray.report.told import mark_of
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result
@@ -54,7 +55,7 @@ def rounds(
     with paper(palette, (WIDTH, 2.8)) as sheet:
         for place, pair in enumerate(pairs, 1):
             _draw(sheet, place, pair, alpha=1.0 if place > verdict.race_rounds else RACE_ALPHA)
-        sheet.name_levels(_levels(pairs, palette))
+        sheet.name_levels(_levels(pairs, mark_of(verdict).brief, palette))
         sheet.axes.set(xlabel="round (fresh processes each)", ylabel=metric_label(metric, unit))
         sheet.axes.set_xlim(0.4, len(pairs) + 0.6)
         sheet.count_below()
@@ -81,9 +82,9 @@ def _draw(sheet: Paper, place: int, pair: _Pair, *, alpha: float) -> None:
         axes.plot(place, value, "o", color=color, ms=5.5, alpha=alpha, gid="fresh")
 
 
-def _levels(pairs: Sequence[_Pair], palette: Palette) -> list[Level]:
+def _levels(pairs: Sequence[_Pair], best: str, palette: Palette) -> list[Level]:
     """The names of the two, as high as their medians."""
-    names = (("default", palette.soft), ("best", palette.better))
+    names = (("default", palette.soft), (best, palette.better))
     return [
         Level(statistics.median(known), name, color)
         for values, (name, color) in zip(zip(*pairs, strict=True), names, strict=True)

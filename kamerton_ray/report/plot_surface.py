@@ -1,4 +1,4 @@
-"""The map of what was measured, with the search's path on it."""
+"""The map of what was measured: a cell for each pair of values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from kamerton_ray.answer.verdict import Verdict
 from kamerton_ray.machine.threads import OVERSUBSCRIBED, THREADS
 from kamerton_ray.numeric import number
 from kamerton_ray.report.labels import TITLE_LENGTH, gain_label, short
-from kamerton_ray.report.measured import Measured, Row, as_measured, best_row, marks_of
+from kamerton_ray.report.measured import Row, as_measured
 from kamerton_ray.report.palette import LIGHT, Palette, mixed, readable_on
 from kamerton_ray.report.paper import WIDTH, Paper, paper
+from kamerton_ray.report.told import CHOSEN, Told
 from kamerton_ray.trial.config import INSTANCES_KEY, Config
 from kamerton_ray.trial.objective import Objective
 
@@ -34,6 +35,9 @@ NAMED_COLUMN = 0.78
 
 LINES, LINE = 2, 0.15
 """So many lines fit below its value, and this is what another one needs in inches."""
+
+MUTED = 0.5
+"""How strong the colour of what the search alone has measured is beside that of fresh runs."""
 
 MOST_FILLED = 12
 """Up to this many integers in a row are all on a map's axis, measured or not."""
@@ -55,16 +59,17 @@ def surface(
     objective: Objective | None = None,
     palette: Palette = LIGHT,
 ) -> Figure:
-    """The map of what was measured: a cell for each pair of values, and the search's path on it.
+    """The map of what was measured: a cell for each pair of values.
 
-    A cell's colour is its gain over the default, which is written in it. The small number is that
-    of its trial. Of more than two tuned parameters the first two make the map, and a cell shows the
+    A cell's colour is its gain over the default, which is written in it: that of the fresh runs,
+    or else, small and pale, that of the search. The number in its corner is that of its trial. Of
+    more than two tuned parameters the first two make the map, and a cell shows the
     best over the others. A single one makes a strip. Of instances and their intra-op threads the
     cells that are not worth a trial are crossed out: more than two threads for each CPU.
 
     Args:
         results: Whatever `trial_results` takes, or a `Measured`.
-        verdict: Names the best; without it that is the search's.
+        verdict: Names the best, and has the fresh runs; without it all is the search's.
         objective: What the configurations are judged by.
         palette: The colours.
 
@@ -72,9 +77,10 @@ def surface(
         MissingExtraError: matplotlib is not installed.
     """
     found = as_measured(results, objective)
-    cells = _Cells(found)
+    told = Told(found, verdict)
+    cells = _Cells(told)
     with paper(palette, _size(cells)) as sheet:
-        _Map(sheet, found, cells, best_row(found, verdict)).draw()
+        _Map(sheet, told, cells).draw()
     return sheet.figure
 
 
@@ -89,13 +95,14 @@ class _Cells:
         others: What else was tuned.
         across: The values on the first axis, in order.
         up: The same on the second.
-        rows: The configurations of each cell, the best first.
+        rows: The configurations of each cell, those that were measured afresh before the others,
+            and the best first.
         is_named: Whether a cell has room for the names of its other values.
         unmeasured: The cell of the default, where that was not measured.
-        path: The cells of the trials, in order.
     """
 
-    def __init__(self, found: Measured) -> None:
+    def __init__(self, told: Told) -> None:
+        found = told.found
         self.names = [*found.axes, "", ""][:2]
         self.others = found.axes[2:]
         shown = [row.config for row in found.rows] + [c for c in [found.default] if c]
@@ -103,12 +110,10 @@ class _Cells:
         said = [f"{name}={row.config.get(name)}" for name in self.others for row in found.rows]
         self.is_named = bool(said) and max(map(len, said)) <= NAMED_LENGTH
         self.rows: dict[Place, list[Row]] = {}
-        for row in found.rows:
+        for row in told.rows:
             self.rows.setdefault(self.place(row.config), []).append(row)
         missing = found.default if found.find(found.default) is None else None
         self.unmeasured = None if missing is None else self.place(missing)
-        trials = {trial: row for row in found.rows for trial in row.trials}
-        self.path = [self.place(trials[trial].config) for trial in sorted(trials)]
 
     @property
     def empty(self) -> list[Place]:
@@ -174,19 +179,17 @@ class _Map:
     """A map on its paper."""
 
     paper: Paper
-    found: Measured
+    told: Told
     cells: _Cells
-    best: Row | None
 
     def draw(self) -> None:
         """Draw all of it."""
         for place, rows in self.cells.rows.items():
-            row = next((one for one in rows if one is self.best), rows[0])
+            row = next(filter(self.told.is_best, rows), rows[0])
             fill = self._fill(row)
-            self._box(place, fill, outlined=row is self.best)
+            self._box(place, fill, outlined=self.told.is_best(row))
             self._write(place, row, fill or self.paper.palette.paper)
         self._unmeasured()
-        self._path()
         self._ticks()
         self._labels()
 
@@ -194,16 +197,17 @@ class _Map:
         """A cell's colour; None where its trials failed."""
         if not row.worked:
             return None
-        palette, merit = self.paper.palette, self.found.merit(row.value)
+        palette, merit = self.paper.palette, self.told.merit(row)
         end = palette.better if merit > 0 else palette.worse
-        return mixed(palette.middle, end, min(1.0, abs(merit) / self._strongest))
+        share = min(1.0, abs(merit) / self._strongest)
+        return mixed(palette.middle, end, share * (MUTED if self.told.is_muted(row) else 1))
 
     @functools.cached_property
     def _strongest(self) -> float:
         """The merit whose colour is the strongest."""
-        found = self.found
-        most = max((abs(found.merit(row.value)) for row in found.working), default=1.0)
-        return min(max(most, LEAST_CONTRAST), MOST_CONTRAST) if found.ratios else most or 1.0
+        told = self.told
+        most = max((abs(told.merit(row)) for row in told.working), default=1.0)
+        return min(max(most, LEAST_CONTRAST), MOST_CONTRAST) if told.found.ratios else most or 1.0
 
     def _box(self, place: Place, fill: str | None, *, outlined: bool) -> None:
         from matplotlib.patches import Rectangle  # noqa: PLC0415 - an extra
@@ -225,22 +229,29 @@ class _Map:
 
     def _write(self, place: Place, row: Row, ground: str) -> None:
         """The value, under it what the cell is, and in its corner the trial's number."""
-        x, y = place
-        said = [*self.cells.others_of(row), *marks_of(row, self.found, self.best)]
-        # Its own ground keeps the search's path from crossing it.
-        box = {"facecolor": ground, "edgecolor": "none", "pad": 0.8}
-        write = functools.partial(
-            self.paper.axes.text, color=readable_on(ground), zorder=4, bbox=box
-        )
-        value = self.found.shown(row) if row.worked else "failed"
-        weight, size = ("bold" if row is self.best else "normal"), (10 if row.worked else 8)
+        (x, y), told = place, self.told
+        said = [*self.cells.others_of(row), *told.marks(row, brief=True), *self._slower(row)]
+        write = functools.partial(self.paper.axes.text, color=readable_on(ground), zorder=4)
+        value = told.found.shown(row) if row.worked else "failed"
+        weight = "bold" if told.is_strong(row) else "normal"
+        size = 8 if told.is_muted(row) or not row.worked else 10
         middle = y - 0.08 + 0.07 * min(LINES, len(said))
         middle += LINE / _row(self.cells) * 0.6 * max(0, len(said) - LINES)
-        write(x, middle, value, ha="center", va="center", weight=weight, size=size)
+        write(
+            x, middle, value, ha="center", va="center", weight=weight, size=size,
+            style="italic" if told.is_muted(row) else "normal",
+            gid="searched" if told.is_muted(row) else "gain",
+        )  # fmt: skip
         if said:
             under = "\n".join(said)
             write(x, y - 0.4, under, ha="center", va="bottom", size=7.5, linespacing=0.95)
         write(x - 0.42, y + 0.4, _trials(row), ha="left", va="top", size=7)
+
+    def _slower(self, row: Row) -> list[str]:
+        """What a ratio below 1 means."""
+        found = self.told.found
+        below = found.objective.below(row.gain, found.comparison)
+        return [below.removeprefix(", ")] if below else []
 
     def _unmeasured(self) -> None:
         """What cells are that were not measured: the default's, a cross for no trial, or a dot."""
@@ -255,13 +266,7 @@ class _Map:
 
     @functools.cached_property
     def _crowded(self) -> list[Place]:
-        return self.cells.crowded(self.found.cpus)
-
-    def _path(self) -> None:
-        """The search's way from trial to trial, through the cells' corners, beside the values."""
-        xs, ys = [x - 0.38 for x, _ in self.cells.path], [y + 0.33 for _, y in self.cells.path]
-        ink = self.paper.palette.ink
-        self.paper.axes.plot(xs, ys, color=ink, lw=0.8, alpha=0.35, zorder=3, gid="path")
+        return self.cells.crowded(self.told.found.cpus)
 
     def _ticks(self) -> None:
         axes, cells = self.paper.axes, self.cells
@@ -278,7 +283,7 @@ class _Map:
             axes.set_ylabel(_axis_label(up))
         else:
             axes.set_yticks([])
-        title = [gain_label(self.found), *self._explained()]
+        title = [gain_label(self.told.found), *self._explained()]
         axes.set_title("\n".join(title), loc="left", size=9, color=self.paper.palette.soft)
 
     def _explained(self) -> Iterator[str]:
@@ -288,6 +293,10 @@ class _Map:
             yield f"each cell: the best over {others}"
         elif others:
             yield f"each cell: the best over what is written below,\n{others}"
+        if self.told.is_compared:
+            yield "upright: fresh runs; small and slanted: the search's"
+        if self.told.best is not None and self.told.mark is CHOSEN:
+            yield f"{CHOSEN.brief}: {CHOSEN.full.removeprefix(CHOSEN.brief).strip()}"
         if self._crowded:
             yield f"crossed out: over {OVERSUBSCRIBED} threads a CPU, not worth a trial"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from kamerton_ray.answer.fresh import Span, number_of, pareto
 from kamerton_ray.answer.verdict import Standing, Verdict
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.report.labels import Unit, brief_names, brief_values, metric_label, unit_of
-from kamerton_ray.report.measured import Measured, Row, as_measured, best_row, marks_of
+from kamerton_ray.report.measured import Measured, Row, as_measured
 from kamerton_ray.report.naming import Named, name_points
 from kamerton_ray.report.palette import LIGHT, Palette
 from kamerton_ray.report.paper import WIDTH, Level, Paper, paper
+from kamerton_ray.report.told import BEST, Told
 from kamerton_ray.trial.config import key_of
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import median_of
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 
 LATENCY, THROUGHPUT = "seconds_p99", "throughput"
 """What it shows: across and up."""
+
+SIGNS = {LATENCY: -1, THROUGHPUT: 1}
+"""Less of the one is better, and more of the other."""
+
+NO_TRADE_OFF = "no two differ beyond their intervals in both:\nnothing is traded off"
+"""What is said where there is no line to draw."""
 
 LEAST_POINTS = 2
 """Fewer show nothing to trade off."""
@@ -46,10 +54,17 @@ LEAST_SPAN = 0.1
 class _Point(NamedTuple):
     """A configuration's place: the time that 99 % of its steps keep, its throughput, and a name."""
 
-    at: tuple[float, float]
+    latency: Span
+    throughput: Span
     name: str
     is_best: bool = False
+    is_strong: bool = False
     is_default: bool = False
+
+    @property
+    def at(self) -> tuple[float, float]:
+        """Where it lies."""
+        return self.latency.value, self.throughput.value
 
     @property
     def is_known(self) -> bool:
@@ -63,10 +78,11 @@ class _Point(NamedTuple):
 
 
 class _Points(NamedTuple):
-    """What is shown: the points that count, and those that are small beside fresh ones."""
+    """What is shown: the points that count, those that are small beside fresh ones, the front."""
 
     counting: list[_Point]
     others: list[_Point]
+    frontier: list[_Point]
     are_fresh: bool
 
 
@@ -79,9 +95,10 @@ def trade_off(
 ) -> Figure:
     """Throughput against the time that 99 % of the steps keep; better is up and to the left.
 
-    A large dot is a finalist, by the medians of its fresh runs, and a small one a configuration as
-    the search measured it; without fresh runs all of these are large. The line joins those that no
-    other beats in both. Dashed lines are the objective's limits.
+    A large dot is a finalist, by its fresh runs with their 95 % intervals, and a small one a
+    configuration as the search measured it; without fresh runs all of these are large. The line
+    joins the finalists that trade the one for the other beyond these intervals; where there are not
+    two, there is none. Dashed lines are the objective's limits.
 
     Args:
         results: As in `surface`, and so are the other arguments.
@@ -110,48 +127,54 @@ def has_trade_off(found: Measured, verdict: Verdict | None) -> bool:
     return len(_points(found, verdict).counting) >= LEAST_POINTS
 
 
+def has_front(found: Measured, verdict: Verdict | None) -> bool:
+    """Whether two of the finalists trade the one for the other beyond their intervals."""
+    return bool(_points(found, verdict).frontier)
+
+
 # --- which points there are ----------------------------------------------------------------------
 
 
 def _points(found: Measured, verdict: Verdict | None) -> _Points:
-    """The finalists and the search's; without them the search's alone."""
-    best = best_row(found, verdict)
-    searched = [one for row in found.working if (one := _searched(row, found, best)).is_known]
-    table = () if verdict is None else verdict.table
-    fresh = [one for row in table if (one := _fresh(row, found, verdict)).is_known]
-    if len(fresh) >= LEAST_POINTS:
-        return _Points(fresh, searched, are_fresh=True)
-    return _Points(searched, [], are_fresh=False)
+    """The finalists and the search's; without them the search's alone, which make no front."""
+    told = Told(found, verdict)
+    searched = [one for row in found.working if (one := _searched(row, told)).is_known]
+    if verdict is None:
+        return _Points(searched, [], [], are_fresh=False)
+    fresh = [one for row in verdict.table if (one := _fresh(row, told, verdict)).is_known]
+    if len(fresh) < LEAST_POINTS:
+        return _Points(searched, [], [], are_fresh=False)
+    return _Points(fresh, searched, _frontier(fresh), are_fresh=True)
 
 
-def _searched(row: Row, found: Measured, best: Row | None) -> _Point:
+def _searched(row: Row, told: Told) -> _Point:
     """A configuration as the search measured it."""
-    marks = marks_of(row, found, best)
+    marks = told.marks(row, brief=True)
     return _Point(
-        at=(median_of(row.results, LATENCY), median_of(row.results, THROUGHPUT)),
+        Span.point(median_of(row.results, LATENCY)),
+        Span.point(median_of(row.results, THROUGHPUT)),
         name="  ".join([*marks, brief_values(row.config)]),
-        is_best=row is best,
-        is_default=found.baseline.name in marks,
+        is_best=told.is_best(row),
+        is_strong=told.is_strong(row),
+        is_default=told.found.baseline.name in marks,
     )
 
 
-def _fresh(row: Standing, found: Measured, verdict: Verdict | None) -> _Point:
+def _fresh(row: Standing, told: Told, verdict: Verdict) -> _Point:
     """A finalist, or the default, by its fresh runs."""
-    at = (row.seconds_p99, row.throughput)
+    spans = number_of(LATENCY, row, verdict), number_of(THROUGHPUT, row, verdict)
     if row.config is None:
-        return _Point(at, "default", is_default=True)
-    chosen = None if verdict is None or verdict.config is None else key_of(verdict.config)
-    is_best, values = key_of(row.config) == chosen, brief_values(found.tuned(row.config))
-    return _Point(at, f"best  {values}" if is_best else values, is_best=is_best)
+        return _Point(*spans, "default", is_default=True)
+    chosen = None if verdict.config is None else key_of(verdict.config)
+    is_best, values = key_of(row.config) == chosen, brief_values(told.found.tuned(row.config))
+    name = f"{told.mark.brief}  {values}" if is_best else values
+    return _Point(*spans, name, is_best=is_best, is_strong=is_best and told.mark is BEST)
 
 
-def _frontier(points: Iterable[_Point]) -> list[_Point]:
-    """Those that no other beats in both, from the lowest latency on."""
-    found: list[_Point] = []
-    for one in sorted(points, key=lambda point: (point.at[0], -point.at[1])):
-        if not found or one.at[1] > found[-1].at[1]:
-            found.append(one)
-    return found
+def _frontier(points: Sequence[_Point]) -> list[_Point]:
+    """Those that trade the one for the other beyond their intervals, the lowest latency first."""
+    rows = [{LATENCY: point.latency, THROUGHPUT: point.throughput} for point in points]
+    return sorted(points[place] for place in pareto(rows, SIGNS))
 
 
 # --- drawing them --------------------------------------------------------------------------------
@@ -169,7 +192,8 @@ class _Plot:
         """Draw all of it."""
         self._view()
         self._others()
-        self._line()
+        if self.points.frontier:
+            self._line()
         for point in self.points.counting:
             self._dot(point)
         self._limits()
@@ -203,7 +227,7 @@ class _Plot:
         """See to it that what matters is seen, and what is near it."""
         counting = self.points.counting
         marked = [point for point in counting if point.is_marked]
-        matter = counting if self.points.are_fresh else [*_frontier(counting), *marked]
+        matter = counting if self.points.are_fresh else marked or counting
         near = [*self._places(), (self._most, self._least)]
         across, up = zip(*map(self._at, matter), strict=True)
         near_across, near_up = zip(*near, strict=True)
@@ -217,7 +241,7 @@ class _Plot:
     def _line(self) -> None:
         """The best that there is of the one for each value of the other, as a staircase."""
         axes = self.paper.axes
-        places = [self._at(point) for point in _frontier(self.points.counting)]
+        places = [self._at(point) for point in self.points.frontier]
         right, below = axes.get_xlim()[1], axes.get_ylim()[0]
         xs = [places[0][0], *(x for x, _ in places), right]
         ys = [below, *(y for _, y in places), places[-1][1]]
@@ -225,11 +249,17 @@ class _Plot:
         axes.step(xs, ys, where="post", color=color, lw=1.4, alpha=0.6, zorder=2, gid="frontier")
 
     def _dot(self, point: _Point) -> None:
-        palette = self.paper.palette
-        color = palette.better if point.is_best else palette.ink
+        """A dot with its intervals; those of what matters less are paler."""
+        axes, palette = self.paper.axes, self.paper.palette
+        color = palette.better if point.is_strong else palette.ink
         color = color if point.is_marked else palette.neither
-        self.paper.axes.plot(
-            *self._at(point), "o", color=color, ms=9 if point.is_best else 6, mew=1.5, zorder=4,
+        (x, y), scale = self._at(point), self._unit.scale
+        alpha = 0.8 if point.is_marked or point in self.points.frontier else 0.3
+        (_, *across), (_, *up) = point.latency, point.throughput
+        for xs, ys in (([end * scale for end in across], [y, y]), ([x, x], up)):
+            axes.plot(xs, ys, color=color, lw=1.2, alpha=alpha, zorder=3, gid="interval")
+        axes.plot(
+            x, y, "o", color=color, ms=9 if point.is_strong else 6, mew=1.5, zorder=4,
             markerfacecolor=palette.paper if point.is_default else color, gid="point",
         )  # fmt: skip
 
@@ -253,7 +283,8 @@ class _Plot:
         axes.set_ylabel(metric_label(THROUGHPUT, unit_of(THROUGHPUT, [])))
         whose = "large: fresh runs, small: the search's own numbers"
         whose = whose if self.points.are_fresh else "the search's own numbers"
-        lines = [brief_names(self.found.axes), whose, *self._left_out()]
+        nothing = [NO_TRADE_OFF] if self.points.are_fresh and not self.points.frontier else []
+        lines = [brief_names(self.found.axes), whose, *nothing, *self._left_out()]
         self.paper.figure.supxlabel("\n".join(lines), size=9, color=soft)
 
     def _left_out(self) -> list[str]:
@@ -266,15 +297,14 @@ class _Plot:
 
     def _names(self) -> None:
         """The names of the points that matter most, beside them."""
-        counting, palette = self.points.counting, self.paper.palette
-        frontier = _frontier(counting)
+        (counting, _, frontier, _), palette = self.points, self.paper.palette
         rank = sorted(
             counting, key=lambda one: (not one.is_best, not one.is_default, one not in frontier)
         )
         named = [
             Named(
-                self._at(point), point.name, palette.better if point.is_best else palette.soft,
-                "bold" if point.is_best else "normal",
+                self._at(point), point.name, palette.better if point.is_strong else palette.soft,
+                "bold" if point.is_strong else "normal",
             )
             for point in rank[:MOST_NAMES]
         ]  # fmt: skip

@@ -148,7 +148,8 @@ def report(
     if isinstance(results, str | os.PathLike) and Session.is_one(Path(results)):
         session = Session.open(Path(results))
         answer = session.answer() or {}
-        about = About.of(session.description(), stopped_by=answer.get("stopped_by", ""))
+        stopped_by = answer.get("stopped_by", "")
+        about = About.of(session.description(), stopped_by=stopped_by, work=session.work())
         verdict = verdict or (Verdict.from_json(answer) if answer else None)
     objective = objective or about.objective or _of_ray(results, found)
     parts = parts_of(found, objective, verdict, start=about.start)

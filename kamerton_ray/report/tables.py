@@ -6,12 +6,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from kamerton_ray.answer.candidates import Candidate, candidates, pareto
+from kamerton_ray.answer.fresh import Span, gain_of, number_of, pareto
 from kamerton_ray.answer.verdict import Standing, Verdict
 from kamerton_ray.numeric import number
 from kamerton_ray.report.labels import NAMES, better_of, short, shown_metric, unit_of
-from kamerton_ray.report.measured import Measured, marks_of
+from kamerton_ray.report.measured import Measured
 from kamerton_ray.report.part import Part
+from kamerton_ray.report.told import mark_of
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import key_of
 
@@ -55,11 +56,11 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class _Line:
-    """A line of a table: a configuration, and its numbers by key."""
+    """A line of a table: a configuration, and its numbers by key, without a width or with one."""
 
     name: str
     marks: str
-    numbers: Mapping[str, float]
+    numbers: Mapping[str, Span]
 
 
 # --- which there are -----------------------------------------------------------------------------
@@ -77,22 +78,31 @@ def costs(part: Part) -> Table | None:
 
 
 def trade_offs(part: Part) -> Table | None:
-    """The search's Pareto set; None where the trials report but one of the costs."""
-    found = part.measured
-    rows = candidates(found.results, found.objective)
-    known = _traded(rows)
-    if not known:
+    """The Pareto set of the fresh runs; None where no two differ beyond their intervals."""
+    verdict = part.verdict
+    if verdict is None:
         return None
-    lines = [_searched(one, COSTS, part) for one in pareto(rows, known)]
-    return _table(lines, ["gain", *COSTS], found, found.comparison)
+    rows = [{key: number_of(key, one, verdict) for key in COSTS} for one in verdict.table]
+    signs = _traded(rows)
+    lines = [
+        _Line(
+            name=part.measured.words(one.config),
+            marks=_mark(one, verdict),
+            numbers={"gain": gain_of(one, verdict, part.measured.objective), **row},
+        )
+        for place in pareto(rows, signs)
+        for one, row in [(verdict.table[place], rows[place])]
+    ]
+    return _table(lines, ["gain", *COSTS], part.measured, verdict.comparison) if lines else None
 
 
 def traded(part: Part) -> str:
-    """What the Pareto set is chosen by, in words; empty where there is none."""
-    found = part.measured
-    *names, last = [HEADS[key] for key in _traded(candidates(found.results, found.objective))] or [
-        ""
-    ]
+    """By what the Pareto set is chosen, in words; empty where but one of that is known."""
+    verdict = part.verdict
+    if verdict is None:
+        return ""
+    known = _traded([{k: number_of(k, one, verdict) for k in TRADED} for one in verdict.table])
+    *names, last = [HEADS[key] for key in known] or [""]
     return f"{', '.join(names)} or {last}" if names else ""
 
 
@@ -121,7 +131,7 @@ def _finalists(part: Part, keys: Sequence[str]) -> Table | None:
         _Line(
             name=part.measured.words(one.config),
             marks=_mark(one, verdict),
-            numbers={key: number(getattr(one, key)) for key in keys},
+            numbers={key: Span.point(number(getattr(one, key))) for key in keys},
         )
         for one in verdict.table
     ]
@@ -131,7 +141,7 @@ def _finalists(part: Part, keys: Sequence[str]) -> Table | None:
 def _mark(one: Standing, verdict: Verdict) -> str:
     """What a finalist is beside its numbers."""
     if one.config is not None and one.config == verdict.config:
-        return "best"
+        return mark_of(verdict).full
     tied = {key_of(config) for config in verdict.tied}
     return "not told apart" if one.config and key_of(one.config) in tied else ""
 
@@ -142,28 +152,12 @@ def _own_key(found: Measured) -> str:
     return metric if metric in COSTS else "value"
 
 
-def _traded(rows: Sequence[Candidate]) -> dict[str, int]:
-    """What these trade off; nothing where but one of that is known."""
+def _traded(rows: Sequence[Mapping[str, Span]]) -> dict[str, int]:
+    """What these trade off: what is known of two; nothing where that is but one."""
     known = {
-        key: sign
-        for key, sign in TRADED.items()
-        if not all(math.isnan(row.median(key)) for row in rows)
+        key: sign for key, sign in TRADED.items() if sum(row[key].is_known for row in rows) > 1
     }
     return known if len(known) > 1 else {}
-
-
-def _searched(one: Candidate, keys: Sequence[str], part: Part) -> _Line:
-    """What the search knows of a configuration."""
-    found = part.measured
-    row = found.find(one.config)
-    return _Line(
-        name=found.words(one.config),
-        marks="" if row is None else ", ".join(marks_of(row, found, part.best)),
-        numbers={
-            "gain": math.nan if row is None else row.gain,
-            **{key: one.median(key) for key in keys},
-        },
-    )
 
 
 def _searched_best(found: Measured) -> list[list[str]]:
@@ -172,8 +166,7 @@ def _searched_best(found: Measured) -> list[list[str]]:
     for row in found.working[:BRIEF]:
         low, high = map(found.comparison.figure, sorted(map(found.drawn, (row.low, row.high))))
         interval = f"[{low}, {high}]" if row.has_interval else ""
-        shown = f"{found.shown(row)}{found.comparison.times}"
-        lines.append([found.words(row.config), shown, interval])
+        lines.append([found.words(row.config), found.said(row), interval])
     return lines
 
 
@@ -186,7 +179,7 @@ def _table(lines: Sequence[_Line], keys: Iterable[str], found: Measured, by: Com
     columns = [
         _column(key, values, found, by)
         for key, values in numbers.items()
-        if not all(map(math.isnan, values))
+        if not all(math.isnan(one.value) for one in values)
     ]
     return Table(
         heads=[head for head, _ in columns],
@@ -198,18 +191,30 @@ def _table(lines: Sequence[_Line], keys: Iterable[str], found: Measured, by: Com
 
 
 def _column(
-    key: str, values: Sequence[float], found: Measured, by: Comparison
+    key: str, spans: Sequence[Span], found: Measured, by: Comparison
 ) -> tuple[str, list[str]]:
     """What a column is, and its cells."""
-    unit = unit_of(found.objective.metric if key == "value" else key, values)
+    metric = found.objective.metric if key == "value" else key
+    unit = unit_of(metric, [one.value for one in spans])
     head = f"{_head(key, found, by)}{unit.name and f' ({unit.name})'}"
-    return head, [_figure(key, value * unit.scale, by) for value in values]
+    scaled = [Span(*(number * unit.scale for number in one)) for one in spans]
+    return head, [_cell(key, one, found, by) for one in scaled]
+
+
+def _cell(key: str, span: Span, found: Measured, by: Comparison) -> str:
+    """A number, and its interval where it has a width."""
+    value, low, high = (_figure(key, one, by) for one in span)
+    if key == "gain" and value:
+        value = found.objective.said(span.value, by)
+    return f"{value} [{low}, {high}]" if span.low < span.high and key not in BESIDE else value
 
 
 def _head(key: str, found: Measured, by: Comparison) -> str:
     objective = found.objective
     if key == "gain":
         better, _, _ = better_of(found, by).what.partition(" in ")
+        if better in {"faster", "faster per program"}:
+            return better.replace("faster", "speed-up")
         return f"times {better}" if by.is_ratio else f"{better} by"
     if key == "value":
         return NAMES.get(objective.metric, short(objective.metric))
@@ -220,7 +225,7 @@ def _figure(key: str, value: float, by: Comparison) -> str:
     if math.isnan(value):
         return ""
     if key == "gain":
-        return f"{by.figure(value)}{by.times}"
+        return by.figure(value)
     if key == "runs" or abs(value) >= WHOLE:
         return f"{value:.0f}"
     return f"{value:.3g}" if key in BESIDE else f"{value:.4g}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.metadata
+import itertools
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 
 from kamerton_ray.answer.verdict import Decision, Verdict
@@ -13,7 +15,10 @@ from kamerton_ray.report.about import About
 from kamerton_ray.report.labels import better_of
 from kamerton_ray.report.measured import Measured, times
 from kamerton_ray.report.part import Part
+from kamerton_ray.report.told import BEST, mark_of
 from kamerton_ray.trial.config import INSTANCES_KEY
+from kamerton_ray.trial.result import Result
+from kamerton_ray.tune.work import Work
 
 DECISIONS = {
     Decision.USE: "Use it",
@@ -57,28 +62,70 @@ def decision(verdict: Verdict | None) -> str:
     return DECISIONS[verdict.decision]
 
 
-def facts(part: Part) -> Iterator[tuple[str, str]]:
-    """The numbers to know, and what they are."""
-    yield from _gain(part)
+def searched(part: Part) -> Iterator[tuple[str, str]]:
+    """The numbers of the search, and what they are."""
     found = part.measured
+    if part.verdict is None and found.best is not None:
+        what = "" if found.ratios else f"{found.objective.metric}, "
+        yield found.said(found.best), f"{what}by the search alone"
     yield str(len(found.results)), "trials of the search"
     yield str(len(found.rows)), "configurations"
     if took := times(found.results):
         yield duration(max(took)), "of searching"
 
 
-def _gain(part: Part) -> Iterator[tuple[str, str]]:
-    """The gain of the best: that of the fresh runs, or else that of the search."""
+def answer(part: Part) -> Iterator[tuple[str, str]]:
+    """The gain of the fresh runs, above all other numbers, and what it rests on."""
     found, verdict = part.measured, part.verdict
-    if verdict is not None and not math.isnan(verdict.low):
-        by, gain = verdict.comparison, verdict.speedup if verdict.ratios else verdict.difference
-        what, joint = better_of(found, by)
-        yield f"{by.figure(gain)}{by.times}", f"{what} {joint} the default"
-        yield f"{by.figure(verdict.low)} to {by.figure(verdict.high)}", "95 % interval"
-        yield str(verdict.runs), "fresh runs of each"
-    elif found.best is not None:
-        what = "" if found.ratios else f"{found.objective.metric}, "
-        yield f"{found.shown(found.best)}{found.comparison.times}", f"{what}by the search alone"
+    if verdict is None or math.isnan(verdict.low):
+        return
+    by, gain = verdict.comparison, verdict.speedup if verdict.ratios else verdict.difference
+    what, joint = better_of(found, by)
+    if joint == "than" and found.objective.below(gain, by):
+        what = ""  # the figure says that it is slower
+    whose = "" if mark_of(verdict) is BEST else f", {found.words(verdict.config)}"
+    yield found.objective.said(gain, by), f"{what} {joint} the default{whose}".strip()
+    yield f"{by.figure(verdict.low)} to {by.figure(verdict.high)}", "95 % interval"
+    yield str(verdict.runs), "fresh runs of each"
+
+
+def ran(parts: Sequence[Part], about: About) -> Iterator[tuple[str, str]]:
+    """On what the command ran and how long, as far as it was written down, and what that is."""
+    work = about.work
+    if not work:
+        return
+    last = work[-1]
+    if not math.isnan(last.began):
+        yield _date(last.began), "date"
+    tensorflow = parts[0].machine.tensorflow or last.tensorflow
+    versions = (("Python", last.python), ("Ray", last.ray), ("TensorFlow", tensorflow))
+    for said, name in ((last.system, "system"), *((number, name) for name, number in versions)):
+        if said:
+            yield said, name
+    yield from _load(parts, last)
+    took = sum(one.seconds for one in work if not math.isnan(one.seconds))
+    if took:
+        is_all = not any(math.isnan(one.seconds) for one in work)
+        yield f"{'' if is_all else 'at least '}{duration(took)}", "total time"
+
+
+def _load(parts: Sequence[Part], last: Work) -> Iterator[tuple[str, str]]:
+    """How busy the machine was with other work, and its load average."""
+    loads = {"before": last.load, "at the end": last.load_after}
+    known = [f"{load:.1f} {when}" for when, load in loads.items() if not math.isnan(load)]
+    if known:
+        yield ", ".join(known), "load average"
+    others = [one for result in _all(parts) if not math.isnan(one := result.number("others"))]
+    if others:
+        usual = statistics.median(others)
+        yield f"{usual:.1f} CPUs in the median, {max(others):.1f} at most", "other work"
+
+
+def _all(parts: Sequence[Part]) -> Iterator[Result]:
+    """Every trial and every fresh run."""
+    for part in parts:
+        yield from part.measured.results
+        yield from itertools.chain(*(part.verdict.rounds if part.verdict else ()))
 
 
 def duration(seconds: float) -> str:
@@ -140,6 +187,8 @@ def _comparison(verdict: Verdict) -> str:
 def _until(found: Measured) -> str:
     """When the last trial was measured; empty where nothing says it."""
     ends = [one.timestamp for one in found.results if not math.isnan(one.timestamp)]
-    if not ends:
-        return ""
-    return f"; measured until {dt.datetime.fromtimestamp(max(ends)).astimezone():%Y-%m-%d %H:%M}"
+    return f"; measured until {_date(max(ends))}" if ends else ""
+
+
+def _date(seconds: float) -> str:
+    return f"{dt.datetime.fromtimestamp(seconds).astimezone():%Y-%m-%d %H:%M}"

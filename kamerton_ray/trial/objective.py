@@ -138,6 +138,18 @@ class Objective:
             return f"{self.within:.0%}"
         return by.figure(by.amount(by.tolerance(self.within)))
 
+    def said(self, amount: float, by: Comparison = RATIO) -> str:
+        """A gain as it is written, as "1.30x" or "0.91x, slower"."""
+        return f"{by.figure(amount)}{by.times}{self.below(amount, by)}"
+
+    def below(self, amount: float, by: Comparison = RATIO) -> str:
+        """What is written after a ratio below 1, as ", slower"; nothing after any other gain."""
+        if not by.is_ratio or not float(by.figure(amount)) < 1:
+            return ""
+        is_time = self.metric in (*FASTER, "throughput")
+        is_usual = self.mode == MODES.get(self.metric, "min")
+        return ", slower" if is_time and is_usual else ", worse"
+
     def better(self, by: Comparison = RATIO) -> str:
         """As in "1.3x ... than TensorFlow's default"; only what is a time is said to be faster."""
         if by.is_ratio and self.metric in FASTER and self.mode == MODES.get(self.metric, "min"):

@@ -27,6 +27,7 @@ RESULTS, DESCRIPTION, ANSWER = "results.jsonl", "session.json", "answer.json"
 """A line per finished trial; what was searched for, and how; and what came of it."""
 
 _TEXT, _COUNT, _OBJECT = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "object"}
+_NUMBER = {"type": "number"}
 _OBJECT_OR_NONE = {"type": ["object", "null"]}
 _MACHINE = {
     "type": ["object", "null"],
@@ -64,6 +65,14 @@ _LIMITS: Json = {
     },
 }
 
+_WORK: Json = {
+    "type": "object",
+    "properties": {
+        **dict.fromkeys(("command", "system", "python", "ray", "tensorflow"), _TEXT),
+        **dict.fromkeys(("began", "load", "seconds", "load_after"), _NUMBER),
+    },
+}
+
 SESSION_SHAPE: Json = {
     "type": "object",
     "required": ["kind"],
@@ -74,6 +83,7 @@ SESSION_SHAPE: Json = {
         "maximize": {"type": "boolean"},
         "limits": _LIMITS,
         "least": _LIMITS,
+        "work": {"type": "array", "items": _WORK},
     },
 }
 """What `session.json` holds, at the least."""

@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kamerton_ray.errors import InvalidInputError
@@ -25,6 +25,7 @@ from kamerton_ray.tune.folders import (
     read_object,
     write,
 )
+from kamerton_ray.tune.work import Work
 
 LOCK = ".lock"
 """The file that is there as long as a process searches."""
@@ -95,6 +96,30 @@ class Session:
             write(self.folder / DESCRIPTION, text + "\n")
         except OSError as error:
             raise _unwritable(error) from error
+
+    def work(self) -> list[Work]:
+        """The commands that have worked on it; none where it is older than this."""
+        return [Work.of(one) for one in self.description().get("work", ())]
+
+    def begin(self, work: Work) -> None:
+        """Write down that a command works on it.
+
+        Raises:
+            InvalidInputError: Nothing can be written there.
+        """
+        self._keep([*self.work(), work])
+
+    def end(self) -> None:
+        """Write down that the last of them has come to its end.
+
+        Raises:
+            InvalidInputError: Nothing can be written there.
+        """
+        *others, last = self.work()
+        self._keep([*others, last.ended()])
+
+    def _keep(self, work: Sequence[Work]) -> None:
+        self.describe({"work": [one.to_json() for one in work]})
 
     def results(self) -> list[Result]:
         """What was measured so far; a last line that was cut off is left out.

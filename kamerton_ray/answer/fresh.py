@@ -1,0 +1,131 @@
+"""What the fresh runs say of each configuration, with intervals, and who trades what for what.
+
+A number is the default's, moved by how far it was from that within the rounds; its interval is that
+of these moves. So a machine that changes its pace moves none of them, and the default itself, which
+the others are held against, has no width.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from kamerton_ray.answer.final import FEWEST, interval_of
+from kamerton_ray.answer.verdict import Standing, Verdict
+from kamerton_ray.trial.comparison import Comparison
+from kamerton_ray.trial.config import Config
+from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.result import Result, median_of
+
+
+class Span(NamedTuple):
+    """A number with its 95 % interval; NaN where nothing says it."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def point(cls, value: float) -> Span:
+        """A number without a width."""
+        return cls(value, value, value)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it has an interval."""
+        return not math.isnan(self.low)
+
+    def is_above(self, other: Span) -> bool:
+        """Whether all of it lies above another one."""
+        return self.low > other.high
+
+
+def gain_of(row: Standing, verdict: Verdict, objective: Objective) -> Span:
+    """The gain of one of a verdict's rows over the default."""
+    if row.config is None:
+        return Span.point(row.gain)
+    if row.config == verdict.config and not math.isnan(verdict.low):
+        return Span(row.gain, verdict.low, verdict.high)
+    by = verdict.comparison
+    moves = [objective.gain(own, theirs, by) for own, theirs in _pairs(row.config, verdict)]
+    return _span(row.gain, moves, by.amount)
+
+
+def number_of(key: str, row: Standing, verdict: Verdict) -> Span:
+    """A number of one of a verdict's rows, as its `throughput`."""
+    value = float(getattr(row, key))
+    if row.config is None:
+        return Span.point(value)
+    pairs = [(own.number(key), theirs.number(key)) for own, theirs in _pairs(row.config, verdict)]
+    by = Comparison.of(itertools.chain(*pairs))
+    moves = [by.level(own) - by.level(theirs) for own, theirs in pairs]
+    defaults = [one for some in verdict.rounds for one in some if one.config is None]
+    usual = median_of(defaults, key)
+    return _span(value, moves, lambda move: by.moved(usual, move))
+
+
+def pareto(rows: Sequence[Mapping[str, Span]], signs: Mapping[str, int]) -> list[int]:
+    """The places of those that trade one number for another, beyond their intervals.
+
+    One beats another where it is surely better in a number and surely worse in none. Of those that
+    nobody beats, the first of some that cannot be told apart stands for them. One alone trades
+    nothing, so there are two or more, or none.
+
+    Args:
+        rows: Each by the names of its numbers, in the order in which they are preferred.
+        signs: 1 for each number that is better the higher it is, -1 for each that is better lower.
+    """
+
+    def is_better(one: int, other: int) -> bool:
+        """Whether one is surely better in some number."""
+        return any(
+            _is_better(rows[one][name], rows[other][name], sign) for name, sign in signs.items()
+        )
+
+    known = [place for place, row in enumerate(rows) if all(row[name].is_known for name in signs)]
+    unbeaten = [
+        one
+        for one in known
+        if not any(is_better(other, one) and not is_better(one, other) for other in known)
+    ]
+    found: list[int] = []
+    for one in unbeaten:
+        if all(is_better(one, other) and is_better(other, one) for other in found):
+            found.append(one)
+    return found if len(found) > 1 else []
+
+
+def _is_better(one: Span, other: Span, sign: int) -> bool:
+    return one.is_above(other) if sign > 0 else other.is_above(one)
+
+
+def _pairs(config: Config, verdict: Verdict) -> Iterator[tuple[Result, Result]]:
+    """A configuration's fresh results, each with the default's beside it.
+
+    Of the chosen one they are the final's, as in the table.
+    """
+    final = verdict.rounds[verdict.race_rounds :]
+    is_final = config == verdict.config and final
+    for results in final if is_final else verdict.rounds:
+        default = next((one for one in results if one.config is None), None)
+        if default is not None:
+            yield from ((one, default) for one in results if one.config == config)
+
+
+def _span(value: float, moves: Sequence[float], number: Callable[[float], float]) -> Span:
+    """A number whose interval is that of its moves.
+
+    Args:
+        value: The number.
+        moves: How far it was from the default's in each round, as `Comparison` computes with it.
+        number: The number that a move makes.
+    """
+    known = [move for move in moves if not math.isnan(move)]
+    if len(known) < FEWEST:
+        return Span(value, math.nan, math.nan)
+    found = interval_of(known)
+    ends = [number(found.low), number(found.high)]
+    # The table's own number is a median: it may lie just beside the interval of a few.
+    return Span(value, min(value, *ends), max(value, *ends))
