@@ -46,7 +46,7 @@ LIGHT = Palette(
     neither="#7c8692",
     middle="#eceff2",
 )
-"""The colours on white."""
+"""The colours on a white page."""
 
 DARK = Palette(
     paper="#14171b",
@@ -58,7 +58,7 @@ DARK = Palette(
     neither="#8d97a3",
     middle="#2a3037",
 )
-"""The colours on black."""
+"""The colours on a dark page."""
 
 
 def mixed(one: str, other: str, share: float) -> str:

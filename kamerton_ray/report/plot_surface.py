@@ -68,7 +68,7 @@ def surface(
     cells that are not worth a trial are crossed out: more than two threads for each CPU.
 
     Args:
-        results: Whatever `trial_results` takes, or a `Measured`.
+        results: What `report` takes.
         verdict: Names the best, and has the fresh runs; without it all is the search's.
         objective: What the configurations are judged by.
         palette: The colours.
