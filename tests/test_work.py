@@ -48,7 +48,8 @@ def test_what_is_unknown_is_not_written_and_comes_back_as_unknown(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "work", ["a command", ["a command"], [{"command": 3}], [{"seconds": "long"}]]
+    "work",
+    ["a command", ["a command"], [{"command": 3}], [{"seconds": "long"}], [{"began": 1e300}]],
 )
 def test_what_is_no_work_is_named(tmp_path, work):
     session = Session.create(tmp_path, "tune", {"work": work})

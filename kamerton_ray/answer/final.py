@@ -16,7 +16,6 @@ needs no correction (Jennison & Turnbull 2000, "Group Sequential Methods", secti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from enum import Enum
 
 import numpy as np
@@ -98,7 +97,11 @@ class Final:
 
     def interval(self) -> Interval:
         """What its rounds say."""
-        return interval_of(self.gains, correlation=self.correlation)
+        if len(self.gains) >= LEAST_RANKED:
+            return signed_rank_interval(self.gains, correlation=self.correlation)
+        found = Trimmed.of(np.array(self.gains), supposed(0.0, len(self.gains) - 1))
+        reach = found.error * float(student_quantile([found.freedom], (1 + COVERAGE) / 2)[0])
+        return Interval(found.mean, found.mean - reach, found.mean + reach)
 
     def _looked(self) -> FinalEnd | None:
         """Whether that was enough, if rounds are as alike as few of them may hide."""
@@ -111,17 +114,3 @@ class Final:
         wins = exceeds >= SURE and found.low > max(least, HALF * found.middle)
         loses = exceeds <= 1 - SURE and found.high < least
         return FinalEnd.DECIDED if wins or loses else None
-
-
-def interval_of(gains: Sequence[float], *, correlation: float = 0.0) -> Interval:
-    """What some rounds say of a gain; it takes `FEWEST` of them.
-
-    Args:
-        gains: What the rounds have found.
-        correlation: How much neighbouring rounds are alike.
-    """
-    if len(gains) >= LEAST_RANKED:
-        return signed_rank_interval(gains, correlation=correlation)
-    found = Trimmed.of(np.array(gains), supposed(0.0, len(gains) - 1))
-    reach = found.error * float(student_quantile([found.freedom], (1 + COVERAGE) / 2)[0])
-    return Interval(found.mean, found.mean - reach, found.mean + reach)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from kamerton_ray.answer.final import FEWEST, interval_of
+from kamerton_ray.answer.final import FEWEST, Final
 from kamerton_ray.answer.verdict import Standing, Verdict
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import Config
@@ -125,7 +125,10 @@ def _span(value: float, moves: Sequence[float], number: Callable[[float], float]
     known = [move for move in moves if not math.isnan(move)]
     if len(known) < FEWEST:
         return Span(value, math.nan, math.nan)
-    found = interval_of(known)
+    final = Final(0.0)  # whose interval knows that rounds may be alike; when it ends is no matter
+    for move in known:
+        final.tell(move)
+    found = final.interval()
     ends = [number(found.low), number(found.high)]
     # The table's own number is a median: it may lie just beside the interval of a few.
     return Span(value, min(value, *ends), max(value, *ends))

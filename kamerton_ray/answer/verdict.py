@@ -140,6 +140,9 @@ class Verdict:
         names = {one.name for one in dataclasses.fields(cls)}
         told = {name: one for name, one in answer.items() if name in names and one is not None}
         told["decision"] = Decision(answer["decision"])
+        told |= {
+            name: number(answer.get(name)) for name in ("speedup", "difference", "low", "high")
+        }
         told["table"] = tuple(map(Standing.from_json, answer.get("table", ())))
         told["machine"] = Machine.of(answer.get("machine"))
         told["rounds"] = [[Result.of(one) for one in some] for some in answer.get("rounds", ())]

@@ -68,7 +68,6 @@ class _List:
         for place, row in zip(self._places, self.rows, strict=True):
             self._row(place, row)
             self._say_gain(place, row)
-        self._name_groups()
         self._base()
         self._name_rows()
         self._labels()
@@ -102,16 +101,6 @@ class _List:
             size=8 if is_muted else 10, gid="searched" if is_muted else "gain",
         )  # fmt: skip
 
-    def _name_groups(self) -> None:
-        """Which rows are told by fresh runs, and which by the search alone."""
-        place = next((p for p, row in zip(self._places, self.rows, strict=True)
-                      if self.told.is_muted(row)), None)  # fmt: skip
-        if place is not None:
-            self.paper.axes.annotate(
-                "by the search alone", (0.0, place - 1), xycoords=("axes fraction", "data"),
-                va="center", color=self.paper.palette.soft, size=8, style="italic",
-            )  # fmt: skip
-
     def _base(self) -> None:
         """The line that means no gain, with its name."""
         axes, soft, found = self.paper.axes, self.paper.palette.soft, self.told.found
@@ -121,8 +110,10 @@ class _List:
 
     def _name_rows(self) -> None:
         axes = self.paper.axes
-        axes.set_yticks(self._places, [self._name(row) for row in self.rows])
-        for label, row in zip(axes.get_yticklabels(), self.rows, strict=True):
+        free = [one for one in range(self._places[-1]) if one not in self._places]
+        names = [*map(self._name, self.rows), *(["by the search alone:"] * len(free))]
+        axes.set_yticks([*self._places, *free], names)
+        for label, row in zip(axes.get_yticklabels(), self.rows, strict=False):
             label.set_color(self._color(row))
             label.set_fontweight(self._weight(row))
         axes.tick_params(axis="y", length=0)

@@ -32,8 +32,8 @@ class Told:
 
     Attributes:
         found: What the search measured.
-        rows: The configurations that were measured afresh, the best first, and then the search's;
-            those that failed are last.
+        rows: The configurations that were measured afresh, as in the verdict's table the chosen one
+            first, and then the search's; those that failed are last.
         best: The row of the verdict's configuration, or else of the search's best.
         mark: What that one is.
         is_compared: Whether any of them was measured afresh.
@@ -42,11 +42,12 @@ class Told:
     def __init__(self, found: Measured, verdict: Verdict | None) -> None:
         self.found = found
         told = [_told(row, found, verdict) for row in found.rows]
-        fresh = sorted((row for row in told if row.is_fresh), key=lambda row: -self.merit(row))
-        self.rows = [*fresh, *(row for row in told if not row.is_fresh)]
         best = best_row(found, verdict)
-        self.best = next((row for row in self.rows if best and row.config == best.config), None)
+        self.best = next((row for row in told if best and row.config == best.config), None)
         self.mark = mark_of(verdict)
+        fresh = [row for row in told if row.is_fresh]
+        fresh.sort(key=lambda row: (not self.is_best(row), -self.merit(row)))
+        self.rows = [*fresh, *(row for row in told if not row.is_fresh)]
         self.is_compared = bool(fresh)
 
     @property

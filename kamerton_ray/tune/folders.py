@@ -69,7 +69,8 @@ _WORK: Json = {
     "type": "object",
     "properties": {
         **dict.fromkeys(("command", "system", "python", "ray", "tensorflow"), _TEXT),
-        **dict.fromkeys(("began", "load", "seconds", "load_after"), _NUMBER),
+        **dict.fromkeys(("load", "seconds", "load_after"), _NUMBER),
+        "began": {**_NUMBER, "minimum": 0, "maximum": 1e11},
     },
 }
 
