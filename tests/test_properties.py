@@ -19,11 +19,15 @@ EXAMPLES = int(
     os.environ.get("EXAMPLES", "1000")
 )  # of whole searches; `make test-thorough`: 10,000
 MOST_POINTS = [12, 40, 150, 1200]  # of a lattice, so that an example takes milliseconds
+MOST_WORDS = 5
 
 
 def random_domain(rng, most):
     """A domain of at most `most` values."""
     count = min(rng.choice([1, 2, rng.randint(1, most), most]), most)
+    if rng.random() < 0.2:
+        words = [f"w{number}" for number in range(min(count, MOST_WORDS))]
+        return rng.choice([tune.choice(rng.sample(words, len(words))), set(words)])
     low = rng.choice([1, 1, 2, rng.randint(-20, 20)])
     step = rng.randint(2, 5)
     first = -(-low // step) * step
@@ -180,7 +184,7 @@ def test_any_search_stays_inside_never_repeats_survives_a_restore_and_ends(axes,
 
 def random_constraints(rng, space, kept):
     """Limits and functions that keep this point; each may be drawn several times, or not at all."""
-    counts = [i for i, axis in enumerate(space.axes) if axis.values[0] >= 0]
+    counts = [i for i, axis in enumerate(space.axes) if axis.values[0] >= 0 and not axis.words]
     found = []
     for _ in range(rng.choice([0, 1, 1, 2])):
         if chosen := rng.sample(counts, rng.randint(0, len(counts))):
@@ -260,7 +264,7 @@ def test_what_a_start_leaves_out_is_found_and_keeps_the_constraints(axes, seed):
     kept = random_point(rng, space)
     constraints = random_constraints(rng, space, kept)
     given = {
-        axis.name: axis.values[index]
+        axis.name: axis.choices[index]
         for axis, index in zip(space.axes, kept, strict=True)
         if rng.random() < 0.5
     }
@@ -272,7 +276,7 @@ def test_what_a_start_leaves_out_is_found_and_keeps_the_constraints(axes, seed):
         return
     point = search.ask().point
     assert keeps(constraints, space, point)
-    found = {axis.name: axis.values[i] for axis, i in zip(space.axes, point, strict=True)}
+    found = {axis.name: axis.choices[i] for axis, i in zip(space.axes, point, strict=True)}
     assert found | given == found
 
 

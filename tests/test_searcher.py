@@ -405,7 +405,7 @@ def test_every_domain_is_resolved():  # T8
     "domain",
     [
         tune.uniform(0, 1),
-        tune.choice(["a", "b"]),
+        tune.choice(["a", 1]),
         tune.grid_search([1, 2]),
         tune.sample_from(lambda: 1),
         [tune.uniform(0, 1)],

@@ -42,13 +42,16 @@ class Axis:
 
     Attributes:
         path: The keys and places that lead to the parameter in a nested configuration.
-        values: The values in increasing order; a `range`, or a tuple where the steps differ.
+        values: The values in increasing order; a `range`, or a tuple where the steps differ. Of
+            words they are the words' numbers, from 0.
         scale: Whether equal steps or equal ratios are equal distances.
+        words: What a configuration says instead of numbers, in no order; empty where it says them.
     """
 
     path: Path
     values: range | tuple[int, ...]
     scale: Scale
+    words: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,6 +60,11 @@ class Axis:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def choices(self) -> range | tuple[int, ...] | tuple[str, ...]:
+        """What a configuration may say: the words, or the values."""
+        return self.words or self.values
 
     @cached_property
     def _origin(self) -> float:
@@ -139,27 +147,32 @@ class Axis:
         return above if values[above] - value <= value - values[below] else below
 
     def only(self, value: object) -> Axis:
-        """The axis with this value alone.
+        """The axis with this value or word alone.
 
         Raises:
             InvalidInputError: It is not one of the axis's values.
         """
         index = self.index(value)
+        if self.words:
+            return replace(self, values=range(1), words=(self.words[index],))
         return replace(self, values=self.values[index : index + 1])
 
     def index(self, value: object) -> int:
         """The index of `value`.
 
         Raises:
-            InvalidInputError: `value` is no integer, or is not one of the axis's values.
+            InvalidInputError: `value` is no integer, or is not one of the axis's values or words.
         """
-        number = integer(self.name, value)
-        try:
-            return self.values.index(number)
-        except ValueError:
-            raise InvalidInputError(
-                f"parameter {self.name!r} takes {described(self.values)}, but got {number}"
-            ) from None
+        if self.words:
+            with contextlib.suppress(ValueError):
+                return self.words.index(value)
+        else:
+            value = integer(self.name, value)
+            with contextlib.suppress(ValueError):
+                return self.values.index(value)
+        raise InvalidInputError(
+            f"parameter {self.name!r} takes {described(self.choices)}, but got {value!r}"
+        )
 
 
 def integer(name: str, value: object) -> int:
@@ -176,8 +189,8 @@ def integer(name: str, value: object) -> int:
     )
 
 
-def described(values: range | tuple[int, ...]) -> str:
-    """The values in words."""
+def described(values: range | tuple[int, ...] | tuple[str, ...]) -> str:
+    """The values of an axis in a sentence."""
     if isinstance(values, range) and len(values) > 1:
         step = f" in steps of {values.step}" if values.step > 1 else ""
         return f"{values[0]}..{values[-1]}{step}"

@@ -28,7 +28,8 @@ def most_promising(
     """The candidate to measure next, or None where no improvement is expected.
 
     Half and double the best point's values come first, whatever is expected of them. Step times
-    rise and fall over factors of two, and have ridges that no smooth surrogate foresees.
+    rise and fall over factors of two, and have ridges that no smooth surrogate foresees. With them
+    come the words that no point has had yet, of which a surrogate knows nothing.
 
     Args:
         known: What was measured.
@@ -38,20 +39,23 @@ def most_promising(
     """
     ranked = known.leading()
     taken = {*opened}
-    octaves = _unknown(lattice.octaves(ranked[0]), known, lattice, taken)
+    words = lattice.words
+    untried = words.untried(ranked[0], [*known.values, *taken]) if words else []
+    first = _unknown([*lattice.octaves(ranked[0]), *untried], known, lattice, taken)
     others = distinct(
         [
             *every_move(lattice.simplex(ranked), lattice),
             *lattice.strides(ranked[0]),
             *lattice.halvings(ranked[0], start or ranked[0]),
+            *words.others(ranked[0]),
         ]
     )
-    candidates = octaves + _unknown(others, known, lattice, taken)
+    candidates = first + _unknown(others, known, lattice, taken)
     if not candidates:
         return None
     gain = _expected_gain(known, lattice, opened, candidates)
-    if octaves:
-        return octaves[int(gain[: len(octaves)].argmax())]
+    if first:
+        return first[int(gain[: len(first)].argmax())]
     most = int(gain.argmax())
     return candidates[most] if gain[most] >= TOLERANCE else None
 

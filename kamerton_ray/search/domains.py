@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Protocol
@@ -45,7 +45,7 @@ def axis_of(path: Path, domain: object) -> Axis | None:
     """The axis of a domain, or None for a constant.
 
     Raises:
-        InvalidInputError: The domain is no finite, ordered set of integers.
+        InvalidInputError: The domain is no finite, ordered set of integers, and no set of words.
     """
     name = name_of(path)
     if isinstance(domain, range):
@@ -59,19 +59,27 @@ def axis_of(path: Path, domain: object) -> Axis | None:
         raise InvalidInputError(
             f"parameter {name!r}: tune.sample_from has no order and cannot be searched"
         )
+    if isinstance(domain, (set, frozenset)):
+        return word_axis(path, sorted(map(str, domain))) if are_words(domain) else None
     # Whoever holds one of Ray's domains has imported this module; nobody else needs it.
     sample = sys.modules.get("ray.tune.search.sample")
     if sample is None or not isinstance(domain, sample.Domain):
         return None
     if isinstance(domain, sample.Categorical):
-        return Axis(path, ordered(name, domain.categories), Scale.LINEAR)
+        return _choice(path, domain.categories)
     if isinstance(domain, sample.Integer):
         return _integer_axis(path, domain, sample)
     raise InvalidInputError(
         f"parameter {name!r} must be an integer domain (tune.randint, qrandint, lograndint, "
-        f"qlograndint, or choice of ordered integers), but got {domain.domain_str} of type "
-        f"{type(domain).__name__}"
+        f"qlograndint, or choice of ordered integers) or a choice of words, but got "
+        f"{domain.domain_str} of type {type(domain).__name__}"
     )
+
+
+def _choice(path: Path, categories: Sequence[object]) -> Axis:
+    if are_words(categories):
+        return word_axis(path, list(map(str, categories)))
+    return Axis(path, ordered(name_of(path), categories), Scale.LINEAR)
 
 
 def _integer_axis(path: Path, domain: _Integers, sample: ModuleType) -> Axis:
@@ -118,6 +126,13 @@ def scaled(axis: Axis, asked: Scale | str | None) -> Axis:
     Raises:
         InvalidInputError: The scale is unknown, or does not fit the values.
     """
+    if axis.words:
+        if asked is None:
+            return axis
+        raise InvalidInputError(
+            f"parameter {axis.name!r}: words have no scale, but got {asked!r} for "
+            f"{list(axis.words)}"
+        )
     low, high = axis.values[0], axis.values[-1]
     if low < -LARGEST or high > LARGEST:
         raise InvalidInputError(
@@ -172,6 +187,24 @@ def ordered(name: str, categories: Sequence[object]) -> tuple[int, ...]:
             f"{list(values)}"
         )
     return rising
+
+
+def are_words(choices: Collection[object]) -> bool:
+    """Whether these are words: strings alone, and at least one."""
+    return bool(choices) and all(isinstance(choice, str) for choice in choices)
+
+
+def word_axis(path: Path, words: Sequence[str]) -> Axis:
+    """The axis of some words.
+
+    Raises:
+        InvalidInputError: One comes twice.
+    """
+    if len(set(words)) < len(words):
+        raise InvalidInputError(
+            f"parameter {name_of(path)!r}: words must be distinct, but got {list(words)}"
+        )
+    return Axis(path, range(len(words)), Scale.LINEAR, tuple(words))
 
 
 def plain(path: Path, constant: object) -> object:

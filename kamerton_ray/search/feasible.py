@@ -40,8 +40,8 @@ class Feasible:
         constraints: At least one.
 
     Raises:
-        InvalidInputError: A product names an unknown parameter or one with values below 0, or no
-            point keeps the products.
+        InvalidInputError: A product names an unknown parameter, one of words or one with values
+            below 0, or no point keeps the products.
     """
 
     def __init__(self, space: IntegerSpace, constraints: Constraints) -> None:
@@ -144,6 +144,11 @@ def _limit(space: IntegerSpace, said: AtMost) -> Limit:
             )
     axes = tuple(names.index(name) for name in said.product)
     for i in axes:
+        if space.axes[i].words:
+            raise InvalidInputError(
+                f"a product's parameters must be numbers, but {names[i]!r} takes "
+                f"{list(space.axes[i].words)}"
+            )
         if (lowest := space.axes[i].values[0]) < 0:
             raise InvalidInputError(
                 f"a product's parameters must be 0 or above, but the lowest {names[i]!r} is "

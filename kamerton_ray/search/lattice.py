@@ -14,6 +14,7 @@ from kamerton_ray.search.constraints import Constraints
 from kamerton_ray.search.feasible import Feasible
 from kamerton_ray.search.points import Point, along, distinct
 from kamerton_ray.search.space import IntegerSpace
+from kamerton_ray.search.words import Words
 
 LONG = 256
 """An axis with more values is long: single steps lead nowhere on it."""
@@ -36,7 +37,8 @@ class Lattice:
         axes: The axes.
         feasible: The points that may be measured; None where all may.
         lengths: The number of values on each axis.
-        free: The axes with more than one value.
+        words: The axes of more than one word, which have no order.
+        free: All other axes with more than one value: along these a simplex moves.
         counts: Those of them without values below 0, which can be halved and doubled.
         size: The number of points.
     """
@@ -45,14 +47,16 @@ class Lattice:
         self.axes = tuple(axes)
         self.feasible = feasible
         self.lengths = [len(axis) for axis in axes]
-        self.free = [i for i, length in enumerate(self.lengths) if length > 1]
+        several = [i for i, length in enumerate(self.lengths) if length > 1]
+        self.words = Words({i: self.lengths[i] for i in several if axes[i].words})
+        self.free = [i for i in several if not axes[i].words]
         self.counts = [i for i in self.free if axes[i].values[0] >= 0]
         self.size = math.prod(self.lengths)
 
     @property
     def dimension(self) -> int:
         """How many axes can be searched."""
-        return len(self.free)
+        return len(self.free) + len(self.words)
 
     def allows(self, point: Point) -> bool:
         """Whether a point may be measured."""
@@ -65,7 +69,11 @@ class Lattice:
         return next(self.feasible.unknown(known), None) is None
 
     def places(self, points: Iterable[Point]) -> Matrix:
-        """Where some points lie, from 0 to 1 on each axis; a row for each."""
+        """Where some points lie, from 0 to 1 on each axis; a row for each.
+
+        Where a word stands says nothing but which it is: what moves among points with the same
+        words keeps them.
+        """
         columns = zip(self.axes, zip(*points, strict=True), strict=True)
         found = [axis.coordinates(column) for axis, column in columns]
         rows: Matrix = np.array(found).T.copy()
@@ -75,15 +83,21 @@ class Lattice:
         """Where some points lie on the free axes, and from 0 to 1 the product of their values.
 
         Threads that run at once are a product: half the intra-op and twice the inter-op threads
-        load a machine alike.
+        load a machine alike. Words are columns of their own, and in no product.
         """
-        places = self.places(points)[:, self.free]
+        points = list(points)
+        places = self.spots(points)
         if not self.counts[1:]:  # a product has two factors or more
             return places
         span = np.sum([self.axes[i].octaves for i in self.counts])
         logarithms = [[self.axes[i].octave(point[i]) for i in self.counts] for point in points]
         products = np.sum(logarithms, axis=1, keepdims=True) / span
         return np.hstack([places, products])
+
+    def spots(self, points: Sequence[Point]) -> Matrix:
+        """Where some points lie on the free axes, and a column for each word."""
+        places = self.places(points)[:, self.free]
+        return np.hstack([places, self.words.columns(points)]) if self.words else places
 
     def snap(self, coordinates: Vector) -> Point:
         """The nearest lattice point; outside the bounds, the nearest on them."""
@@ -123,12 +137,12 @@ class Lattice:
         return [p for p in distinct(found) if p != point]
 
     def neighbours(self, point: Point) -> list[Point]:
-        """The points one lattice step away along an axis."""
+        """The points one lattice step away along an axis, or one word."""
         found = []
         for i in self.free:
             there = (point[i] - 1, point[i] + 1)
             found += along(point, i, [t for t in there if 0 <= t < self.lengths[i]])
-        return found
+        return found + self.words.others(point)
 
     def passed(self, point: Point) -> list[tuple[Point, Point]]:
         """Each of its neighbours behind which the axis goes on, with the point behind it."""
@@ -191,12 +205,17 @@ class Lattice:
         return _is_singular([[point[i] - first[i] for i in self.free] for point in others])
 
     def simplex(self, points: Iterable[Point]) -> list[Point]:
-        """The first d + 1 points that do not lie in one plane; fewer where all do."""
+        """The first d + 1 points that do not lie in one plane; fewer where all do.
+
+        All have the words of the first.
+        """
         found: list[Point] = []
         basis = np.zeros((0, len(self.free)))
         for point in points:
             if not found:
                 found = [point]
+                continue
+            if not self.words.alike(point, found[0]):
                 continue
             # As shares of the axes: else a short axis counts for nothing beside a very long one.
             edge = (np.subtract(point, found[0]) / self.lengths)[self.free]
@@ -206,7 +225,7 @@ class Lattice:
             if length > ALMOST_FLAT:
                 found.append(point)
                 basis = np.vstack([basis, left / length])
-            if len(found) > self.dimension:
+            if len(found) > len(self.free):
                 break
         return found
 

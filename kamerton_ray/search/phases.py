@@ -14,15 +14,18 @@
   Welch 1998).
 * POLISH. Now the best point is polished. The minimum of a quadratic fitted around it (Nelder & Mead
   1965, appendix) and its neighbours on each axis (the compass search of Kolda, Lewis & Torczon
-  2003, SIAM Review 45:385) are measured until none is better. Behind a neighbour that is far worse
-  the next point is measured, too: counts that share the work out unevenly are teeth, and none of
-  these is a valley's edge.
+  2003, SIAM Review 45:385), each other word among them, are measured until none is better. Behind
+  a neighbour that is far worse the next point is measured, too: counts that share the work out
+  unevenly are teeth, and none of these is a valley's edge.
 * SIMPLEX. While patience lasts, a new simplex starts where least was measured (Luersen & Le Riche
   2004, "Globalized Nelder-Mead method", Computers & Structures 82:2251). It moves as Lagarias,
   Reeds, Wright & Wright say (1998, SIAM J. Optim. 9:112, section 2). When it has collapsed at a new
   best point, that is polished, and the surrogate leads again. On an axis of many values a simplex
   on the best points closes in before the first polish.
 * At the end the points that cannot be told apart from the best are measured again, in turn.
+
+Words have no order. The simplex and the quadratic move along the other axes, with the words of the
+point that they start from. A word that no point has had yet is tried early, at the best point.
 
 A point that breaks a constraint counts as infinite and is never needed (the extreme barrier of
 Audet & Dennis 2006, SIAM J. Optim. 17:188), whichever step would have it.
@@ -110,7 +113,7 @@ class Phases:
         the search would then end.
         """
         many = len(self._ledger.opened) > MOST_AHEAD
-        if many or progress.finalists or self._known.best is None or not self._lattice.free:
+        if many or progress.finalists or self._known.best is None or not self._lattice.dimension:
             return None
         known, opened = self._known.copy(), list(self._ledger.points)
         for point, value in zip(opened, expected_values(known, self._lattice, opened), strict=True):
@@ -200,7 +203,8 @@ class Phases:
         simplex = tuple(lattice.simplex(known.ranked()))
         if self._is_polished(progress):
             return self._restarted(progress)
-        if max(lattice.lengths) > LONG and len(simplex) > lattice.dimension:
+        is_long = any(lattice.lengths[i] > LONG for i in lattice.free)
+        if is_long and len(simplex) > len(lattice.free):
             return replace(progress, phase=Phase.SIMPLEX, simplex=simplex)
         return replace(progress, phase=Phase.POLISH)
 
@@ -230,7 +234,9 @@ class Phases:
 
     def _fitted(self, best: Point) -> Point | None:
         lattice = self._lattice
-        return lowest_nearby(best, self._known.values, lattice.lengths, allows=lattice.allows)
+        return lowest_nearby(
+            best, self._known.values, lattice.lengths, free=lattice.free, allows=lattice.allows
+        )
 
     def _simplex_step(self, progress: Progress) -> Progress:
         """Move the simplex once."""

@@ -23,6 +23,7 @@ def lowest_nearby(
     values: dict[Point, float],
     lengths: Sequence[int],
     *,
+    free: Sequence[int] | None = None,
     allows: Callable[[Point], bool] = lambda _: True,
 ) -> Point | None:
     """The unmeasured lattice point where a quadratic around `centre` promises to be lowest.
@@ -35,18 +36,23 @@ def lowest_nearby(
         centre: The best point.
         values: The values measured so far, infinite where a point failed; the centre's is finite.
         lengths: The lattice's number of values on each axis.
+        free: The axes along which it is fitted, on points that lie with the centre on all others;
+            by default all that have more than one value.
         allows: Whether a point may be measured.
 
     Returns:
         The point; None where the fit is undetermined, or promises to be below the centre by less
         than its own standard error.
     """
-    free = [i for i, length in enumerate(lengths) if length > 1]
+    several = [i for i, length in enumerate(lengths) if length > 1]
+    free = several if free is None else list(free)
     terms = (len(free) + 1) * (len(free) + 2) // 2
     middle = np.array(centre)
     known = np.fromiter(chain.from_iterable(values), int).reshape(len(values), len(lengths))
     measured = np.fromiter(values.values(), float)
     worked = np.isfinite(measured)
+    if fixed := [i for i in several if i not in free]:
+        worked &= (known[:, fixed] == middle[fixed]).all(axis=1)
     offsets = (known[worked][:, free] - middle[free]).astype(float)
     if len(offsets) < terms:
         return None
@@ -58,7 +64,7 @@ def lowest_nearby(
     coefficients, _, rank, _ = np.linalg.lstsq(design, fitted, rcond=None)
     if rank < terms:
         return None
-    low, high = _box(middle, lengths, len(free))
+    low, high = _box(middle, lengths, free)
     shape = tuple(int(n) for n in high - low)
     away = np.indices(shape).reshape(len(shape), -1).T + (low - middle)
     there = _terms(away[:, free].astype(float))
@@ -102,7 +108,8 @@ def _terms(offsets: Matrix) -> Matrix:
     return np.column_stack([np.ones(count), offsets, *products])
 
 
-def _box(middle: Indices, lengths: Sequence[int], free: int) -> tuple[Indices, Indices]:
+def _box(middle: Indices, lengths: Sequence[int], free: Sequence[int]) -> tuple[Indices, Indices]:
     """The corners of what MAX_RADIUS and MAX_CANDIDATES allow; the upper one is just outside."""
-    radius = min(MAX_RADIUS, (int(MAX_CANDIDATES ** (1 / max(free, 1))) - 1) // 2)
+    radius = np.zeros(len(lengths), int)
+    radius[free] = min(MAX_RADIUS, (int(MAX_CANDIDATES ** (1 / max(len(free), 1))) - 1) // 2)
     return np.maximum(middle - radius, 0), np.minimum(middle + radius + 1, lengths)

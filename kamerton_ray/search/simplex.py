@@ -41,6 +41,8 @@ def iterated(
     Returns:
         The vertices; None where the simplex has collapsed, since it cannot even shrink.
     """
+    if not simplex[1:]:
+        return None  # a point alone, where there are only words to choose
     # Step 1, order; of equals the vertex that stood first stays first.
     ordered = sorted(simplex, key=at)
     kept = ordered[:-1]
@@ -82,7 +84,7 @@ def shrunk(ordered: Simplex, lattice: Lattice) -> tuple[Point, ...] | None:
 
 def every_move(simplex: Simplex, lattice: Lattice) -> list[Point]:
     """Where each vertex but the first may go; nowhere while there are too few vertices."""
-    if len(simplex) <= lattice.dimension:
+    if len(simplex) <= len(lattice.free):
         return []
     vertices = lattice.places(simplex)
     found = []

@@ -1,4 +1,7 @@
-"""IntegerSpace: from a dict of domains to the points of an integer lattice, and back."""
+"""IntegerSpace: from a dict of domains to the points of an integer lattice, and back.
+
+A choice of words is an axis, too, whose indices are numbers without an order.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,14 @@ from typing import Any
 
 from kamerton_ray.errors import InvalidInputError, StateError
 from kamerton_ray.search.axis import Axis, Path, Scale, described, integer, name_of
-from kamerton_ray.search.domains import increasing, ordered, scaled
+from kamerton_ray.search.domains import are_words, increasing, ordered, scaled, word_axis
 from kamerton_ray.search.points import Point
 from kamerton_ray.search.tree import MISSING, Parts, find, leaves, outermost_list, put
 
 __all__ = ["Axis", "Config", "IntegerSpace", "Scale"]
 
 Config = dict[str, Any]
-"""A configuration: the tuned integers and the constants, perhaps in dicts and lists inside."""
+"""A configuration: the tuned integers and words and the constants, perhaps in dicts and lists."""
 
 
 class IntegerSpace:
@@ -24,7 +27,8 @@ class IntegerSpace:
 
     A domain is one of Ray Tune's `randint` (upper bound exclusive), `qrandint` (the multiples
     of q between the bounds), `lograndint`, `qlograndint` and `choice` of ordered integers, or
-    a Python `range`. Dicts, lists and tuples nest; everything else is a constant. Ray itself is
+    a Python `range`. A `choice` of words, or a Python set of them, has no order: each word is as
+    far from any other. Dicts, lists and tuples nest; everything else is a constant. Ray itself is
     not imported.
 
     Args:
@@ -35,8 +39,8 @@ class IntegerSpace:
             logarithmic scale 0 counts as half the next value.
 
     Raises:
-        InvalidInputError: A domain is not a finite, ordered set of integers, or a name, a
-            scale or a constant breaks a rule.
+        InvalidInputError: A domain is no finite, ordered set of integers and no set of words, or
+            a name, a scale or a constant breaks a rule.
 
     Examples:
         >>> space = IntegerSpace({"intra_op": range(1, 9), "batch": 8})
@@ -77,7 +81,7 @@ class IntegerSpace:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        axes = ", ".join(f"{axis.name}: {described(axis.values)}" for axis in self.axes)
+        axes = ", ".join(f"{axis.name}: {described(axis.choices)}" for axis in self.axes)
         return f"IntegerSpace({axes})"
 
     @property
@@ -117,14 +121,14 @@ class IntegerSpace:
         return space
 
     def config(self, point: Point) -> Config:
-        """The configuration at a lattice point: Python ints, and the constants beside them.
+        """The configuration at a lattice point: ints and words, and the constants beside them.
 
         Raises:
             InvalidInputError: The point is not on the lattice.
         """
         self.check(point)
         tuned = {
-            axis.path: axis.values[index] for axis, index in zip(self.axes, point, strict=True)
+            axis.path: axis.choices[index] for axis, index in zip(self.axes, point, strict=True)
         }
         constants = dict(leaves(self.constants))
         config: Config = {}
@@ -210,6 +214,8 @@ def _scaled(axes: list[Axis], scale: Mapping[str, Scale | str]) -> tuple[Axis, .
 
 
 def _axis_to_json(axis: Axis) -> dict[str, object]:
+    if axis.words:
+        return {"path": list(axis.path), "words": list(axis.words)}
     values = axis.values
     return {
         "path": list(axis.path),
@@ -224,6 +230,8 @@ def _axis_to_json(axis: Axis) -> dict[str, object]:
 
 def _axis_from_json(state: Mapping[str, Any]) -> Axis:
     path = _path(state["path"])
+    if "words" in state:
+        return _words_from_json(path, state["words"])
     name, values = name_of(path), state["values"]
     if not isinstance(values, dict):
         return scaled(Axis(path, ordered(name, values), Scale.LINEAR), state["scale"])
@@ -261,3 +269,9 @@ def _check_agreement(parts: Parts, axes: Sequence[Axis]) -> None:
         raise StateError(f"domains stand in lists at {listed}, but not each in a place of its own")
     if not all(isinstance(find(parts.constants, path), list) for path in parts.tuples):
         raise StateError(f"tuples stand at {parts.tuples}, but not all of these are lists")
+
+
+def _words_from_json(path: Path, words: Sequence[object]) -> Axis:
+    if not isinstance(words, list) or not are_words(words):
+        raise StateError(f"parameter {name_of(path)!r} has no words: {words!r}")
+    return word_axis(path, list(map(str, words)))

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 import numpy as np
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.search.arrays import Matrix, Vector
+from kamerton_ray.search.axis import Axis
 from kamerton_ray.search.lattice import MIDDLE, Lattice
 from kamerton_ray.search.points import Point
 
@@ -37,10 +39,17 @@ def check_start(lattice: Lattice, first: Sequence[Point]) -> None:
 def middle(lattice: Lattice) -> Point:
     """The point in the middle of every axis, or the nearest that may be measured.
 
+    It has the first of the words of each axis.
+
     Raises:
         InvalidInputError: None was found.
     """
-    return near(lattice, lattice.snap(np.full(len(lattice.axes), MIDDLE)))
+    return near(lattice, tuple(map(middle_of, lattice.axes)))
+
+
+def middle_of(axis: Axis) -> int:
+    """The index in the middle of an axis; the first where it has words, which have no middle."""
+    return 0 if axis.words else axis.nearest(MIDDLE)
 
 
 def near(lattice: Lattice, point: Point) -> Point:
@@ -63,14 +72,19 @@ def emptiest(lattice: Lattice, known: Collection[Point], *, seed: Sequence[int])
     """
     around = spread(lattice, known, seed=seed)
     unknown = [point for point in around if point not in known and lattice.allows(point)]
-    places, taken = lattice.places(unknown), lattice.places(known)
+    nearest = _nearest_squares(lattice.spots(unknown), lattice.spots(list(known)))
+    return unknown[int(np.argmax(nearest.round(12)))]
+
+
+def _nearest_squares(places: Matrix, taken: Matrix) -> Vector:
+    """How far the nearest of those that are taken lies from each place, squared."""
     # |a - b|^2 = |a|^2 + |b|^2 - 2 ab, for as many b at a time as the processor's cache holds.
-    nearest, doubled = np.full(len(unknown), np.inf), 2 * places.T
+    nearest, doubled = np.full(len(places), np.inf), 2 * places.T
     for some in (taken[i : i + AT_A_TIME] for i in range(0, len(taken), AT_A_TIME)):
         apart = (some**2).sum(axis=1, keepdims=True) - some @ doubled
         np.minimum(nearest, apart.min(axis=0), out=nearest)
     nearest += (places**2).sum(axis=1)
-    return unknown[int(np.argmax(nearest.round(12)))]
+    return nearest
 
 
 def spread(lattice: Lattice, known: Collection[Point], *, seed: Sequence[int]) -> Iterable[Point]:
@@ -79,7 +93,8 @@ def spread(lattice: Lattice, known: Collection[Point], *, seed: Sequence[int]) -
     if lattice.size <= SMALL:
         return unknown
     rows = np.zeros((SAMPLE, len(lattice.axes)))
-    rows[:, lattice.free] = np.random.default_rng(seed).random((SAMPLE, lattice.dimension))
+    searched = sorted([*lattice.free, *lattice.words])
+    rows[:, searched] = np.random.default_rng(seed).random((SAMPLE, lattice.dimension))
     # The sample may hold known points only; the last one is unknown.
     return itertools.chain(map(lattice.snap, rows), itertools.islice(unknown, 1))
 
@@ -122,11 +137,11 @@ def _nearest(lattice: Lattice, target: Point) -> Point:
     found, nearer = None, _nearest_of(lattice, candidates, target)
     while found != nearer:  # each is nearer than the one before
         found = nearer
-        strides = filter(lattice.allows, lattice.strides(found))
-        nearer = _nearest_of(lattice, [found, *strides], target)
+        steps = filter(lattice.allows, lattice.strides(found) + lattice.words.others(found))
+        nearer = _nearest_of(lattice, [found, *steps], target)
     return nearer
 
 
 def _nearest_of(lattice: Lattice, points: Sequence[Point], target: Point) -> Point:
-    apart = ((lattice.places(points) - lattice.places([target])) ** 2).sum(axis=1)
+    apart = ((lattice.spots(points) - lattice.spots([target])) ** 2).sum(axis=1)
     return points[int(apart.argmin())]

@@ -7,10 +7,10 @@ from types import MappingProxyType
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.search.constraints import Constraints
-from kamerton_ray.search.lattice import MIDDLE, lattice_of
+from kamerton_ray.search.lattice import lattice_of
 from kamerton_ray.search.points import Point
 from kamerton_ray.search.space import IntegerSpace
-from kamerton_ray.search.spread import near
+from kamerton_ray.search.spread import middle_of, near
 from kamerton_ray.search.tree import names
 
 NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -42,7 +42,7 @@ def start_point(
     _check_names(space, config)
     part = space.narrowed(config)
     wanted = tuple(
-        axis.closest(usual[axis.name]) if axis.name in usual else axis.nearest(MIDDLE)
+        axis.closest(usual[axis.name]) if axis.name in usual else middle_of(axis)
         for axis in part.axes
     )
     try:

@@ -115,6 +115,7 @@ class _Reader:
         self._saved = saved
         self._space = IntegerSpace.from_json(saved["space"])
         self._dimension = sum(len(axis) > 1 for axis in self._space.axes)
+        self._ordered = sum(len(axis) > 1 and not axis.words for axis in self._space.axes)
 
     def state(self) -> State:
         options, known = self._options(), self._known()
@@ -149,7 +150,7 @@ class _Reader:
         phase = Phase(saved["phase"])
         if phase is not Phase.START and not known.values:
             raise StateError(f"the phase {phase.value!r} comes after the first value")
-        simplex, vertices = self._points("simplex"), self._dimension + 1
+        simplex, vertices = self._points("simplex"), self._ordered + 1
         if phase is Phase.SIMPLEX and len(simplex) != vertices:
             raise StateError(f"a simplex has {vertices} vertices: {simplex}")
         return Progress(

@@ -254,6 +254,6 @@ def _search(saved: object, constraints: Constraints) -> NelderMead | None:
         raise StateError(f"a saved searcher is damaged: {error}") from error
 
 
-def _values(space: IntegerSpace) -> dict[str, range | tuple[int, ...]]:
+def _values(space: IntegerSpace) -> dict[str, range | tuple[int, ...] | tuple[str, ...]]:
     """What may be tried; on which scale distances are measured is the searcher's own affair."""
-    return {axis.name: axis.values for axis in space.axes}
+    return {axis.name: axis.choices for axis in space.axes}
