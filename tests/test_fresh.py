@@ -39,6 +39,16 @@ def test_what_overlaps_is_no_trade_off():
     assert pareto([*close, *rows((3.0, 0.2), width=0.2)], COSTS) == [1, 2]
 
 
+def test_one_that_is_hardly_known_is_not_beaten_for_that():
+    """It may be as much better in the other number as it looks."""
+    hardly, surely, third = rows((2.0, 1.0), (1.0, 4.0), (1.5, 2.0), width=0.1)
+    assert pareto([hardly, surely], COSTS) == [0, 1]
+    hardly["cpu_seconds"] = Span(1.0, 0.2, 5.0)
+    assert pareto([hardly, surely, third], COSTS) == []  # the first stands for all of them
+    hardly["cpu_seconds"] = Span(4.05, 0.2, 5.0)
+    assert pareto([hardly, surely, third], COSTS) == [1, 2]  # now it is beaten
+
+
 def test_of_those_that_are_not_told_apart_the_first_stands_for_all():
     same = rows((1.0, 2.0), (1.01, 1.99), (2.0, 1.0), width=0.1)
     assert pareto(same, COSTS) == [0, 2]

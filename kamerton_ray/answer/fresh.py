@@ -42,6 +42,10 @@ class Span(NamedTuple):
         return self.low > other.high
 
 
+Numbers = Mapping[str, Span]
+"""The numbers of a configuration, by their names."""
+
+
 def gain_of(row: Standing, verdict: Verdict, objective: Objective) -> Span:
     """The gain of one of a verdict's rows over the default."""
     if row.config is None:
@@ -66,39 +70,41 @@ def number_of(key: str, row: Standing, verdict: Verdict) -> Span:
     return _span(value, moves, lambda move: by.moved(usual, move))
 
 
-def pareto(rows: Sequence[Mapping[str, Span]], signs: Mapping[str, int]) -> list[int]:
+def pareto(rows: Sequence[Numbers], signs: Mapping[str, int]) -> list[int]:
     """The places of those that trade one number for another, beyond their intervals.
 
-    One beats another where it is surely better in a number and surely worse in none. Of those that
-    nobody beats, the first of some that cannot be told apart stands for them. One alone trades
-    nothing, so there are two or more, or none.
+    One beats another where it is surely better in a number, and no number of the other lies beyond
+    its own interval. Of those that nobody beats, the first of some that cannot be told apart stands
+    for them. One alone trades nothing, so there are two or more, or none.
 
     Args:
         rows: Each by the names of its numbers, in the order in which they are preferred.
         signs: 1 for each number that is better the higher it is, -1 for each that is better lower.
     """
 
-    def is_better(one: int, other: int) -> bool:
-        """Whether one is surely better in some number."""
-        return any(
-            _is_better(rows[one][name], rows[other][name], sign) for name, sign in signs.items()
-        )
+    def beats(one: Numbers, other: Numbers) -> bool:
+        estimate = {name: Span.point(other[name].value) for name in signs}
+        return _is_better(one, other, signs) and not _is_better(estimate, one, signs)
 
     known = [place for place, row in enumerate(rows) if all(row[name].is_known for name in signs)]
-    unbeaten = [
-        one
-        for one in known
-        if not any(is_better(other, one) and not is_better(one, other) for other in known)
-    ]
     found: list[int] = []
-    for one in unbeaten:
-        if all(is_better(one, other) and is_better(other, one) for other in found):
+    for one in known:
+        is_beaten = any(beats(rows[other], rows[one]) for other in known)
+        trades = all(
+            _is_better(rows[one], rows[other], signs) and _is_better(rows[other], rows[one], signs)
+            for other in found
+        )
+        if trades and not is_beaten:
             found.append(one)
     return found if len(found) > 1 else []
 
 
-def _is_better(one: Span, other: Span, sign: int) -> bool:
-    return one.is_above(other) if sign > 0 else other.is_above(one)
+def _is_better(one: Numbers, other: Numbers, signs: Mapping[str, int]) -> bool:
+    """Whether one is surely better in some number."""
+    return any(
+        one[name].is_above(other[name]) if sign > 0 else other[name].is_above(one[name])
+        for name, sign in signs.items()
+    )
 
 
 def _pairs(config: Config, verdict: Verdict) -> Iterator[tuple[Result, Result]]:
