@@ -160,7 +160,8 @@ def test_exec_finds_a_configuration_and_exports_it(apart, tmp_path):
     assert f"after {len(results)} trials: " in err
     session = json.loads((folder_of(tmp_path) / "session.json").read_text())
     (work,), goal = session["work"], session["goal"]
-    assert work["command"].startswith("kamerton-ray exec --intra 1:3 --inter 1:2 --objective last ")
+    typed = r"kamerton-ray exec .*--intra 1:3 --inter 1:2 --objective last --export dotenv -- .*"
+    assert re.fullmatch(typed, work["command"])
     assert work["ray"]
     assert work["seconds"] > 1
     assert goal["space"] == {"intra_op": [1, 3], "inter_op": [1, 2]}

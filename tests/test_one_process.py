@@ -142,4 +142,4 @@ def test_anything_else_is_refused(said):
 def test_instances_that_do_the_steps_of_the_default_are_no_win():
     found = judged({(2, 1): 1.0, (1, 1): 0.9})
     assert found.decision is Decision.KEEP
-    assert "best: 2 instances of intra_op=1 inter_op=1, " in found.sentence
+    assert "chosen for the final: 2 instances of intra_op=1 inter_op=1, " in found.sentence

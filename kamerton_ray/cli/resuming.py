@@ -39,7 +39,6 @@ def open_session(kind: str, options: SearchOptions, description: Mapping[str, ob
         if options.resume is not None:
             _check_same(session, {"kind": kind, **description})
             say(options, f"Trials of before that are kept: {len(session.results())}.")
-        session.begin(Work.now(shlex.join(["kamerton-ray", *sys.argv[1:]])))
     return session
 
 
@@ -95,6 +94,11 @@ def settled(session: Session) -> Verdict | None:
     if answer is None or answer["decision"] not in SETTLED:
         return None
     return Verdict.from_json(answer)
+
+
+def work_of_this_command() -> Work:
+    """What this command does, as its session keeps it."""
+    return Work.now(shlex.join(["kamerton-ray", *sys.argv[1:]]))
 
 
 def command_to_resume(session: Session) -> str:

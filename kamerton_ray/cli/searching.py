@@ -17,7 +17,7 @@ from kamerton_ray.cli.connecting import connected
 from kamerton_ray.cli.display import Display
 from kamerton_ray.cli.options import SearchOptions
 from kamerton_ray.cli.planning import Plan, Task
-from kamerton_ray.cli.resuming import check_ranges, open_session, settled
+from kamerton_ray.cli.resuming import check_ranges, open_session, settled, work_of_this_command
 from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.cli.timing import comparison_s, say_how_long, schedule_of
 from kamerton_ray.machine.neighbours import look, patience
@@ -92,6 +92,7 @@ def _answered(
     """Search, and compare unless that is done already."""
     check_ranges(session, plan.goal)
     session.describe({"goal": asdict(plan.goal)})
+    session.begin(work_of_this_command())
     before = len(session.results())
     ending = _searched(plan, session, options, limits, before=before)
     trials = "1 trial" if len(ending.results) == 1 else f"{len(ending.results)} trials"
