@@ -68,8 +68,9 @@ def searched(part: Part) -> Iterator[tuple[str, str]]:
     if part.verdict is None and found.best is not None:
         what = "" if found.ratios else f"{found.objective.metric}, "
         yield found.said(found.best), f"{what}by the search alone"
-    yield str(len(found.results)), "trials of the search"
-    yield str(len(found.rows)), "configurations"
+    trials, rows = len(found.results), len(found.rows)
+    yield str(trials), "trial of the search" if trials == 1 else "trials of the search"
+    yield str(rows), "configuration" if rows == 1 else "configurations"
     if took := times(found.results):
         yield duration(max(took)), "of searching"
 
