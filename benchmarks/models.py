@@ -68,6 +68,13 @@ def densenet():
     return _step(tf.keras.applications.DenseNet121(weights=None), (4, 224, 224, 3))
 
 
+def inception_v3():
+    """InceptionV3: convolutions side by side, with long steps, too."""
+    import tensorflow as tf
+
+    return _step(tf.keras.applications.InceptionV3(weights=None), (4, 299, 299, 3))
+
+
 def lstm():
     """A small LSTM: many tiny operations in sequence."""
     import tensorflow as tf

@@ -98,6 +98,13 @@ def test_one_that_does_as_much_with_less_cpu_is_worth_a_sentence():
     )
 
 
+def test_what_a_cheaper_one_has_gained_is_said_as_in_the_answer():
+    found = judged({(2, 1): 2.0, (1, 1): 1.0}, cpu={(2, 1): 0.02, None: 0.03})
+    assert found.runs < len(found.rounds)
+    (said,) = [one for one in found.reasons if one.startswith("CPU: ")]
+    assert said.endswith(f"for {found.speedup:.2f}x its steps in {found.runs} runs.")
+
+
 @pytest.mark.parametrize("speed", [0.9, 1.0])
 def test_one_that_does_less_or_takes_as_much_is_not(speed):
     cpu = {(1, 1): 0.02 if speed < 1 else 0.03, None: 0.031}
