@@ -30,7 +30,7 @@ from kamerton_ray.report.palette import contrast, mixed, readable_on
 from kamerton_ray.report.paper import WIDTH
 from kamerton_ray.report.plot_speedups import MOST_ROWS, row_color
 from kamerton_ray.report.plot_trade_off import NO_TRADE_OFF
-from kamerton_ray.report.told import best_row, marks_of
+from kamerton_ray.report.told import Told, best_row
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.results import trial_results
 
@@ -80,10 +80,8 @@ def test_the_map_has_a_cell_with_its_gain_for_each_configuration():
 
 def test_the_map_marks_the_default_and_the_best():
     found = Measured(trial_results(results()))
-    shown = {
-        tuple(row.config.values()): marks_of(row, found, best_row(found, None))
-        for row in found.rows
-    }
+    told = Told(found, None)
+    shown = {tuple(row.config.values()): told.marks(row) for row in found.rows}
     assert {key: marks for key, marks in shown.items() if marks} == {
         (1, 1): ["best"],
         (2, 2): ["default"],
@@ -182,10 +180,10 @@ def test_one_instance_with_the_defaults_counts_is_the_default():
             for value, count, config in [(4.0, 1, DEFAULT), (2.0, 2, DEFAULT), (1.0, 2, BEST)]
         ]
     )
-    best = best_row(found, None)
+    best, told = best_row(found, None), Told(found, None)
     assert found.words(best.config) == "2 instances of intra_op=1 inter_op=1"
     assert best.gain == 4.0
-    assert [row.gain for row in found.rows if "default" in marks_of(row, found, best)] == [1.0]
+    assert [row.gain for row in found.rows if "default" in told.marks(row)] == [1.0]
     assert "2 x (1, 1)" in " ".join(texts(plot.speedups(found)))
 
 

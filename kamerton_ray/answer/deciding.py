@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 
 from kamerton_ray.answer.candidates import Kind, miss_of
@@ -14,12 +12,12 @@ from kamerton_ray.answer.one_process import beside_one_process, counts_steps
 from kamerton_ray.answer.reasons import other_work, reasons
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.signed_rank import Interval
-from kamerton_ray.answer.verdict import Decision, Standing, Verdict
+from kamerton_ray.answer.standings import standings
+from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import Config, in_words, instances_of
 from kamerton_ray.trial.objective import Objective
-from kamerton_ray.trial.result import median_of
 
 
 def decide(
@@ -40,7 +38,7 @@ def decide(
         sentence=_broken_off(course),
         config=course.chosen or course.finalists[0],
         reasons=tuple(reasons(course, objective, searched, machine)),
-        table=_table(course, objective),
+        table=standings(course, objective),
         ratios=course.comparison.is_ratio,
         machine=machine or searched.machine,
         rounds=course.rounds,
@@ -162,52 +160,3 @@ def _broken_off(course: Course) -> str:
     if not course.left and course.rounds:
         return f"{best} was the best of the search, but it failed when it was run again."
     return f"{best} is the best so far; its comparison with the default did not end."
-
-
-def _table(course: Course, objective: Objective) -> tuple[Standing, ...]:
-    """How the finalists fare, the chosen one first, and the default last."""
-    rows = [_standing(course, config, objective) for config in course.finalists]
-    rows = sorted((row for row in rows if row.runs), key=lambda row: -row.gain)
-    chosen = [row for row in rows if row.config == course.chosen]
-    others = [row for row in rows if row.config != course.chosen]
-    return (*chosen, *others, _standing(course, None, objective))
-
-
-def _standing(course: Course, config: Config | None, objective: Objective) -> Standing:
-    """How a configuration fares: the chosen one in the final, the others in the race.
-
-    Its values are the default's, moved by the ratio or the difference within the rounds. Values of
-    two that were measured at different times would say what the machine did meanwhile.
-    """
-    by = course.comparison
-    own_final = config == course.chosen and course.final_rounds
-    pairs = course.pairs(config, final=bool(own_final))
-    gains = [g for own, theirs in pairs if not math.isnan(g := objective.gain(own, theirs, by))]
-
-    def value(key: str) -> float:
-        numbers = [(own.number(key), theirs.number(key)) for own, theirs in pairs]
-        scale = Comparison.of(one for pair in numbers for one in pair)
-        moves = [scale.level(own) - scale.level(theirs) for own, theirs in numbers]
-        known = [move for move in moves if not math.isnan(move)]
-        usual = median_of(course.of(None), key)
-        return scale.moved(usual, statistics.median(known)) if known else math.nan
-
-    return Standing(
-        config=config,
-        runs=len(gains),
-        gain=by.amount(_middle(course, gains, final=bool(own_final))),
-        value=value(objective.metric),
-        seconds=value("seconds"),
-        seconds_p99=value("seconds_p99"),
-        throughput=value("throughput"),
-        cpu_seconds=value("cpu_seconds"),
-        cpus=value("cpus"),
-        memory=value("memory"),
-    )
-
-
-def _middle(course: Course, gains: Sequence[float], *, final: bool) -> float:
-    """The gain in the middle of some: of the final's the one that the sentence says."""
-    if final and course.interval is not None:
-        return course.interval.middle
-    return statistics.median(gains) if gains else math.nan

@@ -7,14 +7,14 @@ the others are held against, has no width.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from kamerton_ray.answer.final import FEWEST, Final
+from kamerton_ray.answer.rounds import pairs_of
 from kamerton_ray.answer.verdict import Standing, Verdict
-from kamerton_ray.trial.comparison import Comparison
+from kamerton_ray.trial.comparison import moves_of
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, median_of
@@ -63,8 +63,7 @@ def number_of(key: str, row: Standing, verdict: Verdict) -> Span:
     if row.config is None:
         return Span.point(value)
     pairs = [(own.number(key), theirs.number(key)) for own, theirs in _pairs(row.config, verdict)]
-    by = Comparison.of(itertools.chain(*pairs))
-    moves = [by.level(own) - by.level(theirs) for own, theirs in pairs]
+    by, moves = moves_of(pairs)
     defaults = [one for some in verdict.rounds for one in some if one.config is None]
     usual = median_of(defaults, key)
     return _span(value, moves, lambda move: by.moved(usual, move))
@@ -107,17 +106,10 @@ def _is_better(one: Numbers, other: Numbers, signs: Mapping[str, int]) -> bool:
     )
 
 
-def _pairs(config: Config, verdict: Verdict) -> Iterator[tuple[Result, Result]]:
-    """A configuration's fresh results, each with the default's beside it.
-
-    Of the chosen one they are the final's, as in the table.
-    """
+def _pairs(config: Config, verdict: Verdict) -> list[tuple[Result, Result]]:
+    """A configuration's fresh results with the default's; the chosen one's of the final."""
     final = verdict.rounds[verdict.race_rounds :]
-    is_final = config == verdict.config and final
-    for results in final if is_final else verdict.rounds:
-        default = next((one for one in results if one.config is None), None)
-        if default is not None:
-            yield from ((one, default) for one in results if one.config == config)
+    return pairs_of(final if config == verdict.config and final else verdict.rounds, config)
 
 
 def _span(value: float, moves: Sequence[float], number: Callable[[float], float]) -> Span:

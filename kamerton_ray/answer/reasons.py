@@ -11,6 +11,7 @@ from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.one_process import STEPS, gains_of, ms
 from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
+from kamerton_ray.answer.standings import standing
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why
 from kamerton_ray.answer.widening import widening
@@ -247,22 +248,14 @@ def _cheaper(course: Course, objective: Objective) -> list[str]:
     best = min(saved, key=lambda number: saved[number])
     config = course.finalists[best]
     theirs = median_of(course.of(None), "cpu_seconds")
-    (times, runs), less = _gain(course, config, objective), 1 - saved[best]
+    own, less = standing(course, config, objective), 1 - saved[best]
     return [
         (
             f"CPU: {in_words(config)} took {less:.0%} less CPU a step than TensorFlow's default "
-            f"({ms(theirs * saved[best])} instead of {ms(theirs)} ms), for {times:.2f}x its steps "
-            f"in {runs} runs."
+            f"({ms(theirs * saved[best])} instead of {ms(theirs)} ms), for {own.gain:.2f}x its "
+            f"steps in {own.runs} runs."
         )
     ]
-
-
-def _gain(course: Course, config: Config, objective: Objective) -> tuple[float, int]:
-    """How many times the default's steps one does, in how many runs: the final's of the chosen."""
-    if config == course.chosen and course.interval is not None:
-        return math.exp(course.interval.middle), course.final_rounds
-    gains = gains_of(course, config, objective)
-    return math.exp(statistics.median(gains)), len(gains)
 
 
 def _cpu_share(course: Course, config: Config) -> float:

@@ -88,12 +88,17 @@ class Course:
 
     def pairs(self, config: Config | None, *, final: bool = False) -> list[tuple[Result, Result]]:
         """Each result of a configuration, with the default's beside it; likewise."""
-        return [
-            (one, next(other for other in results if other.config is None))
-            for results in (self.rounds[self.race_rounds :] if final else self.rounds)
-            for one in results
-            if one.config == config
-        ]
+        return pairs_of(self.rounds[self.race_rounds :] if final else self.rounds, config)
+
+
+def pairs_of(rounds: Sequence[Round], config: Config | None) -> list[tuple[Result, Result]]:
+    """Each result of a configuration in some rounds, with the default's beside it."""
+    found = []
+    for results in rounds:
+        default = next((one for one in results if one.config is None), None)
+        if default is not None:
+            found += [(one, default) for one in results if one.config == config]
+    return found
 
 
 class Contest:

@@ -73,8 +73,10 @@ class Told:
 
     def marks(self, row: Row, *, brief: bool = False) -> list[str]:
         """What a configuration is beside its values: the best, the default."""
-        best = self.mark.brief if brief else self.mark.full
-        return [best if one == BEST.full else one for one in marks_of(row, self.found, self.best)]
+        best, found = self.mark.brief if brief else self.mark.full, self.found
+        is_default = row.config == (found.default or found.baseline.config)
+        named = [(best, self.is_best(row)), (found.baseline.name, is_default)]
+        return [name for name, is_it in named if is_it]
 
 
 def best_row(found: Measured, verdict: Verdict | None) -> Row | None:
@@ -92,14 +94,6 @@ def mark_of(verdict: Verdict | None) -> Mark:
     by = verdict.comparison
     gain = verdict.speedup if verdict.ratios else verdict.difference
     return BEST if verdict.decision is Decision.USE and gain >= by.none else CHOSEN
-
-
-def marks_of(row: Row, found: Measured, best: Row | None) -> list[str]:
-    """What a configuration is beside its values: the best, the default."""
-    base = found.default or found.baseline.config
-    is_best = best is not None and row.config == best.config
-    named = [(BEST.full, is_best), (found.baseline.name, row.config == base)]
-    return [name for name, is_it in named if is_it]
 
 
 def _told(row: Row, found: Measured, verdict: Verdict | None) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
 from typing import Protocol
@@ -60,7 +60,7 @@ def axis_of(path: Path, domain: object) -> Axis | None:
             f"parameter {name!r}: tune.sample_from has no order and cannot be searched"
         )
     if isinstance(domain, (set, frozenset)):
-        return word_axis(path, sorted(map(str, domain))) if are_words(domain) else None
+        return word_axis(path, sorted(domain)) if are_words(domain) else None
     # Whoever holds one of Ray's domains has imported this module; nobody else needs it.
     sample = sys.modules.get("ray.tune.search.sample")
     if sample is None or not isinstance(domain, sample.Domain):
@@ -78,7 +78,7 @@ def axis_of(path: Path, domain: object) -> Axis | None:
 
 def _choice(path: Path, categories: Sequence[object]) -> Axis:
     if are_words(categories):
-        return word_axis(path, list(map(str, categories)))
+        return word_axis(path, categories)
     return Axis(path, ordered(name_of(path), categories), Scale.LINEAR)
 
 
@@ -194,17 +194,18 @@ def are_words(choices: Collection[object]) -> bool:
     return bool(choices) and all(isinstance(choice, str) for choice in choices)
 
 
-def word_axis(path: Path, words: Sequence[str]) -> Axis:
+def word_axis(path: Path, choices: Iterable[object]) -> Axis:
     """The axis of some words.
 
     Raises:
         InvalidInputError: One comes twice.
     """
+    words = tuple(map(str, choices))
     if len(set(words)) < len(words):
         raise InvalidInputError(
             f"parameter {name_of(path)!r}: words must be distinct, but got {list(words)}"
         )
-    return Axis(path, range(len(words)), Scale.LINEAR, tuple(words))
+    return Axis(path, range(len(words)), Scale.LINEAR, words)
 
 
 def plain(path: Path, constant: object) -> object:

@@ -151,12 +151,13 @@ class IntegerSpace:
         Raises:
             InvalidInputError: A parameter is missing, or its value is not on the lattice.
         """
-        if missing := self.missing(config):
+        found = [(axis, find(config, axis.path)) for axis in self.axes]
+        if missing := [axis.name for axis, value in found if value is MISSING]:
             raise InvalidInputError(
                 f"a configuration must give every tuned parameter, but {missing[0]!r} is missing "
                 f"in {dict(config)!r}"
             )
-        return tuple(axis.index(find(config, axis.path)) for axis in self.axes)
+        return tuple(axis.index(value) for axis, value in found)
 
     def missing(self, config: Mapping[str, object]) -> list[str]:
         """The tuned parameters that a configuration does not give."""
@@ -274,4 +275,4 @@ def _check_agreement(parts: Parts, axes: Sequence[Axis]) -> None:
 def _words_from_json(path: Path, words: Sequence[object]) -> Axis:
     if not isinstance(words, list) or not are_words(words):
         raise StateError(f"parameter {name_of(path)!r} has no words: {words!r}")
-    return word_axis(path, list(map(str, words)))
+    return word_axis(path, words)

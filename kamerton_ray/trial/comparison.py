@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -78,3 +79,10 @@ RATIO = Comparison()
 
 DIFFERENCE = Comparison(1.0)
 """That in the values' own unit."""
+
+
+def moves_of(pairs: Sequence[tuple[float, float]]) -> tuple[Comparison, list[float]]:
+    """How far the first of each pair is from the second, and what that is; NaN is left out."""
+    by = Comparison.of(itertools.chain(*pairs))
+    moves = [by.level(one) - by.level(other) for one, other in pairs]
+    return by, [move for move in moves if not math.isnan(move)]
