@@ -4,8 +4,10 @@ import contextlib
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -38,8 +40,9 @@ def machines(monkeypatch):
 
 
 @pytest.fixture
-def neighbour(machines):
-    """A busy process that nobody here has started."""
+def neighbour(machines, monkeypatch):
+    """A busy process that nobody here has started; it is named, however many others there are."""
+    monkeypatch.setattr(neighbours, "NAMED", sys.maxsize)
     with machines.neighbours(1) as (pid,):
         yield pid
 
@@ -66,6 +69,49 @@ def test_what_we_start_is_no_neighbour():
         _, names = neighbours.look(1.0)
         ours.kill()
     assert str(ours.pid) not in names
+
+
+def test_a_neighbour_that_began_during_the_look_is_named(machines, monkeypatch):
+    monkeypatch.setattr(neighbours, "NAMED", sys.maxsize)
+    with contextlib.ExitStack() as begun:
+        pids = []
+        begin = threading.Timer(
+            0.1, lambda: pids.append(*begun.enter_context(machines.neighbours(1)))
+        )
+        begin.start()
+        names = neighbours.busiest(1.5)
+        begin.join()
+        assert f"(process {pids[0]})" in names
+
+
+# It leaves its parent; its child works, and then waits for its end.
+PARENT = """
+import os, time
+if os.fork():
+    os._exit(0)
+if (child := os.fork()):
+    os.waitpid(child, 0)
+    time.sleep(30)
+    os._exit(0)
+while time.process_time() < 0.6:
+    pass
+print(os.getppid(), os.getpid(), flush=True)
+time.sleep(30)
+"""
+
+
+def test_what_an_ended_child_ever_took_is_not_its_parents_work_now(monkeypatch):
+    monkeypatch.setattr(neighbours, "NAMED", sys.maxsize)
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as one:
+        parent, child = map(int, one.stdout.readline().split())
+        try:
+            end = threading.Timer(0.1, os.kill, (child, signal.SIGKILL))
+            end.start()
+            names = neighbours.busiest(0.6)
+            end.join()
+            assert f"(process {parent})" not in names
+        finally:
+            os.kill(parent, signal.SIGKILL)
 
 
 def test_what_has_ended_was_ours_all_the_same():

@@ -153,22 +153,27 @@ def _ours() -> Iterator[psutil.Process]:
     yield from me.children(recursive=True)
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    """A process's own CPU seconds, and those of its children that it has waited for."""
+def _cpu_seconds(process: psutil.Process, *, with_ended: bool = True) -> float:
+    """A process's own CPU seconds, with those of its ended children that it has waited for."""
     with contextlib.suppress(psutil.Error):
-        return float(sum(process.cpu_times()[:4]))
+        return float(sum(process.cpu_times()[: 4 if with_ended else 2]))
     return 0.0
 
 
 def _cpu_seconds_of_all() -> dict[psutil.Process, float]:
+    """What each of the others has taken itself.
+
+    A child that ends gives all that it ever took to its parent at once, which may be hours.
+    """
     ours = set(_ours())
-    return {one: _cpu_seconds(one) for one in psutil.process_iter() if one not in ours}
+    others = (one for one in psutil.process_iter() if one not in ours)
+    return {one: _cpu_seconds(one, with_ended=False) for one in others}
 
 
 def _grown_most(before: dict[psutil.Process, float], seconds: float) -> str:
-    """Those that have taken the most since then."""
+    """Those that have taken the most since then; one that began since has taken all of its time."""
     taken = {
-        one: (now - before.get(one, now)) / seconds for one, now in _cpu_seconds_of_all().items()
+        one: (now - before.get(one, 0.0)) / seconds for one, now in _cpu_seconds_of_all().items()
     }
     first = sorted(taken, key=lambda one: -taken[one])[:NAMED]
     named = [f"{_name(one)} {taken[one]:.1f}" for one in first if taken[one] >= LEAST_NAMED]
