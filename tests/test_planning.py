@@ -1,5 +1,7 @@
 """What the options of the command line make of a search."""
 
+import random
+
 import pytest
 
 from kamerton_ray import AtMost, usable_cpus
@@ -8,6 +10,7 @@ from kamerton_ray.cli.planning import ProgramTask
 from kamerton_ray.trial.command import CommandOptions, Direction
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.tune.run import searcher_of
 
 CPUS = usable_cpus().count
 PRODUCT = ("instances", "intra_op")
@@ -25,6 +28,24 @@ def goal(**said):
         knobs=(),
     )
     return task.plan(options).goal
+
+
+def asked(*, is_compared):
+    """What a search for times that hardly differ asks for, until it ends by itself."""
+    wanted, noise = goal(intra=(1, 8), inter=(1, 4)), random.Random(0)
+    searcher = searcher_of(wanted, seed=0, budget=None, is_compared=is_compared)
+    configs = []
+    while (config := searcher.suggest(f"t{len(configs)}")) != searcher.FINISHED:
+        configs.append(tuple(config.values()))
+        took = 1 + 0.02 * noise.random()
+        searcher.on_trial_complete(f"t{len(configs) - 1}", {wanted.metric: took})
+    return configs
+
+
+def test_a_search_leaves_measuring_again_to_the_comparison_that_follows():
+    compared, alone = asked(is_compared=True), asked(is_compared=False)
+    assert len(set(compared)) == len(compared)
+    assert len(set(alone)) < len(alone)
 
 
 def test_without_instances_nothing_is_constrained():

@@ -36,6 +36,9 @@ from kamerton_ray.tune.session import Session
 if TYPE_CHECKING:
     from kamerton_ray.tune.searcher import NelderMeadSearcher
 
+REPEATS = 2
+"""How often a search that nothing follows measures again what it cannot tell apart at its end."""
+
 RETRIES_OF_LOST = 2
 """How often a configuration is tried again whose trial was lost, with its node or its process. A
 configuration that loses one more is taken to be the reason."""
@@ -76,7 +79,7 @@ def search(
     # Where nothing has worked, what was wrong may have been mended: it begins anew.
     known = results if any(map(goal.has_worked, results)) else []
     left = limits.trials_left(len(known))
-    searcher = _searcher(goal, seed=seed, budget=left or None)
+    searcher = searcher_of(goal, seed=seed, budget=left, is_compared=limits.schedule.compares)
     tell(searcher, goal, known)
     if any(result.left for result in results):
         return _ending(results, searcher, BODY_LEFT)
@@ -102,8 +105,18 @@ def search(
     return _ending(results, searcher, first.reason, broken=first.kind is StopKind.FAULT)
 
 
-def _searcher(goal: Goal, *, seed: int, budget: int | None) -> NelderMeadSearcher:
-    """The searcher of a goal."""
+def searcher_of(
+    goal: Goal, *, seed: int, budget: int | None, is_compared: bool
+) -> NelderMeadSearcher:
+    """The searcher of a goal.
+
+    Args:
+        goal: What is searched for.
+        seed: Settles what the search leaves open.
+        budget: How many trials it may ask for; None or 0 for as many as it needs.
+        is_compared: Whether a comparison follows. It measures the best ones anew, so the search
+            does not.
+    """
     from kamerton_ray.tune.searcher import NelderMeadSearcher  # noqa: PLC0415 - it imports Ray
 
     return NelderMeadSearcher(
@@ -112,7 +125,8 @@ def _searcher(goal: Goal, *, seed: int, budget: int | None) -> NelderMeadSearche
         goal.mode,
         [dict(one) for one in goal.starts],
         seed=seed,
-        budget=budget,
+        budget=budget or None,
+        repeats=0 if is_compared else REPEATS,
         retries=RETRIES_OF_LOST,
         constraints=goal.constraints,
     )
