@@ -166,7 +166,9 @@ def simulate(surface: Surface, *, noise: float, levelled: bool, seed: int) -> Ru
     """Search, and decide."""
     machine = Machine(surface, noise=noise, levelled=levelled, seed=seed)
     axes = {name: range(values[0], values[-1] + 1) for name, values in surface.axes.items()}
-    search = NelderMead(axes, start=[surface.start], mode="max", seed=seed, budget=TRIALS)
+    search = NelderMead(
+        axes, start=[surface.start], mode="max", seed=seed, budget=TRIALS, repeats=0
+    )
     results = []
     while isinstance(trial := search.ask(), Suggestion):
         result = machine.measure(trial.config)
