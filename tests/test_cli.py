@@ -650,6 +650,12 @@ def test_a_time_budget_is_for_the_whole_and_what_is_not_decided_goes_on(search, 
     assert ("Go on with: kamerton-ray exec --resume" in err) is is_open
 
 
+def test_where_no_trial_ends_in_time_it_says_so(search):
+    out, err = search("exec", "--time-budget", "4", "sleep", "60", code=1)
+    assert out == "No trial ended. Give it more time: --time-budget.\n"
+    assert "The search ended after 0 trials: its time was spent." in err
+
+
 def test_a_quick_answer_compares_one_configuration_and_says_so(search, tmp_path):
     (tmp_path / "program.py").write_text(SIMULATED)
     threads = ("--intra", "1:3", "--inter", "1:3")

@@ -1,7 +1,6 @@
 """What the options of the command line make of a search."""
 
-import random
-
+import numpy as np
 import pytest
 
 from kamerton_ray import AtMost, usable_cpus
@@ -32,7 +31,7 @@ def goal(**said):
 
 def asked(*, is_compared):
     """What a search for times that hardly differ asks for, until it ends by itself."""
-    wanted, noise = goal(intra=(1, 8), inter=(1, 4)), random.Random(0)
+    wanted, noise = goal(intra=(1, 8), inter=(1, 4)), np.random.default_rng(0)
     searcher = searcher_of(wanted, seed=0, budget=None, is_compared=is_compared)
     configs = []
     while (config := searcher.suggest(f"t{len(configs)}")) != searcher.FINISHED:

@@ -105,6 +105,8 @@ def check_reported(results: Sequence[Result], objective: Objective) -> None:
 
 
 def nothing_worked(results: Sequence[Result]) -> str:
-    """That no trial worked, and what the last error was."""
+    """That no trial worked, and what the last error was; or that none has ended."""
+    if not results:
+        return "No trial ended."
     last = next((one.error for one in reversed(results) if one.error), "")
     return f"No trial worked. {last}".strip()

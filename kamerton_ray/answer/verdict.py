@@ -28,7 +28,7 @@ class Decision(Enum):
     BUSY = "busy"
     """It came to its end beside other work, so it holds for a busy machine alone."""
     NONE = "none"
-    """No trial worked."""
+    """No trial worked, or none has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)

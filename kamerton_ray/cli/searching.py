@@ -25,7 +25,7 @@ from kamerton_ray.trial.command import read_as
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.result import Result
-from kamerton_ray.tune.ending import INTERRUPTED, Ending
+from kamerton_ray.tune.ending import INTERRUPTED, TIME_SPENT, Ending
 from kamerton_ray.tune.goal import Goal, Limits
 from kamerton_ray.tune.run import search
 from kamerton_ray.tune.session import Session
@@ -142,10 +142,16 @@ def _combining(combine: Combine, goal: Goal) -> str:
 def _judged(plan: Plan, ending: Ending, options: SearchOptions, limits: Limits) -> Verdict:
     """The answer to what the search found."""
     if ending.best is None:
-        return Verdict(decision=Decision.NONE, sentence=nothing_worked(ending.results))
+        return Verdict(decision=Decision.NONE, sentence=_without_a_best(ending))
     if ending.broken or ending.reason == INTERRUPTED or not limits.schedule.compares:
         return _not_compared(ending, ending.best)
     return _compared(plan, ending, options, limits)
+
+
+def _without_a_best(ending: Ending) -> str:
+    said = nothing_worked(ending.results)
+    too_short = ending.reason == TIME_SPENT and not ending.results
+    return f"{said} Give it more time: --time-budget." if too_short else said
 
 
 def _not_compared(ending: Ending, best: Config) -> Verdict:
