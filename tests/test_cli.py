@@ -445,6 +445,11 @@ def test_a_script_without_a_loop_is_named(run, tmp_path):
         (["exec", "--intra", "-2:1", "true"], "the first number must be 0 or more"),
         (["exec", "--report", "no/such/folder/page.html", "true"], "in a folder that exists"),
         (["exec", "--knob", "omp=1:2", "true"], "is not the name of a variable"),
+        (["exec", "--knob", "OMP=1", "true"], "'1' is not of the form 1:16"),
+        (["exec", "--knob", "A=x,,y", "true"], "must be distinct, and none empty"),
+        (["tune", "json:dumps", "--knob", "A=x,x"], "must be distinct, and none empty"),
+        (["run", "--also", "xla,mimalloc", __file__], "must be one of ['allocator'"),
+        (["exec", "--also", "bfloat16", "true"], "which a program has to make itself"),
         (["exec", "--objective", "(", "true"], "regular expression"),
         (["exec", "--kind", "cores=4", "true"], "is not of the form usable_cpus=64"),
         (["exec", "--address", "ray://nowhere:1", "true"], "ray job submit"),
@@ -709,3 +714,39 @@ def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path
     )
     assert "is run again: its actor" in caplog.text
     assert json.loads(out)["trials"] == 2
+
+
+def test_words_are_searched_and_the_default_goes_without_them(search, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, time\n"
+        "mode = os.environ.get('MODE', 'none')\n"
+        f"with open({str(tmp_path / 'seen')!r}, 'a') as file: file.write(mode + ' ')\n"
+        "print({'slow': 9.0, 'fast': 1.0, 'none': 5.0}[mode] + 0.001 * (time.time() % 1))\n"
+    )
+    options = ("--knob", "MODE=slow,fast", "--intra", "1:1", "--inter", "1:1")
+    out, _ = search("exec", *options, "--objective", "last", "--", *program_in(tmp_path))
+    assert "intra_op=1 inter_op=1 MODE=fast is" in out
+    assert set((tmp_path / "seen").read_text().split()) == {"slow", "fast", "none"}
+    folder = str(folder_of(tmp_path))
+    other = ("--knob", "MODE=fast,slow", *options[2:], "--resume", folder)
+    _, err = search("exec", *other, "--objective", "last", "--", *program_in(tmp_path), code=2)
+    assert "same knobs as before" in err
+    assert export(Session.open(Path(folder)).answer()["config"], "dotenv").splitlines() == [
+        "TF_NUM_INTRAOP_THREADS=1",
+        "TF_NUM_INTEROP_THREADS=1",
+        "MODE=fast",
+    ]
+
+
+def test_run_tunes_a_variable_beside_its_loop_and_ends_with_the_best(search, tmp_path):
+    (tmp_path / "script.py").write_text(
+        "import os\n"
+        "from kamerton_ray import kamerton\n"
+        "for attempt in kamerton(vertex=[2], bounds=[(1, 2)], iterations=6):\n"
+        "    print({'slow': 9, 'fast': 1, None: 5}[os.environ.get('MODE')] + attempt[0])\n"
+        "with open('ended', 'w') as file: file.write(str(os.environ.get('MODE')))\n"
+    )
+    _, err = search("run", "--knob", "MODE=slow,fast", "script.py")
+    assert "x0=1 MODE=fast" in err
+    assert (tmp_path / "ended").read_text() == "fast"

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from kamerton_ray import AtMost, usable_cpus
-from kamerton_ray.cli.options import SearchOptions, constraint, instances
+from kamerton_ray import AtMost, InvalidInputError, usable_cpus
+from kamerton_ray.cli.checking import task_of
+from kamerton_ray.cli.options import SearchOptions, constraint, instances, knob
 from kamerton_ray.cli.planning import ProgramTask
+from kamerton_ray.cli.timing import total_s
+from kamerton_ray.machine import knobs as records
 from kamerton_ray.trial.command import CommandOptions, Direction
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
@@ -24,7 +27,8 @@ def goal(**said):
         command=CommandOptions(argv=("true",), combine=Combine.PER_PROGRAM),
         direction=Direction.LOWER,
         objective=Objective(metric="objective"),
-        knobs=(),
+        knobs=options.knobs,
+        also=options.also,
     )
     return task.plan(options).goal
 
@@ -82,6 +86,48 @@ def test_a_constraint_of_the_users_takes_the_place_of_the_usual_one():
 def test_a_start_that_breaks_a_constraint_is_left_out():
     own = constraint(f"intra_op*inter_op<={CPUS * CPUS - 1}")
     assert goal(constraints=(own,)).starts == []
+
+
+def test_words_begin_with_the_one_that_the_environment_has(monkeypatch):
+    knobs = (knob("A=x,y,z"), knob("B=x,y"), knob("C=2:5"))
+    monkeypatch.setenv("A", "y")
+    monkeypatch.setenv("B", "other")
+    found = goal(knobs=knobs)
+    assert dict(found.space, intra_op=0, inter_op=0) == {
+        **dict.fromkeys(("intra_op", "inter_op"), 0),
+        "A": ("x", "y", "z"),
+        "B": ("x", "y"),
+        "C": (2, 5),
+    }
+    (start,) = found.starts
+    assert (start["A"], start["B"], start["C"]) == ("y", "x", 2)
+
+
+def test_a_knob_is_a_parameter_that_begins_stock_and_what_is_missing_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(records, "find_library", lambda _: None)
+    found = goal(also=("allocator", "xla"))
+    assert found.space["xla"] == ("stock", "on")
+    assert "allocator" not in found.space
+    assert found.starts[0]["xla"] == "stock"
+    assert "Left out of allocator: jemalloc, since no libjemalloc.so.2" in capsys.readouterr().err
+
+
+def test_a_check_applies_the_knobs_that_the_session_has_tuned():
+    described = {"kind": "tune", "target": "json:dumps", "objective": "speedup", "also": ["xla"]}
+    assert task_of(described, SearchOptions()).knobs == ("xla",)
+    described = {"kind": "exec", "argv": ["true"], "objective": "time", "maximize": False}
+    described |= {"timeout": 9.0, "also": ["allocator"]}
+    assert task_of(described, SearchOptions()).also == ("allocator",)
+
+
+def test_knobs_have_more_time_unless_the_user_says_how_much():
+    assert total_s(SearchOptions(also=("xla",))) > total_s(SearchOptions())
+    assert total_s(SearchOptions(also=("xla",), time_budget=30.0)) == 30.0
+
+
+def test_words_are_no_factor_of_a_constraint():
+    with pytest.raises(InvalidInputError, match="--constraint must be of numbers, but A has words"):
+        goal(knobs=(knob("A=1,2"),), constraints=(constraint("A*intra_op<=8"),))
 
 
 @pytest.mark.parametrize("text", ["instances*intra_op", "<=3", "a<=b", "a<3"])

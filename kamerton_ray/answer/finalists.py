@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
 from kamerton_ray.answer.rounds import RACE_SHARE
+from kamerton_ray.machine.knobs import is_stock, word_of
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, instances_of, is_variable
 from kamerton_ray.trial.objective import Objective
@@ -47,16 +48,23 @@ def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
 def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
     """Whether a configuration runs what the default does, which has the same fixed values.
 
-    The default runs without variables, whose names are in capitals.
+    The default runs without variables, whose names are in capitals, and without knobs.
     """
     usual = default_threads(cpus)
     counts = {name: value for name, value in config.items() if name in usual}
-    others = config.keys() - usual.keys() - {INSTANCES_KEY, PINNED}
+    others = {
+        name: said
+        for name, said in config.items()
+        if name not in {*usual, INSTANCES_KEY, PINNED} and not is_stock(name, said)
+    }
     return (
         bool(counts)
         and instances_of(config) == 1  # one has all the CPUs for its own, pinned or not
         and all(value in (0, usual[name]) for name, value in counts.items())
-        and not any(is_variable(name) or name not in fixed for name in others)
+        and not any(
+            is_variable(name) or name not in fixed or word_of(name, said)
+            for name, said in others.items()
+        )
     )
 
 

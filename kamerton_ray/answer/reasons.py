@@ -17,6 +17,7 @@ from kamerton_ray.answer.why import why
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.cgroups import THROTTLED
 from kamerton_ray.machine.hardware import Machine
+from kamerton_ray.machine.knobs import warnings
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.config import Config, in_words, instances_of
@@ -36,6 +37,9 @@ NOTABLE = 2.0
 
 CHEAPER = 0.85
 """A configuration is cheaper that takes less than this share of the default's CPU a step."""
+
+LONG_FIRST = 2.0
+"""A first step that takes so many times as long as the default's is worth a word."""
 
 ENOUGH_RUNS = LEAST_RACE - 1
 """More runs than this are wanted to say that it does as much."""
@@ -66,6 +70,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         machine: What the comparison ran on.
     """
     return [
+        *warnings(course.chosen or {}),
         *_preferred(course, objective),
         *_tied(course),
         *_another_machine(searched.machine, machine),
@@ -78,6 +83,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_throttled(course),
         *_stolen(course),
         *_cheaper(course, objective),
+        *_first_step(course),
         *why(course, searched),
         *_no_room(searched),
         *_failed(course),
@@ -263,6 +269,19 @@ def _cpu_share(course: Course, config: Config) -> float:
     pairs = course.pairs(config)
     shares = [own.cpu_seconds / theirs.cpu_seconds for own, theirs in pairs if theirs.cpu_seconds]
     return statistics.median(shares) if shares else math.nan
+
+
+def _first_step(course: Course) -> list[str]:
+    """How long the first step of the best took, where XLA may have compiled for it."""
+    own, theirs = (median_of(course.of(one), "first_step_seconds") for one in (course.chosen, None))
+    if not own > LONG_FIRST * theirs:
+        return []
+    return [
+        (
+            f"The first step of {in_words(course.chosen)} takes {own:.1f} s, compiling included, "
+            f"that of the default {theirs:.1f} s; no figure here holds it."
+        )
+    ]
 
 
 def _no_room(searched: Kind) -> list[str]:

@@ -92,6 +92,7 @@ def _function_task(description: Json, options: SearchOptions) -> FunctionTask:
         least=least,
         seconds=float(seconds) if isinstance(seconds, (int, float)) else None,
         timeout_s=BUILD_TIMEOUT_S,
+        knobs=tuple(description.get("also", ())),
     )
 
 
@@ -109,6 +110,7 @@ def _program_task(description: Json, options: SearchOptions) -> ProgramTask:
         direction=direction,
         objective=Objective(metric=command.metric, mode=direction.mode, within=options.within),
         knobs=(),
+        also=tuple(description.get("also", ())),
     )
 
 

@@ -25,13 +25,11 @@ from kamerton_ray.cli.options import (
     FOLDER,
     Command,
     Decorator,
-    Knob,
     Limit,
     SearchOptions,
     check_options,
     combine_option,
     compare_options,
-    knob,
     limit,
     search_options,
     timeout_option,
@@ -42,6 +40,7 @@ from kamerton_ray.cli.planning import (
     ProgramTask,
     combine_of,
     direction_of,
+    names_of,
     usual_combine,
 )
 from kamerton_ray.cli.saying import mistakes, printable, say
@@ -51,6 +50,7 @@ from kamerton_ray.report.report import report
 from kamerton_ray.trial.command import CommandOptions
 from kamerton_ray.trial.instances import ALONE, Combine
 from kamerton_ray.trial.judged import check_keys
+from kamerton_ray.trial.knobs import Knobs, check_program_knobs
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Script, conclude, describe
 
@@ -99,14 +99,6 @@ def main() -> None:
     is_flag=True,
     help="A lower number is better, as without this; what looks like a rate needs one of the two.",
 )
-@click.option(
-    "--knob",
-    "knobs",
-    type=knob,
-    multiple=True,
-    metavar="NAME=LOW:HIGH",
-    help="Tune this variable, too.",
-)
 @combine_option("per-program of 'time', else sum with --maximize and slowest without")
 @timeout_option(3600.0, "A run that takes longer is ended, and has failed.")
 @click.option(
@@ -126,7 +118,6 @@ def execute(
     objective: str,
     maximize: bool,
     minimize: bool,
-    knobs: tuple[Knob, ...],
     combine: Combine | None,
     timeout: float,
     no_search: bool,
@@ -141,6 +132,7 @@ def execute(
     with mistakes():
         if no_search:
             run_capped(argv, options)
+        check_program_knobs(options.also)
         direction = direction_of(objective, maximize=maximize, minimize=minimize)
         combine = combine_of(combine, usual_combine(objective, direction), options)
         command = CommandOptions(argv=argv, objective=objective, combine=combine, timeout_s=timeout)
@@ -153,7 +145,8 @@ def execute(
                 within=options.within,
                 fewest=options.fewest,
             ),
-            knobs=knobs,
+            knobs=options.knobs,
+            also=options.also,
         )
     run(task, options)
 
@@ -241,6 +234,7 @@ def tune(
         least=least,
         seconds=seconds,
         timeout_s=timeout,
+        knobs=names_of(options),
     )
     run(task, options)
 
@@ -262,6 +256,8 @@ def run_script(
     At the end the script is executed once more as its loop's last iteration would be, with the best
     vertex. --intra and --inter take the place of the loop's own bounds.
 
+    --knob and --also set variables for the body, which the loop knows nothing of.
+
     With --instances several copies of the loop's body run at the same time, each with its number,
     from 0, in KAMERTON_RAY_INSTANCE. The largest of the numbers that they print counts; where these
     are times, say --combine per-program, or one instance wins.
@@ -274,13 +270,15 @@ def run_script(
     here = Script(path=str(folder / name), args=args)
     there = Script(path=name, args=args) if options.address else here
     with mistakes():
+        check_program_knobs(options.also)
         combine = combine_of(combine, Combine.SLOWEST, options)
         say(options, f"Asking {path} what its loop searches for ...")
         loop = describe(here, env=alone)
-    task = LoopTask(path=path, script=there, loop=loop, combine=combine)
+    task = LoopTask(path=path, script=there, loop=loop, combine=combine, knobs=names_of(options))
     options = replace(options, trials=options.trials or loop.iterations)
     ending = run(task, options, folder=folder, begin=begin)
     if ending.best is not None:
+        env = Knobs(task.knobs).applied(env, ending.best)
         sys.exit(conclude(here, [ending.best[name] for name in loop.space], env))
 
 

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import click
 
+from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.knobs import KNOBS, check_names
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.exports import FORMS
 from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.config import is_variable
 from kamerton_ray.trial.instances import Combine
+from kamerton_ray.tune.goal import Bounds, Domain
 
-Bounds = tuple[int, int]
-Knob = tuple[str, Bounds]
+Knob = tuple[str, Domain]
 Trait = tuple[str, str | int]
 Limit = tuple[str, float]
 
@@ -48,6 +50,8 @@ class SearchOptions:
         inter: The range of inter-op threads.
         instances: How many instances run at the same time; None where that is not tuned.
         constraints: What no trial may break.
+        knobs: The variables that are tuned, too, by their names.
+        also: The knobs that are tuned, too, by theirs.
         trials: At most so many trials.
         time_budget: The command may take so many seconds.
         quick: Whether a quick answer is wanted.
@@ -72,6 +76,8 @@ class SearchOptions:
     inter: Bounds | None = None
     instances: Bounds | None = None
     constraints: tuple[AtMost, ...] = ()
+    knobs: tuple[Knob, ...] = ()
+    also: tuple[str, ...] = ()
     trials: int | None = None
     time_budget: float | None = None
     quick: bool = False
@@ -119,11 +125,26 @@ def instances(text: str) -> Bounds:
 
 
 def knob(text: str) -> Knob:
-    """`NAME=1:16`."""
-    name, _, ends = text.partition("=")
+    """`NAME=1:16`, or `NAME=a,b,c`."""
+    name, _, said = text.partition("=")
     if not is_variable(name):
         raise click.BadParameter(f"{name!r} is not the name of a variable, in capitals")
-    return name, bounds(ends)
+    if "," not in said:
+        return name, bounds(said)
+    words = tuple(said.split(","))
+    if not all(words) or len(set(words)) < len(words):
+        raise click.BadParameter(f"{said!r}: the words must be distinct, and none empty")
+    return name, words
+
+
+def also(text: str) -> tuple[str, ...]:
+    """`onednn,allocator`."""
+    names = tuple(dict.fromkeys(text.split(",")))
+    try:
+        check_names(names)
+    except InvalidInputError as error:
+        raise click.BadParameter(str(error)) from None
+    return names
 
 
 def constraint(text: str) -> AtMost:
@@ -213,6 +234,21 @@ SEARCH: tuple[Decorator, ...] = (
         metavar="PRODUCT<=NUMBER",
         help="Never try what breaks it, as instances*intra_op<=8. With --instances that product is "
         "at most twice the usable CPUs, unless another is said.",
+    ),
+    click.option(
+        "--knob",
+        "knobs",
+        type=knob,
+        multiple=True,
+        metavar="NAME=LOW:HIGH",
+        help="Tune this environment variable, too: a range, or words without an order as NAME=a,b. "
+        "The default goes without it.",
+    ),
+    click.option(
+        "--also",
+        callback=lambda _, __, said: also(said) if said else (),
+        metavar="KNOB,...",
+        help=f"Tune what else may matter, of {', '.join(KNOBS)}. bfloat16 changes results.",
     ),
     click.option("--trials", type=click.IntRange(1), help="At most so many trials."),
     TIME_BUDGET,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import ClassVar, Protocol, cast
 
 from kamerton_ray.cli.connecting import send_by_value
-from kamerton_ray.cli.options import ALL_CPUS, Bounds, Knob, Limit, SearchOptions
+from kamerton_ray.cli.options import ALL_CPUS, Knob, Limit, SearchOptions
+from kamerton_ray.cli.saying import say
 from kamerton_ray.cli.target import Build
 from kamerton_ray.cli.timing import total_s
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import working_directory
+from kamerton_ray.machine.knobs import offered
 from kamerton_ray.machine.neighbours import patience
 from kamerton_ray.machine.threads import (
     OVERSUBSCRIBED,
@@ -31,11 +34,14 @@ from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
-from kamerton_ray.tune.goal import Goal
+from kamerton_ray.tune.goal import Bounds, Domain, Goal, is_bounds
 from kamerton_ray.tune.hosts import hosted
 from kamerton_ray.tune.schedule import measured_s
 from kamerton_ray.tune.thread_space import trial_cpus
 from kamerton_ray.tune.trainable import Trainable, benchmark, command, one_step
+
+Said = int | str
+Start = dict[str, Said]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,7 @@ class ProgramTask:
         direction: Which numbers are better.
         objective: What it is judged by.
         knobs: The variables that are tuned beside the threads.
+        also: The knobs that are tuned, by name.
     """
 
     kind: ClassVar[str] = "exec"
@@ -102,6 +109,7 @@ class ProgramTask:
     direction: Direction
     objective: Objective
     knobs: tuple[Knob, ...]
+    also: tuple[str, ...] = ()
 
     def description(self) -> dict[str, object]:
         """What a resumed search has to have in common with this one."""
@@ -112,18 +120,20 @@ class ProgramTask:
             "combine": _word(self.command.combine),
             "knobs": self.knobs,
             "timeout": self.command.timeout_s,
+            **({"also": self.also} if self.also else {}),
         }
 
     def plan(self, options: SearchOptions) -> Plan:
         """How to search for its best configuration."""
         return Plan(
-            goal=_goal(options, "objective", self.direction.mode, knobs=dict(self.knobs)),
+            goal=_goal(options, "objective", self.direction.mode),
             trainable=command(
                 self.command.argv,
                 objective=self.command.objective,
                 combine=self.command.combine,
                 timeout_s=self.command.timeout_s,
                 patience_s=_patience(options),
+                knobs=self.also,
             ),
             objective=self.objective,
             direction=self.direction,
@@ -143,6 +153,7 @@ class FunctionTask:
         least: Its lower ones.
         seconds: How long each trial measures; None for a share of the whole time.
         timeout_s: How long a build, or a block of steps, may take.
+        knobs: The knobs, and variables, that are tuned beside the threads, by name.
     """
 
     kind: ClassVar[str] = "tune"
@@ -155,6 +166,7 @@ class FunctionTask:
     least: tuple[Limit, ...]
     seconds: float | None
     timeout_s: float
+    knobs: tuple[str, ...] = ()
 
     def description(self) -> dict[str, object]:
         """What a resumed search has to have in common with this one."""
@@ -164,6 +176,7 @@ class FunctionTask:
             "objective": self.objective.metric,
             "limits": self.most,
             **({"least": self.least} if self.least else {}),
+            **({"also": self.knobs} if self.knobs else {}),
         }
 
     def plan(self, options: SearchOptions) -> Plan:
@@ -179,6 +192,7 @@ class FunctionTask:
                 timeout_s=self.timeout_s,
                 patience_s=_patience(options),
                 objective=None if plain else self.objective,
+                knobs=self.knobs,
             ),
             objective=self.objective,
             warms=True,
@@ -194,6 +208,7 @@ class LoopTask:
         script: The same, as a trial finds it.
         loop: What its loop searches for.
         combine: What the numbers of several instances come to; None where they are not tuned.
+        knobs: The knobs, and variables, that are tuned beside the loop's own axes, by name.
     """
 
     kind: ClassVar[str] = "run"
@@ -203,6 +218,7 @@ class LoopTask:
     script: Script
     loop: Described
     combine: Combine | None = None
+    knobs: tuple[str, ...] = ()
 
     def description(self) -> dict[str, object]:
         """What a resumed search has to have in common with this one."""
@@ -210,6 +226,7 @@ class LoopTask:
             "script": self.path,
             "args": list(self.script.args),
             "combine": _word(self.combine),
+            **({"also": self.knobs} if self.knobs else {}),
         }
 
     def plan(self, options: SearchOptions) -> Plan:
@@ -217,8 +234,10 @@ class LoopTask:
         asked = options.threads()
         own = {name: asked.get(name) or bounds for name, bounds in self.loop.space.items()}
         cpus = trial_cpus(dict(options.kinds))
-        space = {**_instances(options, cpus), **own}
-        starts = [{INSTANCES_KEY: 1, **start} for start in self.loop.starts]
+        knobs = _knobs(options)
+        space: dict[str, Domain] = {**_instances(options, cpus), **own, **knobs}
+        starts = [{INSTANCES_KEY: 1, **start, **_first(knobs)} for start in self.loop.starts]
+        _check_numbers(options.constraints, space)
         goal = Goal(
             space=space,
             starts=_keeping(options.constraints, _inside(starts, space)),
@@ -235,6 +254,7 @@ class LoopTask:
 
     def _trainable(self, patience_s: float) -> type[object]:
         script, loop, combine = self.script, self.loop, self.combine or Combine.SLOWEST
+        knobs = self.knobs
 
         def runner() -> ScriptRunner:
             return ScriptRunner(
@@ -245,6 +265,7 @@ class LoopTask:
                 timeout_s=loop.timeout_s,
                 patience_s=patience_s,
                 cwd=working_directory(),  # the trial's, not ours
+                knobs=knobs,
             )
 
         return one_step(Path(script.path).name, runner)
@@ -298,25 +319,45 @@ def _patience(options: SearchOptions) -> float:
     return 0.0 if options.shared else patience()
 
 
-def _goal(
-    options: SearchOptions,
-    metric: str,
-    mode: str,
-    *,
-    knobs: Mapping[str, Bounds] | None = None,
-    pins: bool = False,
-) -> Goal:
+def names_of(options: SearchOptions) -> tuple[str, ...]:
+    """The names of the knobs and variables that are tuned."""
+    return (*options.also, *dict(options.knobs))
+
+
+def _knobs(options: SearchOptions) -> dict[str, Domain]:
+    """The domains of what is tuned beside counts; what is left out is said.
+
+    On a cluster nobody knows what its nodes have: there a word that is not to be had fails.
+    """
+    offer = offered(options.also)
+    for sentence in offer.said:
+        say(options, sentence)
+    return {**dict(options.knobs), **offer.words}
+
+
+def _first(knobs: Mapping[str, Domain]) -> Start:
+    """Where the search begins: the lowest number, and the word that the environment has."""
+    return {name: _first_of(domain, os.environ.get(name)) for name, domain in knobs.items()}
+
+
+def _first_of(domain: Domain, own: str | None) -> Said:
+    return domain[0] if own is None or is_bounds(domain) or own not in domain else own
+
+
+def _goal(options: SearchOptions, metric: str, mode: str, *, pins: bool = False) -> Goal:
     """What is searched for; `pins` says whether instances can have CPUs of their own."""
-    knobs = knobs or {}
+    knobs = _knobs(options)
     cpus = trial_cpus(dict(options.kinds))
     asked = options.threads()
     threads = {name: asked[name] or usual for name, usual in thread_bounds(cpus).items()}
     places = _places(options) if pins else {}
-    space = {**_instances(options, cpus), **threads, **places, **knobs}
-    lowest = {name: low for name, (low, _) in knobs.items()}
-    start = {**ONE_PROCESS, **default_threads(cpus), **lowest}
-    start["intra_op"] = max(1, start["intra_op"] // space.get(INSTANCES_KEY, (1, 1))[0])
-    constraints = _constraints(options, space, cpus)
+    counts = {**_instances(options, cpus), **threads, **places}
+    usual = default_threads(cpus)
+    share = max(1, usual["intra_op"] // counts.get(INSTANCES_KEY, (1, 1))[0])
+    start = {**ONE_PROCESS, **usual, "intra_op": share, **_first(knobs)}
+    space: dict[str, Domain] = {**counts, **knobs}
+    constraints = _constraints(options, counts, cpus)
+    _check_numbers(constraints, space)
     return Goal(
         space=space,
         starts=_keeping(constraints, _inside([start], space)),
@@ -326,11 +367,25 @@ def _goal(
     )
 
 
-def _keeping(
-    constraints: Sequence[AtMost], starts: Sequence[dict[str, int]]
-) -> list[dict[str, int]]:
+def _check_numbers(constraints: Sequence[AtMost], space: Mapping[str, Domain]) -> None:
+    """Refuse a product of words.
+
+    Raises:
+        InvalidInputError: There is one.
+    """
+    for name in {name for one in constraints for name in one.product}:
+        if name in space and not is_bounds(space[name]):
+            raise InvalidInputError(f"--constraint must be of numbers, but {name} has words")
+
+
+def _keeping(constraints: Sequence[AtMost], starts: Sequence[Start]) -> list[Start]:
     """The configurations to begin with that break no constraint."""
-    return [start for start in starts if all(one.keeps(start) for one in constraints)]
+
+    def keeps(start: Start) -> bool:
+        counts = {name: said for name, said in start.items() if isinstance(said, int)}
+        return all(one.keeps(counts) for one in constraints)
+
+    return list(filter(keeps, starts))
 
 
 def _instances(options: SearchOptions, cpus: int) -> dict[str, Bounds]:
@@ -370,11 +425,14 @@ def _constraints(
     return (*options.constraints, AtMost(product, max(OVERSUBSCRIBED * cpus, least)))
 
 
-def _inside(
-    starts: Sequence[Mapping[str, int]], space: Mapping[str, Bounds]
-) -> list[dict[str, int]]:
+def _inside(starts: Sequence[Mapping[str, Said]], space: Mapping[str, Domain]) -> list[Start]:
     """The configurations to begin with, moved onto the bounds."""
     return [
-        {name: min(max(start[name], low), high) for name, (low, high) in space.items()}
-        for start in starts
+        {name: _within(start[name], domain) for name, domain in space.items()} for start in starts
     ]
+
+
+def _within(said: Said, domain: Domain) -> Said:
+    if isinstance(said, str) or not is_bounds(domain):
+        return said
+    return min(max(said, domain[0]), domain[1])

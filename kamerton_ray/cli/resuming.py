@@ -17,8 +17,8 @@ from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.report.report import check_extra
-from kamerton_ray.trial.config import INSTANCES_KEY
-from kamerton_ray.tune.goal import Goal
+from kamerton_ray.trial.config import INSTANCES_KEY, is_variable
+from kamerton_ray.tune.goal import Domain, Goal, is_bounds
 from kamerton_ray.tune.session import Session
 from kamerton_ray.tune.work import Work
 
@@ -81,11 +81,15 @@ def _option(name: str) -> str:
     """How the user says the range of a parameter."""
     if name == INSTANCES_KEY:
         return "--instances "
-    return f"--{name[:5]} " if name in THREADS else f"--knob {name}="
+    if name in THREADS:
+        return f"--{name[:5]} "
+    return f"--knob {name}=" if is_variable(name) else f"--also for {name}: "
 
 
-def _range(bounds: tuple[int, int] | None) -> str:
-    return "none" if bounds is None else f"{bounds[0]}:{bounds[1]}"
+def _range(domain: Domain | None) -> str:
+    if domain is None:
+        return "none"
+    return f"{domain[0]}:{domain[1]}" if is_bounds(domain) else ",".join(map(str, domain))
 
 
 def settled(session: Session) -> Verdict | None:

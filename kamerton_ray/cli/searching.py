@@ -133,7 +133,7 @@ def _searched(
 def _combining(combine: Combine, goal: Goal) -> str:
     """What counts of several instances."""
     said = f"What counts of several instances is {combine.value}."
-    fewest, most = goal.space[INSTANCES_KEY]
+    fewest, *_, most = goal.space[INSTANCES_KEY]
     if combine is not Combine.SLOWEST or fewest == most:
         return said
     return f"{said} One alone mostly has a lower one; of a time ask for --combine per-program."

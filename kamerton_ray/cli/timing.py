@@ -12,6 +12,9 @@ from kamerton_ray.cli.saying import say
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.schedule import QUICK_S, USUAL_S, Schedule
 
+ALSO_S = 240.0
+"""The usual time with knobs, of which each word takes a trial and an import of TensorFlow."""
+
 LEAST_COMPARISON_S = 60.0
 """Where the whole has no time of its own, the comparison may take as long as the search took, and
 at least so many seconds."""
@@ -30,7 +33,9 @@ def total_s(options: SearchOptions) -> float:
         return options.time_budget
     if options.quick:
         return QUICK_S
-    return math.inf if options.sure or options.trials is not None else USUAL_S
+    if options.sure or options.trials is not None:
+        return math.inf
+    return ALSO_S if options.also else USUAL_S
 
 
 def schedule_of(

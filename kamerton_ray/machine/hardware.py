@@ -20,7 +20,8 @@ class Machine:
         cpu_model: The CPU's name, as the kernel gives it.
         usable_cpus: How many CPUs a process there can use; 0 where nobody knows.
         tensorflow: TensorFlow's version.
-        onednn: Whether TensorFlow's oneDNN kernels are `"on"`; `"unknown"` where it does not say.
+        onednn: Whether TensorFlow's oneDNN kernels are `"on"`; `"unknown"` where it does not say,
+            and `"tuned"` where a search tries both.
     """
 
     cpu_model: str = ""

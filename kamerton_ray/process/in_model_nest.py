@@ -27,6 +27,7 @@ from typing import NoReturn, cast
 from kamerton_ray.machine.hardware import Machine, this_machine
 from kamerton_ray.machine.threads import Threading, runtime_started, set_threading
 from kamerton_ray.machine.topology import pin
+from kamerton_ray.process.effects import onednn, prepare, without_effect
 from kamerton_ray.process.inside import look_inside
 from kamerton_ray.process.messages import (
     BuildStep,
@@ -150,6 +151,7 @@ def _answer(channel: Channel, loader: _Loader) -> None:
     channel.send(Built(_machine().to_json()))
     # What the first step alone does, tracing and allocating, is part of building.
     order: RunSteps | LookInside = RunSteps(1)
+    asked = building.knobs
     while True:
         run = look_inside if isinstance(order, LookInside) else _block
         try:
@@ -157,6 +159,10 @@ def _answer(channel: Channel, loader: _Loader) -> None:
         except Exception as error:  # noqa: BLE001 - it is the answer
             channel.send(_failed(error, Outcome.STEP_RAISED, loader.source))
             return
+        if asked and (reason := without_effect(asked)):
+            channel.send(Failed(Outcome.NO_EFFECT.name, reason))
+            return
+        asked = {}  # what took effect once stays
         channel.send(done)
         order = from_json(channel.receive_bytes(), RunSteps, LookInside)
 
@@ -182,6 +188,7 @@ def _built(loader: _Loader, threads: Threading, config: bytes) -> Step:
     def before() -> None:
         if loader.tensorflow:
             set_threading(threads)
+            prepare()
 
     build = loader.load(before)
     return build(_unpickled(config)) if takes_config(build) else build()
@@ -223,16 +230,5 @@ def _machine() -> Machine:
     return replace(
         this_machine(),
         tensorflow=getattr(sys.modules.get("tensorflow"), "__version__", ""),
-        onednn=_onednn(),
+        onednn=onednn(),
     )
-
-
-def _onednn() -> str:
-    """Whether TensorFlow's oneDNN kernels are on; tensorflow/core/util/port.cc decides it."""
-    if "tensorflow" not in sys.modules:
-        return "unknown"
-    try:
-        port = importlib.import_module("tensorflow.python.util._pywrap_util_port")
-        return "on" if port.IsMklEnabled() else "off"
-    except (ImportError, AttributeError):
-        return "unknown"

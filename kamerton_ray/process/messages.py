@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import GenericAlias, UnionType
 from typing import ClassVar, TypeVar, get_type_hints, overload
 
@@ -28,6 +28,7 @@ SAID_BY_ATTEMPTS = frozenset(
         Outcome.BODY_RAISED,
         Outcome.WRONG_RETURN,
         Outcome.OUT_OF_MEMORY,
+        Outcome.NO_EFFECT,
     }
 )
 """How an attempt may itself say that it failed; any other end is seen from outside."""
@@ -176,11 +177,13 @@ class BuildStep(Message):
         threads: The two counts.
         cpus: The CPUs to run on; none for all that there are.
         variables: What to add to its environment.
+        knobs: The variables in it whose effect is checked after the first step.
     """
 
     threads: list[int]
     cpus: list[int]
     variables: dict[str, str]
+    knobs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

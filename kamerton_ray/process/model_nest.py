@@ -95,6 +95,7 @@ class ModelNest(CleanNest):
         timeout: float,
         cpus: Sequence[int] = (),
         variables: Mapping[str, str] | None = None,
+        knobs: Mapping[str, str] | None = None,
     ) -> ModelAttempt:
         """Start an attempt.
 
@@ -104,12 +105,14 @@ class ModelNest(CleanNest):
             timeout: How many seconds building, or a block of steps, may take.
             cpus: The CPUs to run on; none for all that there are.
             variables: What to add to its environment.
+            knobs: The variables of the nest's environment whose effect is checked.
 
         Raises:
             AttemptError: The nest was lost.
         """
         attempt = ModelAttempt(self, timeout, imports_s=self._imports_s)
-        attempt.give(BuildStep(list(threads), list(cpus), dict(variables or {})))
+        own, checked = dict(variables or {}), dict(knobs or {})
+        attempt.give(BuildStep(list(threads), list(cpus), own, checked))
         attempt.give_bytes(cloudpickle.dumps(config))
         return attempt
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.knobs import binds_at_exec
 from kamerton_ray.numeric import plain
 from kamerton_ray.report import deployments
 from kamerton_ray.report.setting import Setting
@@ -39,9 +40,12 @@ def export(config: Mapping[str, object], form: str, *, cpus: int | None = None) 
         raise InvalidInputError(
             f"the form of an export must be one of {sorted(FORMS)}, got {form!r}"
         )
-    lines = FORMS[form](Setting.of(config, cpus=cpus))
+    setting = Setting.of(config, cpus=cpus)
+    lines = FORMS[form](setting)
     if not lines:
         raise InvalidInputError(f"{form!r} cannot say any of {dict(config)!r}")
+    if form not in {"python", "json"}:
+        lines = [*lines, *(f"# To be called in the program: {call}" for call in setting.calls)]
     return "\n".join(lines) + "\n"
 
 
@@ -68,18 +72,20 @@ def _tf_serving(setting: Setting) -> list[str]:
 
 def _python(setting: Setting) -> list[str]:
     # What binds when TensorFlow is imported comes before the import.
-    own = setting.variables
-    lines = list(_count(setting))
+    own = {n: value for n, value in setting.variables.items() if not binds_at_exec(n)}
+    early = {n: value for n, value in setting.variables.items() if binds_at_exec(n)}
+    lines = [f"# Before Python starts: {n}={shlex.quote(value)}" for n, value in early.items()]
+    lines += list(_count(setting))
     lines += ["import os", ""] if own else []
     lines += [f"os.environ[{name!r}] = {value!r}" for name, value in own.items()]
+    if setting.threads is not None or setting.calls:
+        lines += ["import tensorflow as tf", ""]
     if setting.threads is not None:
         lines += [
-            "import tensorflow as tf",
-            "",
             f"tf.config.threading.set_intra_op_parallelism_threads({setting.threads.intra_op})",
             f"tf.config.threading.set_inter_op_parallelism_threads({setting.threads.inter_op})",
         ]
-    return lines
+    return [*lines, *setting.calls]
 
 
 def _count(setting: Setting) -> Iterator[str]:

@@ -12,6 +12,7 @@ from enum import Enum
 
 from kamerton_ray.answer.candidates import check_reported, miss_of, value_of
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.knobs import STOCK, is_stock
 from kamerton_ray.machine.threads import THREADS, default_threads
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, Config, flat, in_words, key_of
@@ -220,8 +221,12 @@ class Measured:
         return not row.worked, -self.merit(row.value) if row.worked else 0.0
 
     def _default(self) -> Config | None:
-        """One process, in it one thread of each pool for each CPU, where only these were tuned."""
-        usual = {**ONE_PROCESS, **default_threads(self.cpus)}
+        """One process, in it one thread of each pool for each CPU, and no knob set.
+
+        Where anything else was tuned it is unknown.
+        """
+        stock = {name: STOCK for name in self.names if is_stock(name, STOCK)}
+        usual: Config = {**ONE_PROCESS, **default_threads(self.cpus), **stock}
         if not self.cpus or not self.axes or set(self.axes) - set(usual):
             return None
         fixed = {k: v for k, v in flat(self.results[0].tuned) if k in usual}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kamerton_ray.machine.knobs import calls, exported
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.trial.config import environment, has_threads, instances_of, pinned, variables
 
@@ -21,6 +22,7 @@ class Setting:
         config: The whole configuration.
         environment: The environment variables of every instance.
         variables: Those of them that are not the thread counts.
+        calls: What a program has to call, since no variable says it.
         threads: The counts; None where it says none.
         instances: How many processes there are.
         request: How many CPUs each asks for.
@@ -31,6 +33,7 @@ class Setting:
     config: Mapping[str, object]
     environment: Mapping[str, str]
     variables: Mapping[str, str]
+    calls: Sequence[str]
     threads: Threading | None
     instances: int
     request: float
@@ -48,8 +51,9 @@ class Setting:
         count, intra_op = instances_of(config), threads.intra_op if threads else 0
         return cls(
             config=config,
-            environment=environment(config),
-            variables=variables(config),
+            environment={**environment(config), **exported(config)},
+            variables={**variables(config), **exported(config)},
+            calls=calls(config),
             threads=threads,
             instances=count,
             request=_request(intra_op, count, cpus),

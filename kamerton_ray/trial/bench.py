@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
@@ -11,7 +12,7 @@ import cloudpickle
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.cpus import usable_cpus
-from kamerton_ray.machine.hardware import UNKNOWN
+from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.machine.neighbours import Gauges, Watch
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.process.in_model_nest import takes_config
@@ -26,6 +27,7 @@ from kamerton_ray.trial.config import (
     key_of,
 )
 from kamerton_ray.trial.kept_default import KeptDefault
+from kamerton_ray.trial.knobs import Knobs
 from kamerton_ray.trial.looking import looked_inside
 from kamerton_ray.trial.measurer import despite_a_lost_nest
 from kamerton_ray.trial.model_instances import Instances
@@ -46,7 +48,13 @@ NAMES = (
     *(one.name for one in fields(Timing)),
     *("outcome", "error", "restarted", "isolation", "strays", "machine"),
 )
-"""What a trial reports."""
+"""What every trial reports."""
+
+TUNED = "tuned"
+"""In place of whether a machine has oneDNN on."""
+
+FIRST_STEP = "first_step_seconds"
+"""Reported where XLA is tuned, which compiles for that step."""
 
 Failure = AttemptError | TooFastError
 
@@ -86,6 +94,7 @@ class BenchOptions:
     """The file of `build`, for its tracebacks: what is pickled by value does not know it."""
     tensorflow: bool = True
     """Whether `build` needs TensorFlow, whose import takes seconds."""
+    knobs: tuple[str, ...] = ()
 
 
 class Bench:
@@ -115,9 +124,12 @@ class Bench:
             ) from error
         self._takes_config = takes_config(build)
         self._options = options
+        self._knobs = Knobs(options.knobs)
+        self._names = _names(options, self._knobs)
         self._nests = Nests(
             pickled,
             env=options.env,
+            knobs=self._knobs,
             preload=options.isolation is Isolation.FORK,
             tensorflow=options.tensorflow,
             source=options.source,
@@ -150,6 +162,7 @@ class Bench:
         return result
 
     def _measured(self, config: Config) -> Result:
+        self._nests.make_room()
         try:
             default = self._default_for(config)
             if instances_of(config) > 1:  # how many fit is known when the default has built
@@ -177,6 +190,7 @@ class Bench:
         """
         self._drop_default()  # it would take memory, and is of no use here
         default = configs.index(None)
+        self._nests.make_room(configs)
         with contextlib.ExitStack() as stack:
             found = dict(enumerate(self._built(configs, stack)))
             attempts = {i: one for i, one in found.items() if isinstance(one, Instances)}
@@ -251,7 +265,8 @@ class Bench:
         self, configs: Sequence[Config | None], stack: contextlib.ExitStack
     ) -> list[Instances | AttemptError]:
         """For each the processes that are ready to run steps, or why there are none."""
-        usual = _as_default(next((config for config in configs if config is not None), {}))
+        first = next((config for config in configs if config is not None), {})
+        usual = _as_default(first, self._knobs)
 
         def start(config: Config | None) -> Instances:
             if config is not None:
@@ -300,8 +315,9 @@ class Bench:
             error="" if error is None else str(error),
             isolation=(Isolation.FORK if self._nests.preload else Isolation.SPAWN).value,
             strays=0 if attempt is None else attempt.strays,
-            machine=UNKNOWN if attempt is None else attempt.machine,
-            names=NAMES if judge is None else (*NAMES, "score"),
+            first_step_seconds=math.nan if attempt is None else attempt.first_s,
+            machine=UNKNOWN if attempt is None else _machine(attempt, self._knobs),
+            names=self._names,
         )
         return result if judge is None else replace(result, score=judge.score(result))
 
@@ -310,7 +326,7 @@ class Bench:
         return self._nests.of(config, kept=None if self._default is None else self._default.nest)
 
     def _fork(self, nest: ModelNest, config: Config) -> Instances:
-        return forked(nest, config, timeout_s=self._options.timeout_s)
+        return forked(nest, config, self._knobs, timeout_s=self._options.timeout_s)
 
     def _default_for(self, config: Config) -> KeptDefault:
         """The default's process, kept from trial to trial while the rest of `config` is the same.
@@ -320,20 +336,32 @@ class Bench:
         rest = (
             {k: v for k, v in config.items() if k not in AS_DEFAULT} if self._takes_config else {}
         )
-        key = key_of(rest)
+        key = key_of(self._knobs.stock(rest))
         if self._default is None or self._default.key != key:
             self._drop_default()
             self._default = KeptDefault(key, self._timer())
             if self._options.pair:
-                nest = self._nest(None)
-                self._default.start(nest, lambda: self._fork(nest, _as_default(config)))
+                nest, usual = self._nest(None), _as_default(config, self._knobs)
+                self._default.start(nest, lambda: self._fork(nest, usual))
         return self._default
 
 
-def _as_default(config: Config) -> Config:
+def _as_default(config: Config, knobs: Knobs) -> Config:
     """The configuration that TensorFlow's default has instead, for a `build` that wants one."""
     ours = {k: v for k, v in AS_DEFAULT.items() if k in config or k in THREADS}
-    return {**config, **ours}
+    return {**knobs.stock(config), **ours}
+
+
+def _machine(attempt: Instances, knobs: Knobs) -> Machine:
+    """What it ran on; where oneDNN is tuned that is no property of the machine."""
+    is_tuned = bool(attempt.machine) and knobs.tunes_onednn
+    return replace(attempt.machine, onednn=TUNED) if is_tuned else attempt.machine
+
+
+def _names(options: BenchOptions, knobs: Knobs) -> tuple[str, ...]:
+    """What a trial reports."""
+    told = {FIRST_STEP: knobs.tunes_xla, "score": options.objective is not None}
+    return (*NAMES, *(name for name, is_told in told.items() if is_told))
 
 
 def _lost_nest(error: Failure) -> bool:

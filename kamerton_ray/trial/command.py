@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import user_environment
@@ -26,6 +25,7 @@ from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, environment
 from kamerton_ray.trial.instances import Combine, all_found, environments
+from kamerton_ray.trial.knobs import Knobs, check_loaded, check_preload, check_program_knobs
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
 from kamerton_ray.trial.result import Result
 
@@ -96,6 +96,7 @@ class CommandOptions:
     timeout_s: float = 3600.0
     env: Mapping[str, str] = field(default_factory=dict)
     patience_s: float = field(default_factory=patience)
+    knobs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check them."""
@@ -189,6 +190,8 @@ class Runner:
         self._options = options
         self._cwd = cwd
         self._nest = CommandNest()
+        check_program_knobs(options.knobs)
+        self._knobs = Knobs(options.knobs)
         self._watch = Watch(Gauges(), patience_s=options.patience_s)
 
     @despite_a_lost_nest
@@ -236,12 +239,15 @@ class Runner:
 
     def _runs(self, config: Config) -> list[Reading]:
         """What each instance comes to."""
+        own = {**self._knobs.variables(config), **environment(config)}
+        check_preload(own)
         with self._nest.started(self._commands(config), keep=KEPT) as attempts:
             begin = time.perf_counter()
 
             def look(attempt: Attempt) -> Reading | None:
                 if not attempt.finished():
                     return None
+                check_loaded(attempt, own)
                 seconds = time.perf_counter() - begin
                 return replace(_reading(self._options.objective, seconds, attempt), seconds=seconds)
 
@@ -263,9 +269,10 @@ class Runner:
             names=(*NAMES, *share),
         )
 
-    def _commands(self, config: Mapping[str, Any]) -> list[StartCommand]:
+    def _commands(self, config: Config) -> list[StartCommand]:
         """The command of each instance."""
-        env = {**user_environment(), **self._options.env, **environment(config)}
+        env = {**user_environment(), **self._options.env}
+        env = {**self._knobs.applied(env, config), **environment(config)}
         argv = list(self._options.argv)
         return [StartCommand(argv, {**env, **own}, self._cwd) for own in environments(config)]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.knobs import STOCK, is_stock
 from kamerton_ray.machine.threads import Threading, thread_count
 
 Config = dict[str, Any]
@@ -44,12 +45,13 @@ def key_of(config: Mapping[str, Any]) -> str:
 
 
 def in_words(config: Mapping[str, Any] | None) -> str:
-    """A configuration as the user writes it."""
+    """A configuration as the user writes it; a knob that is left as it is goes without saying."""
     if config is None:
         return "TensorFlow's default"
-    said = " ".join(f"{name}={config[name]}" for name in config if name != INSTANCES_KEY)
+    told = {name: value for name, value in config.items() if not is_stock(name, value)}
+    said = " ".join(f"{name}={value}" for name, value in told.items() if name != INSTANCES_KEY)
     if INSTANCES_KEY not in config:
-        return said
+        return said or ("" if told == config else STOCK)
     count = config[INSTANCES_KEY]
     some = "1 instance" if count == 1 else f"{count} instances"
     return f"{some} of {said}" if said else some

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,12 +29,14 @@ class Instances:
     Attributes:
         count: How many there are.
         memory: The most bytes that one of them was seen to hold; 0 before `look`.
+        first_s: How long their first steps took, the longest of them; NaN before `build`.
     """
 
     def __init__(self, attempts: Sequence[ModelAttempt]) -> None:
         self._attempts = list(attempts)
         self.count = len(self._attempts)
         self.memory = 0
+        self.first_s = math.nan
 
     def __enter__(self) -> Instances:  # noqa: PYI034 - Self is of Python 3.11
         return self
@@ -68,7 +71,7 @@ class Instances:
             AttemptError: One was not, or not in time.
         """
         all_found(self._attempts, ModelAttempt.built, self._attempts[0].build_timeout)
-        self._done()
+        self.first_s = max(math.fsum(done.seconds) for done in self._done())
 
     def run(self, steps: int) -> Window:
         """Have each of them run so many steps, all at the same time.

@@ -31,6 +31,8 @@ class Result(Timing):
         restarted: Why it was begun anew; empty where it was not.
         isolation: How its process came to be.
         strays: How many processes it left behind; they were killed.
+        first_step_seconds: How long the first step took, compiling included; it is in no other
+            number, and told where XLA is tuned.
         score: What an objective makes of it.
         objective: The number that a program printed, or its time.
         read: That number as it was printed; empty for a time, as the next.
@@ -53,6 +55,7 @@ class Result(Timing):
     restarted: str = ""
     isolation: str = ""
     strays: int = 0
+    first_step_seconds: float = math.nan
     score: float = math.nan
     objective: float = math.nan
     read: str = ""

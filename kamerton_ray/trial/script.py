@@ -25,6 +25,7 @@ from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.instances import Combine, all_found, environments
+from kamerton_ray.trial.knobs import Knobs, check_loaded, check_program_knobs
 from kamerton_ray.trial.loop import BodyResult, what_ended
 from kamerton_ray.trial.loop_messages import ORDER, BodyEnded, Describe, RunBody, Search
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
@@ -135,6 +136,7 @@ class ScriptRunner:
         timeout_s: How many seconds an attempt may take.
         patience_s: How many seconds to wait for other work on the machine to end.
         cwd: Where to execute it.
+        knobs: The knobs, and variables, that are tuned beside the axes.
     """
 
     def __init__(
@@ -147,7 +149,10 @@ class ScriptRunner:
         timeout_s: float,
         patience_s: float = 0.0,
         cwd: str | None = None,
+        knobs: Sequence[str] = (),
     ) -> None:
+        check_program_knobs(knobs)
+        self._knobs = Knobs(knobs)
         self._script, self._names, self._repeats = script, names, repeats
         self._combine = combine
         self._timeout_s, self._cwd = timeout_s, cwd
@@ -193,8 +198,15 @@ class ScriptRunner:
     def _bodies(self, config: Config) -> list[BodyResult]:
         """What the body of each instance comes to."""
         order = RunBody([config[name] for name in self._names])
-        with self.started(order, environments(config)) as attempts:
-            return all_found(attempts, _body, self._timeout_s)
+        set_, env = self._knobs.variables(config), self._knobs.applied(user_environment(), config)
+        own = [{**{name: env[name] for name in set_}, **told} for told in environments(config)]
+
+        def look(attempt: Attempt) -> BodyResult | None:
+            check_loaded(attempt, set_)
+            return _body(attempt)
+
+        with self.started(order, own) as attempts:
+            return all_found(attempts, look, self._timeout_s)
 
     def started(
         self, order: Describe | RunBody, envs: Sequence[Mapping[str, str]]

@@ -41,14 +41,18 @@ _GOAL = {
             "type": "object",
             "additionalProperties": {
                 "type": "array",
-                "items": {"type": "integer"},
-                "minItems": 2,
-                "maxItems": 2,
+                "anyOf": [
+                    {"items": {"type": "integer"}, "minItems": 2, "maxItems": 2},
+                    {"items": _TEXT, "minItems": 1},
+                ],
             },
         },
         "starts": {
             "type": "array",
-            "items": {"type": "object", "additionalProperties": {"type": "integer"}},
+            "items": {
+                "type": "object",
+                "additionalProperties": {"type": ["integer", "string"]},
+            },
         },
         "metric": _TEXT,
         "mode": {"enum": ["min", "max"]},
@@ -85,6 +89,7 @@ SESSION_SHAPE: Json = {
         "limits": _LIMITS,
         "least": _LIMITS,
         "work": {"type": "array", "items": _WORK},
+        "also": {"type": "array", "items": _TEXT},
     },
 }
 """What `session.json` holds, at the least."""

@@ -5,10 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.schedule import Schedule
+
+Bounds = tuple[int, int]
+"""The lowest and the highest value."""
+
+Domain = Bounds | tuple[str, ...]
+"""Bounds, or words."""
+
+
+def is_bounds(domain: Domain) -> TypeGuard[Bounds]:
+    """Whether a domain is one of numbers."""
+    return isinstance(domain[0], int)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,15 +28,15 @@ class Goal:
     """What is searched for.
 
     Attributes:
-        space: The domains, as `(low, high)` by name, both included.
+        space: The domains by name: `(low, high)`, both included, or words.
         starts: The configurations to begin with, the first of them TensorFlow's default.
         metric: The result's key that counts.
         mode: `"min"` or `"max"`.
         constraints: What configurations have to keep.
     """
 
-    space: Mapping[str, tuple[int, int]]
-    starts: Sequence[Mapping[str, int]]
+    space: Mapping[str, Domain]
+    starts: Sequence[Mapping[str, int | str]]
     metric: str
     mode: str
     constraints: Sequence[AtMost] = ()

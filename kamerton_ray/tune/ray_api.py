@@ -115,6 +115,12 @@ def randint(low: int, high: int) -> object:
     return domain
 
 
+def choice(words: Sequence[str]) -> object:
+    """Ray Tune's domain of some words."""
+    domain: object = ray("tune").choice(list(words))
+    return domain
+
+
 @functools.cache
 def selects_nodes() -> bool:
     """Whether this Ray can be asked for nodes by their labels, as 2.47 and later can."""

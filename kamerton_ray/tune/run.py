@@ -26,7 +26,7 @@ from kamerton_ray.tune.ending import (
     why_stop,
 )
 from kamerton_ray.tune.folders import RESULTS
-from kamerton_ray.tune.goal import Goal, Limits
+from kamerton_ray.tune.goal import Goal, Limits, is_bounds
 from kamerton_ray.tune.pace import in_pace
 from kamerton_ray.tune.placement import Kind, one_per_node
 from kamerton_ray.tune.recorder import Log, recorder, stopper
@@ -134,7 +134,12 @@ def searcher_of(
 
 def _domains(goal: Goal) -> dict[str, object]:
     """The search space, as Ray Tune knows it."""
-    return {name: ray_api.randint(low, high) for name, (low, high) in goal.space.items()}
+    return {
+        name: ray_api.randint(*domain)
+        if is_bounds(domain)
+        else ray_api.choice(list(map(str, domain)))
+        for name, domain in goal.space.items()
+    }
 
 
 def tell(searcher: NelderMeadSearcher, goal: Goal, results: Sequence[Result]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from kamerton_ray.machine.cpus import usable_cpus
+from kamerton_ray.machine.knobs import offered
 from kamerton_ray.machine.threads import (
     OVERSUBSCRIBED,
     THREADS,
@@ -20,27 +22,42 @@ from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.placement import Kind, chosen_kind
 
+logger = logging.getLogger(__name__)
 
-def thread_space(cpus: int | None = None) -> dict[str, object]:
+
+def thread_space(cpus: int | None = None, *, knobs: Sequence[str] = ()) -> dict[str, object]:
     """The search space of thread counts: `{"intra_op": tune.randint, "inter_op": tune.randint}`.
 
     Args:
         cpus: The CPUs that a trial will have. By default those of the nodes of the Ray cluster
             that this process is connected to that run trials (see `one_per_node`), asked on the
             nodes themselves, or of this machine.
+        knobs: What is searched, too, as `("onednn", "allocator")`; `benchmark` has to be told the
+            same. The words are those that are to be had on this machine.
 
     Returns:
         Intra-op counts up to the number of CPUs and inter-op counts up to the same or 16, both
         at least up to 4.
 
     Raises:
-        InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
+        InvalidInputError: `cpus` is not a positive integer, no node can run trials, or there is no
+            such knob.
     """
     bounds = thread_bounds(trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1))
-    return {name: ray_api.randint(low, high) for name, (low, high) in bounds.items()}
+    counts = {name: ray_api.randint(low, high) for name, (low, high) in bounds.items()}
+    return {**counts, **_knob_space(knobs)}
 
 
-def instance_space(cpus: int | None = None, *, pinned: bool | None = None) -> dict[str, object]:
+def _knob_space(names: Sequence[str]) -> dict[str, object]:
+    offer = offered(names)
+    for sentence in offer.said:
+        logger.warning("%s", sentence)
+    return {name: ray_api.choice(words) for name, words in offer.words.items()}
+
+
+def instance_space(
+    cpus: int | None = None, *, pinned: bool | None = None, knobs: Sequence[str] = ()
+) -> dict[str, object]:
     """The search space of instances and their threads; use it with `instance_limit`.
 
     Args:
@@ -48,12 +65,14 @@ def instance_space(cpus: int | None = None, *, pinned: bool | None = None) -> di
         pinned: Whether `"pinned"` is searched, too: instances with CPUs of their own (1), or left
             to the scheduler (0). By default where that can matter on this machine, because CPUs
             share a core or there are several NUMA nodes.
+        knobs: What is searched, too, as for `thread_space`.
 
     Returns:
         `"instances"` up to the number of CPUs, and the counts of `thread_space` for each of them.
 
     Raises:
-        InvalidInputError: `cpus` is not a positive integer, or no node can run trials.
+        InvalidInputError: `cpus` is not a positive integer, no node can run trials, or there is no
+            such knob.
     """
     count = trial_cpus() if cpus is None else thread_count("cpus", cpus, least=1)
     low, high = instance_bounds(count)
@@ -62,6 +81,7 @@ def instance_space(cpus: int | None = None, *, pinned: bool | None = None) -> di
         INSTANCES_KEY: ray_api.randint(low, high),
         **thread_space(count),
         **({PINNED: ray_api.randint(0, 1)} if places else {}),
+        **_knob_space(knobs),
     }
 
 

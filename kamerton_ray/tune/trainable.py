@@ -93,7 +93,7 @@ def one_step(
     return OneStep
 
 
-def benchmark(
+def benchmark(  # noqa: PLR0913 - one call says all of a trial
     build: Callable[..., Callable[[], object]],
     *,
     warmup_s: float = 2.0,
@@ -105,6 +105,7 @@ def benchmark(
     env: Env | None = None,
     isolation: Isolation | str = Isolation.FORK,
     objective: Objective | None = None,
+    knobs: Sequence[str] = (),
 ) -> type[Trainable[Bench]]:
     """A `tune.Trainable` that times what `build` builds, in a process of its own for each trial.
 
@@ -129,6 +130,10 @@ def benchmark(
         isolation: `"fork"` from a warm process, or `"spawn"` to import everything anew.
         objective: What to judge by where it is not the step time alone: a trial then reports
             `score` as well, which the search is to maximise.
+        knobs: What is tuned beside the threads: knobs by name, as `"allocator"`, for which
+            `thread_space` and `instance_space` have the words, and variables in capitals, as
+            `"MALLOC_ARENA_MAX"`. The default goes without all of them. A trial in which one took
+            no effect fails.
 
     Returns:
         A class for `tune.run` or `Tuner`. A trial reports `seconds` (the step time),
@@ -154,6 +159,7 @@ def benchmark(
         isolation=Isolation.of(isolation),
         objective=objective,
         source=_source_of(build),
+        knobs=tuple(knobs),
     )
     Bench(build, options)  # what is wrong with build is said here, not in every trial
 
@@ -174,6 +180,7 @@ def command(
     timeout_s: float = 3600.0,
     env: Mapping[str, str] | None = None,
     patience_s: float | None = None,
+    knobs: Sequence[str] = (),
 ) -> type[Trainable[Runner]]:
     """A `tune.Trainable` that runs a command, with the configuration in its environment.
 
@@ -199,6 +206,7 @@ def command(
         patience_s: How many seconds to wait for other work on the machine to end; a run that it has
             disturbed is run again. After that a run counts as it is, and says so. By default 30,
             or what `KAMERTON_RAY_PATIENCE_S` says; 0 never waits.
+        knobs: The knobs that are tuned, by name, as for `benchmark`.
 
     Returns:
         A class for `tune.run` or `Tuner`. A trial reports `objective`, `seconds` (of the slowest
@@ -215,6 +223,7 @@ def command(
         timeout_s=timeout_s,
         env=dict(env or {}),
         patience_s=patience() if patience_s is None else patience_s,
+        knobs=tuple(knobs),
     )
 
     return one_step("Command", lambda: Runner(options, working_directory()))
