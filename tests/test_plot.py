@@ -153,6 +153,55 @@ def test_what_is_slower_was_chosen_for_the_final_and_is_not_the_best(gain, weigh
         assert {"1.30x", "best  1 · 1"} <= shown
 
 
+def with_words():
+    """A search for counts and the words of two knobs."""
+    words = {
+        ("stock", "stock"): 1.0,
+        ("one-arena", "stock"): 0.8,
+        ("keep", "stock"): 1.3,
+        ("keep", "system-malloc"): 1.2,
+    }
+    return [
+        trial(gain, place=place, **DEFAULT, allocator=allocator, onednn=onednn)
+        for place, ((allocator, onednn), gain) in enumerate(words.items(), 1)
+    ]
+
+
+def test_words_are_whole_on_a_map_and_those_that_set_nothing_are_the_default():
+    figure = plot.surface(with_words())
+    (axes,) = figure.axes
+    across, up = (
+        [text.get_text() for text in some]
+        for some in (axes.get_xticklabels(), axes.get_yticklabels())
+    )
+    assert across == ["stock", "keep", "one-arena"]
+    assert up == ["stock", "system-malloc"]
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.get_xticklabels()]
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+    assert Measured(trial_results(with_words())).default == {
+        "allocator": "stock",
+        "onednn": "stock",
+    }
+    assert "default" in texts(figure)
+
+
+def test_what_was_tuned_beside_words_is_named_whole_and_within_the_list():
+    others = [
+        trial(1.1, place=place, intra_op=intra, inter_op=inter, allocator="keep", onednn="off")
+        for place, (intra, inter) in enumerate([(1, 1), (2, 1), (2, 2)], 5)
+    ]
+    found = [
+        {**one, "config": {"instances": place % 2 + 1, "pinned": place % 2, **one["config"]}}
+        for place, one in enumerate([*with_words(), *others])
+    ]
+    figure = plot.speedups(found)
+    assert any("allocator" in text and "onednn)" in text for text in texts(figure))
+    inside = figure.bbox.padded(1)
+    label = figure.axes[0].xaxis.label.get_window_extent()
+    assert inside.x0 <= label.x0 < label.x1 <= inside.x1
+
+
 def test_the_default_is_marked_where_it_was_not_measured():
     shown = texts(plot.surface([one for one in results() if one["config"] != DEFAULT]))
     assert shown.count("default") == 1
@@ -446,7 +495,7 @@ def test_fewer_than_two_points_are_refused():
         ({"intra_op": 1, "inter_op": 2}, "1 · 2"),
         (MANY, "2 x (1, 1)"),
         ({"instances": 3}, "3"),
-        ({"instances": 3, "NAME": "x" * 20}, f"3 x ({'x' * 11}…)"),
+        ({"instances": 3, "NAME": "x" * 20}, f"3 x ({'x' * 12}…)"),
     ],
 )
 def test_a_configuration_by_its_values(config, said):

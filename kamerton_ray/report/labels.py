@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -23,8 +24,8 @@ NAMES = {
 NAME_LENGTH = 28
 """Longer names are cut in a picture."""
 
-VALUE_LENGTH = 12
-"""Longer values are cut where a configuration is named by its values."""
+VALUE_LENGTH = 13
+"""Longer values are cut in a map, and where a configuration is named by its values."""
 
 TITLE_LENGTH = 46
 """A line above a picture may be this long."""
@@ -112,8 +113,9 @@ def brief_values(config: Mapping[str, object]) -> str:
 
 
 def brief_names(names: Iterable[str]) -> str:
-    """Whose these values are, likewise."""
-    return short(_each({name: name for name in names}), TITLE_LENGTH)
+    """Whose these values are, likewise; in two lines where one is too short."""
+    text = short(_each({name: name for name in names}), 2 * TITLE_LENGTH)
+    return "\n".join(textwrap.wrap(text, TITLE_LENGTH))
 
 
 def _each(texts: Mapping[str, str]) -> str:

@@ -121,7 +121,8 @@ class _List:
         axes.spines["left"].set_visible(False)
 
     def _labels(self) -> None:
-        self.paper.axes.set_xlabel(gain_label(self.told.found) + self._left_out())
+        said = gain_label(self.told.found) + self._left_out()
+        self.paper.axes.set_xlabel(said, loc="right")  # long names leave the axis little room
         names = brief_names(self.told.found.axes)
         soft = self.paper.palette.soft
         self.paper.figure.suptitle(names, x=0.01, ha="left", size=9, color=soft)

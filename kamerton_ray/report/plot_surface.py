@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kamerton_ray.answer.verdict import Verdict
+from kamerton_ray.machine.knobs import STOCK
 from kamerton_ray.machine.threads import OVERSUBSCRIBED, THREADS
 from kamerton_ray.numeric import number
-from kamerton_ray.report.labels import TITLE_LENGTH, gain_label, short
+from kamerton_ray.report.labels import TITLE_LENGTH, VALUE_LENGTH, gain_label, short
 from kamerton_ray.report.measured import Row, as_measured
 from kamerton_ray.report.palette import LIGHT, Palette, mixed, readable_on
 from kamerton_ray.report.paper import WIDTH, Paper, paper
@@ -33,6 +34,9 @@ ROW, COLUMN = 0.6, 0.58
 NAMED_COLUMN = 0.78
 """Its least width where other values in it stand beside their names."""
 
+LETTER, SMALL_LETTER = 0.085, 0.065
+"""What a letter needs in inches below a map, and in a cell."""
+
 LINES, LINE = 2, 0.15
 """So many lines fit below its value, and this is what another one needs in inches."""
 
@@ -41,9 +45,6 @@ MUTED = 0.5
 
 MOST_FILLED = 12
 """Up to this many integers in a row are all on a map's axis, measured or not."""
-
-VALUE_LENGTH = 8
-"""Longer values are cut in a map."""
 
 NAMED_LENGTH = 12
 """Values in a cell stand beside their names where none of these lines is longer."""
@@ -149,8 +150,8 @@ def _in_order(values: Sequence[object]) -> list[object]:
     counts = [int(value) for value in distinct if isinstance(value, numbers.Integral)]
     if len(counts) == len(distinct) and _is_short(counts):
         return list(range(min(counts), max(counts) + 1))
-    # What is no number comes after those that are, by its name.
-    named = sorted(distinct, key=repr)
+    # What is no number comes after those that are, by its name, and what sets nothing first.
+    named = sorted(distinct, key=lambda one: (one != STOCK, repr(one)))
     return sorted((one for one in named if not math.isnan(number(one))), key=number) + [
         one for one in named if math.isnan(number(one))
     ]
@@ -162,8 +163,20 @@ def _is_short(counts: Sequence[int]) -> bool:
 
 
 def _size(cells: _Cells) -> tuple[float, float]:
-    column = NAMED_COLUMN if cells.is_named else COLUMN
-    return max(WIDTH, 0.8 + column * len(cells.across)), 1.0 + _row(cells) * len(cells.up)
+    across, up = len(cells.across), len(cells.up)
+    return max(WIDTH, 0.8 + _column(cells) * across), 1.0 + _row(cells) * up
+
+
+def _column(cells: _Cells) -> float:
+    """A cell's width in inches, in which the words in it and below it have room."""
+    lines = [line for rows in cells.rows.values() for line in cells.others_of(rows[0])]
+    values = [short(value, VALUE_LENGTH) for value in cells.across]
+    least = NAMED_COLUMN if cells.is_named else COLUMN
+    return max(least, LETTER * _longest(values), SMALL_LETTER * _longest(lines))
+
+
+def _longest(texts: Sequence[str]) -> int:
+    return max(map(len, texts), default=0)
 
 
 def _row(cells: _Cells) -> float:
