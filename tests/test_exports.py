@@ -54,6 +54,7 @@ def test_kubernetes_gets_strings():
 
 def test_tensorflow_serving_gets_options():
     assert export(CONFIG, "tf-serving") == (
+        "# Set in the server's environment: OMP_NUM_THREADS=2\n"
         "--tensorflow_intra_op_parallelism=3 --tensorflow_inter_op_parallelism=1\n"
     )
 

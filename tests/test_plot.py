@@ -186,6 +186,19 @@ def test_words_are_whole_on_a_map_and_those_that_set_nothing_are_the_default():
     assert "default" in texts(figure)
 
 
+def test_a_cell_has_room_for_its_words_and_for_what_it_is():
+    found = [
+        trial(gain, place=place, intra_op=place, inter_op=place, allocator=word)
+        for place, (word, gain) in enumerate({"one-arena": 0.9, "keep": 0.8}.items(), 1)
+    ]
+    figure = plot.surface(found)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert "one-arena\nbest\nslower" in texts(figure)
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
 def test_what_was_tuned_beside_words_is_named_whole_and_within_the_list():
     others = [
         trial(1.1, place=place, intra_op=intra, inter_op=inter, allocator="keep", onednn="off")

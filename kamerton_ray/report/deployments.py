@@ -168,7 +168,7 @@ def triton(setting: Setting) -> list[str]:
             TF_NUM_INTER_THREADS=setting.threads.inter_op,
             TF_USE_PER_SESSION_THREADS=1,
         )
-    return [*_not_in_triton(setting), *_not_pinned(setting), *lines]
+    return [*in_environment(setting), *_not_in_triton(setting), *_not_pinned(setting), *lines]
 
 
 def shell(setting: Setting) -> list[str]:
@@ -196,10 +196,14 @@ def _not_pinned(setting: Setting) -> Iterator[str]:
         yield "# That each has CPUs of its own cannot be said here."
 
 
-def _not_in_triton(setting: Setting) -> Iterator[str]:
+def in_environment(setting: Setting) -> Iterator[str]:
+    """The comment of a form that sets no variables of the server's."""
     if setting.variables:
         said = " ".join(f"{name}={shlex.quote(v)}" for name, v in setting.variables.items())
         yield f"# Set in the server's environment: {json.dumps(said)[1:-1]}"
+
+
+def _not_in_triton(setting: Setting) -> Iterator[str]:
     if setting.instances > 1 and setting.threads is not None and setting.threads.intra_op != 1:
         yield "# Triton's instances share their intra-op threads: measure again with it."
 

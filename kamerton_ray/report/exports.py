@@ -67,7 +67,7 @@ def _tf_serving(setting: Setting) -> list[str]:
         return []
     counts = zip(("intra", "inter"), setting.threads, strict=True)
     options = [f"--tensorflow_{name}_op_parallelism={count}" for name, count in counts]
-    return _one(setting, [" ".join(options)])
+    return _one(setting, [*deployments.in_environment(setting), " ".join(options)])
 
 
 def _python(setting: Setting) -> list[str]:

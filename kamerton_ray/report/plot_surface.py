@@ -104,6 +104,7 @@ class _Cells:
 
     def __init__(self, told: Told) -> None:
         found = told.found
+        self._told = told
         self.names = [*found.axes, "", ""][:2]
         self.others = found.axes[2:]
         shown = [row.config for row in found.rows] + [c for c in [found.default] if c]
@@ -133,10 +134,18 @@ class _Cells:
 
         return [] if any(map(is_crowded, self.rows)) else list(filter(is_crowded, self.empty))
 
-    def others_of(self, row: Row) -> list[str]:
-        """A line for each value of a configuration that its place does not say."""
+    def shown(self) -> Iterator[tuple[Place, Row]]:
+        """Each cell in which something was measured, with the configuration that it shows."""
+        for place, rows in self.rows.items():
+            yield place, next(filter(self._told.is_best, rows), rows[0])
+
+    def lines(self, row: Row) -> list[str]:
+        """What stands below the value of a configuration: what its place does not say of it."""
         values = {name: short(row.config.get(name), VALUE_LENGTH) for name in self.others}
-        return [f"{name}={value}" if self.is_named else value for name, value in values.items()]
+        others = (f"{n}={value}" if self.is_named else value for n, value in values.items())
+        found = self._told.found
+        below = found.objective.below(row.gain, found.comparison).removeprefix(", ")
+        return [*others, *self._told.marks(row, brief=True), *filter(None, [below])]
 
     def place(self, config: Config) -> Place:
         """The cell of a configuration."""
@@ -169,7 +178,7 @@ def _size(cells: _Cells) -> tuple[float, float]:
 
 def _column(cells: _Cells) -> float:
     """A cell's width in inches, in which the words in it and below it have room."""
-    lines = [line for rows in cells.rows.values() for line in cells.others_of(rows[0])]
+    lines = [line for _, row in cells.shown() for line in cells.lines(row)]
     values = [short(value, VALUE_LENGTH) for value in cells.across]
     least = NAMED_COLUMN if cells.is_named else COLUMN
     return max(least, LETTER * _longest(values), SMALL_LETTER * _longest(lines))
@@ -180,8 +189,9 @@ def _longest(texts: Sequence[str]) -> int:
 
 
 def _row(cells: _Cells) -> float:
-    """A cell's height in inches; the last of the lines in it may say what it is."""
-    return ROW + LINE * max(0, len(cells.others) + 1 - LINES)
+    """A cell's height in inches, in which the lines below its value have room."""
+    most = max((len(cells.lines(row)) for _, row in cells.shown()), default=0)
+    return ROW + LINE * max(0, most - LINES)
 
 
 # --- drawing them --------------------------------------------------------------------------------
@@ -197,8 +207,7 @@ class _Map:
 
     def draw(self) -> None:
         """Draw all of it."""
-        for place, rows in self.cells.rows.items():
-            row = next(filter(self.told.is_best, rows), rows[0])
+        for place, row in self.cells.shown():
             fill = self._fill(row)
             self._box(place, fill, outlined=self.told.is_best(row))
             self._write(place, row, fill or self.paper.palette.paper)
@@ -243,7 +252,7 @@ class _Map:
     def _write(self, place: Place, row: Row, ground: str) -> None:
         """The value, under it what the cell is, and in its corner the trial's number."""
         (x, y), told = place, self.told
-        said = [*self.cells.others_of(row), *told.marks(row, brief=True), *self._slower(row)]
+        said = self.cells.lines(row)
         write = functools.partial(self.paper.axes.text, color=readable_on(ground), zorder=4)
         value = told.found.shown(row) if row.worked else "failed"
         weight = "bold" if told.is_strong(row) else "normal"
@@ -259,12 +268,6 @@ class _Map:
             under = "\n".join(said)
             write(x, y - 0.4, under, ha="center", va="bottom", size=7.5, linespacing=0.95)
         write(x - 0.42, y + 0.4, _trials(row), ha="left", va="top", size=7)
-
-    def _slower(self, row: Row) -> list[str]:
-        """What a ratio below 1 means."""
-        found = self.told.found
-        below = found.objective.below(row.gain, found.comparison)
-        return [below.removeprefix(", ")] if below else []
 
     def _unmeasured(self) -> None:
         """What cells are that were not measured: the default's, a cross for no trial, or a dot."""
