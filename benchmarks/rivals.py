@@ -11,11 +11,13 @@ import logging
 import math
 import random
 import statistics
+import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from surfaces import Config, Surface
@@ -27,8 +29,8 @@ OUTLIERS = 0.015
 """The share of measurements that something disturbs."""
 
 REFUSALS = 50
-"""After so many suggestions of nothing in a row BlendSearch counts as done. So many of Optuna's
-suggestions that break a constraint cost no trial."""
+"""After so many suggestions of nothing in a row BlendSearch counts as done. So many of Optuna's and
+Ax's suggestions that break a constraint cost no trial."""
 
 
 class Spent(Exception):  # noqa: N818 - it is no error
@@ -274,20 +276,12 @@ def hyperopt_tpe(task: Task) -> None:
     import hyperopt
 
     logging.getLogger("hyperopt").setLevel(logging.CRITICAL)  # the budget's end is no failure
-    axes = task.surface.axes
-    space = {
-        name: hyperopt.hp.randint(name, len(values))
-        for name, values in axes.items()
-        if len(values) > 1
-    }
-    start = {name: axes[name].index(task.surface.start[name]) for name in space}
-    fixed = {name: values[0] for name, values in axes.items() if len(values) == 1}
     hyperopt.fmin(
-        lambda found: task.measure({**fixed, **{n: axes[n][i] for n, i in found.items()}}),
-        space,
+        lambda found: task.measure(_config(task.surface, found)),
+        {name: hyperopt.hp.randint(name, most + 1) for name, most in _ends(task.surface).items()},
         algo=hyperopt.tpe.suggest,
         max_evals=10 * task.budget,
-        points_to_evaluate=[start],
+        points_to_evaluate=[_start(task.surface)],
         rstate=np.random.default_rng(task.seed),
         show_progressbar=False,
         catch_eval_exceptions=False,
@@ -299,19 +293,16 @@ def bayesian_optimization(task: Task) -> None:
     from bayes_opt import BayesianOptimization
 
     warnings.simplefilter("ignore")
-    axes = task.surface.axes
     optimizer = BayesianOptimization(
         f=None,
-        pbounds={n: (0, len(values) - 1, int) for n, values in axes.items() if len(values) > 1},
+        pbounds={name: (0, most, int) for name, most in _ends(task.surface).items()},
         random_state=task.seed,
         verbose=0,
         allow_duplicate_points=True,
     )
-    fixed = {name: values[0] for name, values in axes.items() if len(values) == 1}
-    found = {n: axes[n].index(task.surface.start[n]) for n in axes if n not in fixed}
+    found = _start(task.surface)
     while True:
-        config = {**fixed, **{name: axes[name][round(i)] for name, i in found.items()}}
-        value = task.measure(config)
+        value = task.measure(_config(task.surface, found))
         with contextlib.redirect_stdout(io.StringIO()):  # it prints each point that it repeats
             optimizer.register(params=found, target=-value)
         found = optimizer.suggest()
@@ -338,6 +329,128 @@ def nevergrad(task: Task) -> None:
         optimizer.tell(asked, task.measure(config))
 
 
+def smac(task: Task) -> None:
+    """SMAC3's HyperparameterOptimizationFacade, with every part at its default.
+
+    A quarter of the trials are a Sobol sequence, then a random forest's expected improvement
+    chooses, and chance for every fifth configuration; what looks best is run up to three times.
+    SMAC's incumbent is what is recommended.
+    """
+    from ConfigSpace import ConfigurationSpace, Integer
+    from smac import HyperparameterOptimizationFacade, Scenario
+    from smac.main.exceptions import ConfigurationSpaceExhaustedException
+    from smac.runhistory import TrialInfo, TrialValue
+
+    warnings.simplefilter("ignore")
+    logging.getLogger("smac").setLevel(logging.CRITICAL)
+    surface = task.surface
+    start, ends = _start(surface), _ends(surface)
+    space = ConfigurationSpace()
+    space.add([Integer(name, (0, most), default=start[name]) for name, most in ends.items()])
+    space.add(_forbidden(space, surface))
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            space, n_trials=task.budget, seed=task.seed, output_directory=Path(folder)
+        )
+        search = HyperparameterOptimizationFacade(scenario, logging_level=False)
+        trial = TrialInfo(space.get_default_configuration(), seed=task.seed)
+        while True:
+            value = task.measure(_config(surface, trial.config))
+            search.tell(trial, TrialValue(value), save=False)
+            task.recommend(_config(surface, search.intensifier.get_incumbent()))
+            try:
+                with contextlib.redirect_stdout(io.StringIO()):  # it prints what is forbidden
+                    trial = search.ask()
+            except (StopIteration, ConfigurationSpaceExhaustedException):
+                return
+
+
+def _forbidden(space, surface: Surface) -> list:
+    """The constraint for ConfigSpace: where the first count is so large, the second has to be less.
+
+    The constraint's counts are all whole numbers from 1 on, so each is its index and 1.
+    """
+    from ConfigSpace import (
+        ForbiddenAndConjunction,
+        ForbiddenGreaterThanClause,
+        ForbiddenGreaterThanEqualsClause,
+    )
+
+    if surface.constraint is None:
+        return []
+    first, second = surface.constraint.product
+    most = {value: surface.constraint.most // value for value in surface.axes[first]}
+    return [
+        ForbiddenAndConjunction(
+            ForbiddenGreaterThanEqualsClause(space[first], value - 1),
+            ForbiddenGreaterThanClause(space[second], largest - 1),
+        )
+        for value, largest in most.items()
+        if largest < surface.axes[second][-1]
+    ]
+
+
+def ax(task: Task) -> None:
+    """Ax's Client with the generation strategy that it chooses by default.
+
+    That is the centre, a few Sobol points, then BoTorch's Gaussian process and its expected
+    improvement. A constraint is one of its outcomes. What its model takes for the best of those
+    measured is recommended, as its get_best_parameterization does by default.
+    """
+    from ax.api.client import Client
+    from ax.api.configs import RangeParameterConfig
+    from ax.exceptions.core import SearchSpaceExhausted
+    from ax.utils.common.logger import set_ax_logger_levels
+
+    warnings.simplefilter("ignore")
+    set_ax_logger_levels(logging.CRITICAL)
+    surface = task.surface
+    client = Client(random_seed=task.seed)
+    client.configure_experiment(
+        [
+            RangeParameterConfig(name=name, bounds=(0, most), parameter_type="int")
+            for name, most in _ends(surface).items()
+        ]
+    )
+    limits = [] if surface.constraint is None else ["excess <= 0"]
+    client.configure_optimization("-seconds", outcome_constraints=limits)
+    found = _start(surface)
+    number = client.attach_trial(found)
+    refused = 0
+    while True:
+        config = _config(surface, found)
+        excess = surface.excess(config)
+        outcome = {"excess": excess} if limits else {}
+        if excess <= 0:
+            outcome["seconds"] = task.measure(config)
+        elif refused < REFUSALS:
+            refused += 1
+        else:
+            task.measure(config)
+        client.complete_trial(number, outcome)
+        best, *_ = client.get_best_parameterization()
+        task.recommend(_config(surface, best))
+        try:
+            ((number, found),) = client.get_next_trials(1).items()
+        except SearchSpaceExhausted:
+            return
+
+
+def _ends(surface: Surface) -> dict[str, int]:
+    """The last index of each axis that leaves a choice."""
+    return {n: len(values) - 1 for n, values in surface.axes.items() if len(values) > 1}
+
+
+def _start(surface: Surface) -> dict[str, int]:
+    """The start's indices on these axes."""
+    return {name: surface.axes[name].index(surface.start[name]) for name in _ends(surface)}
+
+
+def _config(surface: Surface, indices: Mapping[str, float]) -> Config:
+    """The configuration at some indices; an axis without one has a single value."""
+    return {name: values[round(indices.get(name, 0))] for name, values in surface.axes.items()}
+
+
 def _domains(surface: Surface) -> dict[str, object]:
     from ray import tune
 
@@ -351,7 +464,7 @@ def _even(values: tuple[int, ...]) -> bool:
     return values == tuple(range(values[0], values[-1] + 1))
 
 
-CONSTRAINED = ("kamerton_ray", "Optuna TPE", "Optuna GP", "random")
+CONSTRAINED = ("kamerton_ray", "Optuna TPE", "Optuna GP", "SMAC3", "Ax", "random")
 """The searchers that can be told of a constraint."""
 
 SEARCHERS: dict[str, Searcher] = {
@@ -359,6 +472,8 @@ SEARCHERS: dict[str, Searcher] = {
     "Optuna TPE": optuna_tpe,
     "Optuna GP": optuna_gp,
     "Optuna CMA-ES": optuna_cmaes,
+    "SMAC3": smac,
+    "Ax": ax,
     "BlendSearch": blendsearch,
     "HyperOpt TPE": hyperopt_tpe,
     "bayesian-optimization": bayesian_optimization,

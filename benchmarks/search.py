@@ -263,9 +263,9 @@ def _share(trials: list[float]) -> str:
     return f"{statistics.mean(t < NEVER for t in trials):.0%}"
 
 
-def installed() -> list[str]:
-    """The searchers whose packages are there."""
-    return [name for name in SEARCHERS if _is_installed(name)]
+def installed(names: Iterable[str]) -> list[str]:
+    """Those of the searchers whose packages are there."""
+    return [name for name in names if _is_installed(name)]
 
 
 def _is_installed(name: str) -> bool:
@@ -342,7 +342,7 @@ def main() -> None:
     if args.waves:
         waves(args)
         return
-    names = installed() if args.only is None else args.only
+    names = installed(SEARCHERS if args.only is None else args.only)
     if args.instances:
         names, args.knobs = [name for name in names if name in CONSTRAINED], [3]
     jobs = [

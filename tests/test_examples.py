@@ -1,5 +1,6 @@
 """Every example, and every snippet of the README and of docs/, is run as a user would run it."""
 
+import importlib
 import json
 import os
 import re
@@ -188,6 +189,16 @@ def test_the_search_benchmark_reads_measured_tables_and_shows_the_final_answers(
     assert ours == "100"
     assert int(random) in {0, 50, 100}
     (tmp_path / "model.csv").unlink()
+
+
+def test_the_search_benchmark_says_which_rival_it_leaves_out(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    for package in ("ConfigSpace", "smac", "ax.api.client"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it was not installed
+    search = importlib.import_module("search")
+    assert search.installed(["SMAC3", "random", "Ax"]) == ["random"]
+    said = capsys.readouterr().out
+    assert re.findall(r"^(.+) is left out: .+", said, re.MULTILINE) == ["SMAC3", "Ax"]
 
 
 def test_the_ablation_leaves_out_one_part_after_another(tmp_path):
