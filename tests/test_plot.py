@@ -176,14 +176,21 @@ def test_words_are_whole_on_a_map_and_those_that_set_nothing_are_the_default():
     )
     assert across == ["stock", "keep", "one-arena"]
     assert up == ["stock", "system-malloc"]
-    figure.draw_without_rendering()
-    boxes = [text.get_window_extent() for text in axes.get_xticklabels()]
-    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
     assert Measured(trial_results(with_words())).default == {
         "allocator": "stock",
         "onednn": "stock",
     }
     assert "default" in texts(figure)
+
+
+def test_columns_are_as_wide_as_their_words():
+    words = [f"a-long-word-{number}" for number in range(8)]
+    found = [trial(1.1, place=place, **DEFAULT, MODE=word) for place, word in enumerate(words, 1)]
+    figure = plot.surface(found)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].get_xticklabels()]
+    assert len(boxes) == len(words)
+    assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
 
 
 def test_a_cell_has_room_for_its_words_and_for_what_it_is():
@@ -201,8 +208,8 @@ def test_a_cell_has_room_for_its_words_and_for_what_it_is():
 
 def test_what_was_tuned_beside_words_is_named_whole_and_within_the_list():
     others = [
-        trial(1.1, place=place, intra_op=intra, inter_op=inter, allocator="keep", onednn="off")
-        for place, (intra, inter) in enumerate([(1, 1), (2, 1), (2, 2)], 5)
+        trial(1.4, place=place, **counts, allocator="one-arena", onednn="system-malloc")
+        for place, counts in enumerate([BEST, DEFAULT, {"intra_op": 2, "inter_op": 1}], 5)
     ]
     found = [
         {**one, "config": {"instances": place % 2 + 1, "pinned": place % 2, **one["config"]}}

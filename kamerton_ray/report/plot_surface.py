@@ -99,7 +99,7 @@ class _Cells:
         rows: The configurations of each cell, those that were measured afresh before the others,
             and the best first.
         is_named: Whether a cell has room for the names of its other values.
-        unmeasured: The cell of the default, where that was not measured.
+        unmeasured: The cell of the default, where nothing was measured in it.
     """
 
     def __init__(self, told: Told) -> None:
@@ -114,8 +114,8 @@ class _Cells:
         self.rows: dict[Place, list[Row]] = {}
         for row in told.rows:
             self.rows.setdefault(self.place(row.config), []).append(row)
-        missing = found.default if found.find(found.default) is None else None
-        self.unmeasured = None if missing is None else self.place(missing)
+        place = None if found.default is None else self.place(found.default)
+        self.unmeasured = None if place in self.rows else place
 
     @property
     def empty(self) -> list[Place]:
