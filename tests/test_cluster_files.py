@@ -1,16 +1,22 @@
 """The examples in cluster/, as far as they can be checked without a cloud."""
 
+import re
 import shlex
 from pathlib import Path
 
 import click
+import kubernetes_validate
 import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from kamerton_ray import __version__
 from kamerton_ray.cli.commands import main
+from kamerton_ray.report.exports import export
 
 FOLDER = Path(__file__).parent.parent / "cluster"
+KUBERNETES = "1.32"
+TUNED = {"instances": 2, "intra_op": 1, "inter_op": 3, "allocator": "tcmalloc"}
 
 
 def read(name):
@@ -78,6 +84,50 @@ def test_the_job_on_one_node_needs_no_rights_and_writes_to_its_volumes_alone():
     assert written == {"tmp", "shm"}
     (storage,) = [word for word in container["args"] if word.startswith("--storage=")]
     assert storage.startswith(f"--storage={mounted['tmp']['mountPath']}/")
+
+
+def pods(tree):
+    """The pods that a manifest starts, wherever in it they stand."""
+    if isinstance(tree, list):
+        return [pod for part in tree for pod in pods(part)]
+    if not isinstance(tree, dict):
+        return []
+    own = [tree["template"]] if "template" in tree else []
+    return own + [pod for part in tree.values() for pod in pods(part)]
+
+
+def check_with_kubernetes(manifest):
+    kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", ["job.yaml", "rayjob.yaml"])
+def test_kubernetes_takes_the_pods(name):
+    found = pods(read(name))
+    assert found
+    for pod in found:
+        check_with_kubernetes({"apiVersion": "v1", "kind": "Pod", **pod})
+
+
+def test_kubernetes_takes_the_job():
+    job = read("job.yaml")
+    check_with_kubernetes(job)
+    job["spec"]["template"]["spec"]["containers"][0]["limits"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError, match="limits"):
+        check_with_kubernetes(job)
+
+
+def test_kubernetes_takes_a_deployment_with_what_is_exported():
+    labels = {"matchLabels": {"app": "model"}}
+    deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "model"}}
+    deployment.update(yaml.safe_load(export(TUNED, "k8s", cpus=2)))
+    deployment["spec"]["selector"] = labels
+    deployment["spec"]["template"]["metadata"] = {"labels": labels["matchLabels"]}
+    check_with_kubernetes(deployment)
+
+
+def test_the_images_are_of_this_version():
+    text = (FOLDER / "job.yaml").read_text() + (FOLDER / "rayjob.yaml").read_text()
+    assert set(re.findall(r"kamerton-ray:([\d.]+\d)", text)) == {__version__}
 
 
 def test_the_image_is_for_a_user_without_rights():
