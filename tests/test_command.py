@@ -1,6 +1,7 @@
 """Running commands: what they see, what is taken from them, and every way that one can fail."""
 
 import math
+import sys
 import time
 from pathlib import Path
 
@@ -43,6 +44,23 @@ def test_the_configuration_is_in_the_environment(measure):
 def test_it_runs_where_it_is_told_to(measure, tmp_path):
     measure(*shell("touch here"))
     assert (tmp_path / "here").exists()
+
+
+SPIN = "import time\nwhile time.process_time() < 0.4: pass"
+
+
+def test_what_a_program_takes_of_the_cpus_is_counted_with_those_that_it_waits_for(measure):
+    result = measure(sys.executable, "-c", SPIN)
+    assert result.cpu_seconds >= 0.4
+    assert result.cpus == pytest.approx(result.cpu_seconds / result.seconds)
+    assert measure(*shell(f"{sys.executable} -c '{SPIN}'; echo 1"), objective="last").cpus > 0.1
+    assert measure("sleep", "0.5").cpus < 0.1
+
+
+def test_of_instances_it_is_what_each_takes(measure):
+    two = measure(sys.executable, "-c", SPIN, config={**CONFIG, "instances": 2})
+    assert 0.4 <= two.cpu_seconds < 0.8
+    assert two.cpus == pytest.approx(2 * two.cpu_seconds / two.seconds)
 
 
 def test_the_time_is_from_start_to_end(measure):

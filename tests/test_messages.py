@@ -22,7 +22,7 @@ from kamerton_ray.trial.loop_messages import Describe, RunBody, Search
 @pytest.mark.parametrize(
     "message",
     [
-        Ended(7, -9, 2, 4096),
+        Ended(7, -9, 2, 4096, 1.5),
         Built({"cpu_model": "any", "usable_cpus": 2}),
         StepSeconds(12.5, [0.5, 0.25], 1, cpu_s=1.0, system_s=0.25, faults=7),
         Inside(3, 0.5, 0.25, 0.125, 0.0, 0.0, "predict"),

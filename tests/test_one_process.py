@@ -98,6 +98,13 @@ def test_one_that_does_as_much_with_less_cpu_is_worth_a_sentence():
     )
 
 
+def test_the_same_is_said_of_times():
+    found = judged({(1, 1): 1.0}, Objective(metric="seconds"), cpu={(1, 1): 1.2, None: 3.1})
+    (said,) = [one for one in found.reasons if one.startswith("CPU: ")]
+    assert "took 61% less CPU a step than TensorFlow's default (1.2 instead of 3.1 s)" in said
+    assert re.search(r"for 1\.0\dx its speed in \d+ runs\.$|for 0\.9\dx its speed in", said)
+
+
 def test_what_a_cheaper_one_has_gained_is_said_as_in_the_answer():
     found = judged({(2, 1): 2.0, (1, 1): 1.0}, cpu={(2, 1): 0.02, None: 0.03})
     assert found.runs < len(found.rounds)

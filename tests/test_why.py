@@ -97,6 +97,13 @@ def test_one_busy_cpu_has_its_reason_where_python_or_the_input_takes_the_time():
     assert sentence.startswith("Memory: ")
 
 
+def test_of_a_program_it_is_a_run_that_is_spoken_of():
+    crowded = {**BOTH, "cpu_seconds": 0.08}
+    one, other = said(ALONE, crowded, cpus=1.0, objective=1.0)
+    assert "keeps 1.0 of 4 CPUs busy, as Python does, and what is imported" in one
+    assert other.startswith("Instances in each other's way: a run takes each of 2 instances")
+
+
 def test_beside_other_work_busy_cpus_say_nothing_of_the_model():
     idle, crowded = {**ALONE, "cpu_seconds": 0.03, "speedup": 0.97}, {**BOTH, "cpu_seconds": 0.08}
     assert len(said(idle, crowded)) == 2

@@ -13,13 +13,14 @@ from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.standings import standing
 from kamerton_ray.answer.two_groups import two_groups
-from kamerton_ray.answer.why import why
+from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.cgroups import THROTTLED
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.knobs import warnings
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
+from kamerton_ray.trial.command import SECONDS_PER_PROGRAM
 from kamerton_ray.trial.config import Config, in_words, instances_of
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.objective import Objective
@@ -34,6 +35,9 @@ STOLEN = 0.05
 
 NOTABLE = 2.0
 """A correlation is worth a word from so many of its standard errors, 1 / sqrt(rounds) each."""
+
+TIMES = ("seconds", SECONDS_PER_PROGRAM)
+"""In these a gain says how much faster it is."""
 
 CHEAPER = 0.85
 """A configuration is cheaper that takes less than this share of the default's CPU a step."""
@@ -239,7 +243,7 @@ def _stolen(course: Course) -> list[str]:
 
 def _cheaper(course: Course, objective: Objective) -> list[str]:
     """Which finalist does as much as the default with clearly less CPU, chosen or not."""
-    if objective.metric not in STEPS or not course.comparison.is_ratio:
+    if objective.metric not in (*STEPS, *TIMES) or not course.comparison.is_ratio:
         return []
     least = -course.comparison.tolerance(objective.within)
     saved = {
@@ -255,13 +259,21 @@ def _cheaper(course: Course, objective: Objective) -> list[str]:
     config = course.finalists[best]
     theirs = median_of(course.of(None), "cpu_seconds")
     own, less = standing(course, config, objective), 1 - saved[best]
+    took, work = _instead(theirs * saved[best], theirs), work_of(course.of(None))
+    what = "steps" if objective.metric in STEPS else "speed"
     return [
         (
-            f"CPU: {in_words(config)} took {less:.0%} less CPU a step than TensorFlow's default "
-            f"({ms(theirs * saved[best])} instead of {ms(theirs)} ms), for {own.gain:.2f}x its "
-            f"steps in {own.runs} runs."
+            f"CPU: {in_words(config)} took {less:.0%} less CPU a {work} than TensorFlow's default "
+            f"({took}), for {own.gain:.2f}x its {what} in {own.runs} runs."
         )
     ]
+
+
+def _instead(seconds: float, other: float) -> str:
+    """Two times, as in "20.5 instead of 31 ms"."""
+    if max(seconds, other) >= 1:
+        return f"{seconds:.3g} instead of {other:.3g} s"
+    return f"{ms(seconds)} instead of {ms(other)} ms"
 
 
 def _cpu_share(course: Course, config: Config) -> float:

@@ -42,6 +42,15 @@ CROWDED, ENOUGH = 1.25, 2
 each of them more than any of those alone did; so many times both have to have been measured."""
 
 
+STEP, RUN = "step", "run"
+"""What numbers are of: a step of a model, or a run of a program."""
+
+
+def work_of(results: Sequence[Result]) -> str:
+    """What the numbers of some results are of: programs report an objective, models do not."""
+    return RUN if any("objective" in one.names for one in results) else STEP
+
+
 @dataclass(frozen=True)
 class Seen:
     """What was measured.
@@ -74,6 +83,11 @@ class Seen:
     def disturbed(self) -> bool:
         """Whether other work took CPUs, so that busy ones say little of the model."""
         return median_of(self.default, "others") > QUIET
+
+    @cached_property
+    def work(self) -> str:
+        """What the default's numbers are of."""
+        return work_of(self.default)
 
     def usual(self, name: str) -> float:
         """The default's value."""
@@ -148,9 +162,14 @@ def _one_thread(seen: Seen) -> str:
         return ""
     tried = any(instances_of(one.tuned) > 1 for one in seen.others)
     more = "" if tried else " More processes have: --instances auto."
+    as_what = (
+        "as XLA does on CPUs, or small operations in sequence"
+        if seen.work == STEP
+        else "as Python does, and what is imported and loaded at the start"
+    )
     return (
-        f"One thread does nearly all: the default keeps {busy:.1f} of {usable} CPUs busy, as XLA "
-        f"does on CPUs, or small operations in sequence. More threads have nothing to do.{more}"
+        f"One thread does nearly all: the default keeps {busy:.1f} of {usable} CPUs busy, "
+        f"{as_what}. More threads have nothing to do.{more}"
     )
 
 
@@ -172,7 +191,7 @@ def _idle_threads(seen: Seen) -> str:
 
 
 def _crowded(seen: Seen) -> str:
-    """A step takes each of several instances more CPU time than it takes one alone."""
+    """A step, or run, takes each of several instances more CPU time than it takes one alone."""
     groups: dict[str, list[Result]] = {}
     for one in seen.others:
         groups.setdefault(key_of(one.tuned), []).append(one)
@@ -186,7 +205,7 @@ def _crowded(seen: Seen) -> str:
         return ""
     more, config = max(crowded, key=operator.itemgetter(0))
     return (
-        f"Instances in each other's way: a step takes each of {in_words(config)} {more:.1f} "
+        f"Instances in each other's way: a {seen.work} takes each of {in_words(config)} {more:.1f} "
         "times the CPU seconds that it takes one alone. They share memory's bandwidth, a cache, or "
         "a core's two hyperthreads."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -139,6 +140,7 @@ class Attempt:
         error: How it failed, or None.
         strays: How many processes it left behind in other groups; they were killed.
         peak: The most bytes that it held; 0 until it is closed.
+        cpu_s: The CPU seconds that it and what it waited for have taken; NaN until it is finished.
 
     Raises:
         AttemptError: The nest was lost, or did not fork it.
@@ -148,6 +150,7 @@ class Attempt:
         self.pid, self._connection, stdout, stderr = nest.fork()
         self.error: AttemptError | None = None
         self.strays = self.peak = 0
+        self.cpu_s = math.nan
         self._nest = nest
         self._inbox = _Inbox(self._connection)
         self._outputs = _Outputs(stdout, stderr, keep)
@@ -210,6 +213,8 @@ class Attempt:
         ended = self._looked_at()
         if ended is not None and ended.code:
             raise self._end()
+        if ended is not None:
+            self.cpu_s = ended.cpu_s
         return ended is not None
 
     @property

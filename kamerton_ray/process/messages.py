@@ -156,12 +156,14 @@ class Ended(Message):
         code: Its exit code, or minus the signal that ended it.
         strays: How many processes it left behind in other groups; they were killed.
         peak: The most bytes that it, or a process that it waited for, has held.
+        cpu_s: The CPU seconds that it and those have taken together.
     """
 
     pid: int
     code: int
     strays: int
     peak: int
+    cpu_s: float
 
 
 # --- orders: from the handle to an attempt -------------------------------------------------------

@@ -157,7 +157,8 @@ class Nest:
             _, status, usage = os.wait4(pid, 0)
             self._attempts.remove(pid)
             code, peak = os.waitstatus_to_exitcode(status), usage.ru_maxrss * KIB
-            notice = Ended(pid, code, self._kill_strays(), peak)
+            taken = usage.ru_utime + usage.ru_stime
+            notice = Ended(pid, code, self._kill_strays(), peak, taken)
             with contextlib.suppress(OSError):
                 self._tell(notice)
 

@@ -18,7 +18,7 @@ NAMES = {
     "seconds_per_program": "time taken per program",
     "seconds_p90": "step time, 90th percentile",
     "seconds_p99": "step time, 99th percentile",
-    "cpu_seconds": "CPU time of a step",
+    "cpu_seconds": "CPU time",
 }
 
 NAME_LENGTH = 28

@@ -57,7 +57,7 @@ SECONDS_PER_PROGRAM = "seconds_per_program"
 
 NAMES = (
     *("objective", "read", "line", "other_lines", "seconds", "outcome", "error", "restarted"),
-    *("machine", "others", "beside", "throttled", "throttled_s"),
+    *("cpu_seconds", "cpus", "machine", "others", "beside", "throttled", "throttled_s"),
 )
 """What a trial reports, and `SECONDS_PER_PROGRAM` where a time counts."""
 
@@ -160,6 +160,7 @@ class Reading:
         line: What it was read from: its line, or the middle of a long one.
         other_lines: The last of the other lines that hold numbers.
         seconds: How long the run took.
+        cpu_s: The CPU seconds of the program, and of those that it waited for.
     """
 
     objective: float
@@ -167,6 +168,7 @@ class Reading:
     line: str = ""
     other_lines: tuple[str, ...] = ()
     seconds: float = math.nan
+    cpu_s: float = math.nan
 
 
 def read_as(result: Result, direction: Direction) -> str:
@@ -249,13 +251,15 @@ class Runner:
                     return None
                 check_loaded(attempt, own)
                 seconds = time.perf_counter() - begin
-                return replace(_reading(self._options.objective, seconds, attempt), seconds=seconds)
+                found = _reading(self._options.objective, seconds, attempt)
+                return replace(found, seconds=seconds, cpu_s=attempt.cpu_s)
 
             return all_found(attempts, look, self._options.timeout_s)
 
     def _combined(self, runs: Sequence[Reading], config: Config) -> Result:
         """What the instances come to, of which there is one where a configuration has none."""
         first, seconds = runs[0], max(run.seconds for run in runs)
+        taken = math.fsum(run.cpu_s for run in runs)
         numbers, is_time = [run.objective for run in runs], self._options.objective == TIME
         share = {SECONDS_PER_PROGRAM: seconds / len(runs)} if is_time else {}
         several = INSTANCES_KEY in config
@@ -265,6 +269,8 @@ class Runner:
             line=first.line,
             other_lines=first.other_lines,
             seconds=seconds,
+            cpu_seconds=taken / len(runs),
+            cpus=taken / seconds,
             more=share,
             names=(*NAMES, *share),
         )

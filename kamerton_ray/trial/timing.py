@@ -96,7 +96,7 @@ class Timing:
         throughput: Steps per second, of all instances together.
         machine_seconds: Seconds in which all instances together do a step: the median of the
             blocks' lengths over their steps. With one instance that is the step time.
-        cpu_seconds: CPU seconds per step, over all of its threads.
+        cpu_seconds: CPU seconds per step, over all of its threads; of a program, per run.
         system_seconds: Those of them that went to the kernel.
         faults: How many pages of memory the kernel had to give for a step.
         cpus: How many CPUs its instances kept busy.
