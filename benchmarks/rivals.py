@@ -334,7 +334,8 @@ def smac(task: Task) -> None:
 
     A quarter of the trials are a Sobol sequence, then a random forest's expected improvement
     chooses, and chance for every fifth configuration; what looks best is run up to three times. As
-    for all rivals the best measured is recommended; SMAC's own incumbent was no better.
+    for all rivals the best measured is recommended. Two processes search alike only with the same
+    PYTHONHASHSEED.
     """
     from ConfigSpace import ConfigurationSpace, Integer
     from smac import HyperparameterOptimizationFacade, Scenario
