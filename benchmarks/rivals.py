@@ -2,6 +2,9 @@
 
 A searcher is a function of a `Task`: it calls `task.measure(config)` until that raises `Spent` or
 it stops by itself. Every one measures the task's start point first, where it can be told to.
+
+Three of them are there once more with ", log": told that the counts are to be seen on a logarithmic
+scale, which kamerton_ray does without being told.
 """
 
 import contextlib
@@ -192,7 +195,7 @@ def kamerton(task: Task) -> None:
                 simplex = [simplex[0], *((value(vertex), tuple(vertex)) for vertex in moved)]
 
 
-def _optuna(task: Task, name: str) -> None:
+def _optuna(task: Task, name: str, *, log: bool = False) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -213,7 +216,7 @@ def _optuna(task: Task, name: str) -> None:
         trial = study.ask()
         config = {
             knob: (
-                trial.suggest_int(knob, values[0], values[-1])
+                trial.suggest_int(knob, values[0], values[-1], log=log and values[0] > 0)
                 if _even(values)
                 else values[trial.suggest_int(knob, 0, len(values) - 1)]
             )
@@ -237,6 +240,11 @@ def optuna_tpe(task: Task) -> None:
 def optuna_gp(task: Task) -> None:
     """Optuna, Gaussian process."""
     _optuna(task, "gp")
+
+
+def optuna_gp_log(task: Task) -> None:
+    """The same, told the logarithmic scale."""
+    _optuna(task, "gp", log=True)
 
 
 def optuna_cmaes(task: Task) -> None:
@@ -329,7 +337,7 @@ def nevergrad(task: Task) -> None:
         optimizer.tell(asked, task.measure(config))
 
 
-def smac(task: Task) -> None:
+def smac(task: Task, *, log: bool = False) -> None:
     """SMAC3's HyperparameterOptimizationFacade, with every part at its default.
 
     A quarter of the trials are a Sobol sequence, then a random forest's expected improvement
@@ -345,10 +353,15 @@ def smac(task: Task) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("smac").setLevel(logging.CRITICAL)
     surface = task.surface
-    start, ends = _start(surface), _ends(surface)
+    start, ends, first = _start(surface), _ends(surface), int(log)
     space = ConfigurationSpace()
-    space.add([Integer(name, (0, most), default=start[name]) for name, most in ends.items()])
-    space.add(_forbidden(space, surface))
+    space.add(
+        [
+            Integer(name, (first, first + most), default=first + start[name], log=log)
+            for name, most in ends.items()
+        ]
+    )
+    space.add(_forbidden(space, surface, first))
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(
             space, n_trials=task.budget, seed=task.seed, output_directory=Path(folder)
@@ -356,7 +369,7 @@ def smac(task: Task) -> None:
         search = HyperparameterOptimizationFacade(scenario, logging_level=False)
         trial = TrialInfo(space.get_default_configuration(), seed=task.seed)
         while True:
-            value = task.measure(_config(surface, trial.config))
+            value = task.measure(_config(surface, trial.config, first))
             search.tell(trial, TrialValue(value), save=False)
             try:
                 trial = search.ask()
@@ -364,10 +377,15 @@ def smac(task: Task) -> None:
                 return
 
 
-def _forbidden(space, surface: Surface) -> list:
+def smac_log(task: Task) -> None:
+    """The same, told the logarithmic scale."""
+    smac(task, log=True)
+
+
+def _forbidden(space, surface: Surface, base: int) -> list:
     """The constraint for ConfigSpace: where the first count is above one, the second has its limit.
 
-    Both are whole numbers from 1 on, so each is its index and 1.
+    Both are whole numbers from 1 on, so each is its index and 1; the space counts from `base`.
     """
     from ConfigSpace import ForbiddenAndConjunction, ForbiddenGreaterThanClause
 
@@ -377,15 +395,15 @@ def _forbidden(space, surface: Surface) -> list:
     limits = {value: surface.constraint.most // value for value in surface.axes[first][1:]}
     return [
         ForbiddenAndConjunction(
-            ForbiddenGreaterThanClause(space[first], value - 2),
-            ForbiddenGreaterThanClause(space[second], limit - 1),
+            ForbiddenGreaterThanClause(space[first], base + value - 2),
+            ForbiddenGreaterThanClause(space[second], base + limit - 1),
         )
         for value, limit in limits.items()
         if limit < surface.axes[second][-1]
     ]
 
 
-def ax(task: Task) -> None:
+def ax(task: Task, *, log: bool = False) -> None:
     """Ax's Client with the generation strategy that it chooses by default.
 
     That is the centre, a few Sobol points, then BoTorch's Gaussian process and its expected
@@ -399,21 +417,26 @@ def ax(task: Task) -> None:
 
     warnings.simplefilter("ignore")
     set_ax_logger_levels(logging.CRITICAL)
-    surface = task.surface
+    surface, first = task.surface, int(log)
     client = Client(random_seed=task.seed)
     client.configure_experiment(
         [
-            RangeParameterConfig(name=name, bounds=(0, most), parameter_type="int")
+            RangeParameterConfig(
+                name=name,
+                bounds=(first, first + most),
+                parameter_type="int",
+                scaling="log" if log else None,
+            )
             for name, most in _ends(surface).items()
         ]
     )
     limits = [] if surface.constraint is None else ["excess <= 0"]
     client.configure_optimization("-seconds", outcome_constraints=limits)
-    found = _start(surface)
+    found = {name: first + index for name, index in _start(surface).items()}
     number = client.attach_trial(found)
     refused = 0
     while True:
-        config = _config(surface, found)
+        config = _config(surface, found, first)
         excess = surface.excess(config)
         outcome = {"excess": excess} if limits else {}
         if excess <= 0:
@@ -429,6 +452,11 @@ def ax(task: Task) -> None:
             return
 
 
+def ax_log(task: Task) -> None:
+    """The same, told the logarithmic scale."""
+    ax(task, log=True)
+
+
 def _ends(surface: Surface) -> dict[str, int]:
     """The last index of each axis that leaves a choice."""
     return {n: len(values) - 1 for n, values in surface.axes.items() if len(values) > 1}
@@ -439,9 +467,12 @@ def _start(surface: Surface) -> dict[str, int]:
     return {name: surface.axes[name].index(surface.start[name]) for name in _ends(surface)}
 
 
-def _config(surface: Surface, indices: Mapping[str, float]) -> Config:
-    """The configuration at some indices; an axis without one has a single value."""
-    return {name: values[round(indices.get(name, 0))] for name, values in surface.axes.items()}
+def _config(surface: Surface, indices: Mapping[str, float], first: int = 0) -> Config:
+    """The configuration at some indices, counted from `first`; an axis without has one value."""
+    return {
+        name: values[round(indices.get(name, first)) - first]
+        for name, values in surface.axes.items()
+    }
 
 
 def _domains(surface: Surface) -> dict[str, object]:
@@ -457,16 +488,22 @@ def _even(values: tuple[int, ...]) -> bool:
     return values == tuple(range(values[0], values[-1] + 1))
 
 
-CONSTRAINED = ("kamerton_ray", "Optuna TPE", "Optuna GP", "SMAC3", "Ax", "random")
+CONSTRAINED = (
+    *("kamerton_ray", "Optuna TPE", "Optuna GP", "Optuna GP, log"),
+    *("SMAC3", "SMAC3, log", "Ax", "Ax, log", "random"),
+)
 """The searchers that can be told of a constraint."""
 
 SEARCHERS: dict[str, Searcher] = {
     "kamerton_ray": kamerton_ray,
     "Optuna TPE": optuna_tpe,
     "Optuna GP": optuna_gp,
+    "Optuna GP, log": optuna_gp_log,
     "Optuna CMA-ES": optuna_cmaes,
     "SMAC3": smac,
+    "SMAC3, log": smac_log,
     "Ax": ax,
+    "Ax, log": ax_log,
     "BlendSearch": blendsearch,
     "HyperOpt TPE": hyperopt_tpe,
     "bayesian-optimization": bayesian_optimization,
