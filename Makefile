@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 # The tests start hundreds of processes, which would compile the package anew each.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help demo test test-cluster test-thorough test-lowest test-newest-ray check docs build format clean
+.PHONY: help demo test test-docs test-cluster test-thorough test-lowest test-newest-ray check docs build format clean
 help:
 	@echo "make demo    how many instances of MobileNetV2, each with how many threads; writes demo.html"
 	@echo "make test    run the tests"
+	@echo "make test-docs  every example, snippet, command and tutorial, and the built wheel"
 	@echo "make test-cluster  the tests that kill the nodes of a cluster, and those with a server"
 	@echo "make test-thorough  10,000 random searches instead of 1,000"
 	@echo "make check   lint, formatting, types and the documentation's links; builds both packages into dist/"
@@ -39,9 +40,12 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
 
+test-docs: $(VENV)/.dev
+	$(BIN)/python -m pytest -m docs --numprocesses 3 --dist loadgroup
+
 test-cluster: $(VENV)/.dev-cluster
 	$(BIN)/python -m pytest -m cluster
-	$(BIN)/python -m pytest -k serve tests/test_examples.py tests/test_deployments.py
+	$(BIN)/python -m pytest -m 'not cluster' -k serve tests/test_examples.py tests/test_deployments.py
 
 test-thorough: $(VENV)/.dev
 	EXAMPLES=10000 $(BIN)/python -m pytest tests/test_properties.py
@@ -49,7 +53,7 @@ test-thorough: $(VENV)/.dev
 test-lowest: tests/lowest.txt pyproject.toml
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/lowest.txt --editable '.[dev]'
-	.venv-lowest/bin/python -m pytest --numprocesses 3 --dist loadgroup
+	.venv-lowest/bin/python -m pytest -m 'not cluster' --numprocesses 3 --dist loadgroup
 
 # Release candidates, too; what it prints says which Ray it was.
 test-newest-ray:

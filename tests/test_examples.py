@@ -20,6 +20,8 @@ import pytest
 
 from kamerton_ray.report.exports import export
 
+pytestmark = pytest.mark.docs
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 

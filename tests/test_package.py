@@ -109,6 +109,7 @@ def test_the_source_distribution_holds_all_that_is_needed_to_work_on_it(dist):
     assert not [name for name in names if re.search(r"__pycache__|\.venv|\.github|\.ci/", name)]
 
 
+@pytest.mark.docs
 def test_the_wheel_works_in_an_environment_of_its_own(dist, tmp_path):
     """In one without this checkout; what it depends on is that of the tests."""
     home, folder = tmp_path / "env", tmp_path / "folder"
