@@ -57,10 +57,11 @@ from kamerton_ray.answer.final import Final
 from kamerton_ray.answer.head_to_head import DEFAULT
 from kamerton_ray.answer.rounds import Round, groups
 from kamerton_ray.answer.signed_rank import Interval
+from kamerton_ray.machine.knobs import STOCK
 from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.search.space import IntegerSpace
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
-from kamerton_ray.trial.config import PINNED, Config, in_words, instances_of
+from kamerton_ray.trial.config import ONE_PROCESS, PINNED, Config, in_words, instances_of
 from kamerton_ray.trial.estimate import hodges_lehmann
 from kamerton_ray.trial.measurer import RoundMeasurer
 from kamerton_ray.trial.result import Result, median_of
@@ -177,13 +178,17 @@ def local_ray() -> Iterator[None]:
         ray.shutdown()
 
 
-def tuned(build, *, seconds: float, compare_s: float) -> tuple[list[Result], Verdict]:
-    """What a search measures, and the verdict on it."""
-    trainable = benchmark(build, warmup_s=WARMUP_S, budget_s=seconds, timeout_s=TIMEOUT_S)
+def tuned(
+    build, *, seconds: float, compare_s: float, knobs: tuple[str, ...] = (), trials: int = -1
+) -> tuple[list[Result], Verdict]:
+    """What a search, of some knobs as well, measures in so many trials, and the verdict on it."""
+    trainable = benchmark(
+        build, warmup_s=WARMUP_S, budget_s=seconds, timeout_s=TIMEOUT_S, knobs=knobs
+    )
     with local_ray(), tempfile.TemporaryDirectory() as storage:
-        space = instance_space()
-        default = {name: 1 if name != PINNED else 0 for name in space}
-        default.update(default_threads(usable_cpus().count))
+        space = instance_space(knobs=knobs)
+        usual = {**ONE_PROCESS, **default_threads(usable_cpus().count)}
+        default = {name: usual.get(name, STOCK) for name in space}
         analysis = tune.run(
             trainable,
             config=space,
@@ -192,7 +197,7 @@ def tuned(build, *, seconds: float, compare_s: float) -> tuple[list[Result], Ver
             ),
             metric="speedup",
             mode="max",
-            num_samples=-1,
+            num_samples=trials,
             max_concurrent_trials=1,
             reuse_actors=True,
             storage_path=storage,
@@ -213,12 +218,14 @@ def chosen(found: Verdict) -> Config | None:
 
 def together(measurer: RoundMeasurer, configs: list[Config | None], times: int) -> list[Round]:
     """Rounds of all of these, in orders that favour none of them."""
-    found = []
-    for number in range(times):
-        turn = number // 2 % len(configs)
-        order = [*configs[turn:], *configs[:turn]]
-        found.append(measurer.measure_round(order[::-1] if number % 2 else order))
-    return found
+    return [measurer.measure_round(turned(configs, number)) for number in range(times)]
+
+
+def turned(configs: list[Config | None], number: int) -> list[Config | None]:
+    """The order of a round: rotated from round to round, and reversed in every second."""
+    turn = number // 2 % len(configs)
+    order = [*configs[turn:], *configs[:turn]]
+    return order[::-1] if number % 2 else order
 
 
 def interval(values: list[float]) -> Interval:
@@ -360,7 +367,7 @@ def measured(build, args: argparse.Namespace) -> tuple[Found | None, dict[str, o
     return found, raw
 
 
-def new_bench(build, seconds: float) -> Bench:
+def new_bench(build, seconds: float, knobs: tuple[str, ...] = ()) -> Bench:
     """What measures a model; so long where it is a trial, and a share of that in a round."""
     options = BenchOptions(
         timing=TimingOptions(warmup_s=WARMUP_S, budget_s=seconds),
@@ -368,6 +375,7 @@ def new_bench(build, seconds: float) -> Bench:
         pair=True,
         env={},
         isolation=Isolation.FORK,
+        knobs=knobs,
     )
     return Bench(build, options)
 

@@ -24,7 +24,6 @@ import argparse
 import contextlib
 import json
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,28 +31,15 @@ from pathlib import Path
 import cloudpickle
 import instances
 import models
-from instances import TIMEOUT_S, WARMUP_S, chosen, distinct, gains, interval, local_ray, sayer, told
+from instances import chosen, distinct, gains, interval, new_bench, sayer, told, tuned, turned
 from models import RECORDED, SERVED
-from ray import tune
 
-from kamerton_ray import (
-    NelderMeadSearcher,
-    Verdict,
-    benchmark,
-    instance_limit,
-    instance_space,
-    usable_cpus,
-    verdict,
-)
+from kamerton_ray import usable_cpus
 from kamerton_ray.answer.rounds import Round
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.knobs import KNOBS, STOCK, offered
 from kamerton_ray.machine.threads import default_threads
-from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
-from kamerton_ray.trial.config import PINNED, Config, in_words
-from kamerton_ray.trial.result import Result
-from kamerton_ray.trial.timing import TimingOptions
-from kamerton_ray.tune.results import trial_results
+from kamerton_ray.trial.config import Config, in_words
 
 cloudpickle.register_pickle_by_value(models)
 
@@ -68,52 +54,7 @@ NOTABLE = 1.05
 """From here on a gain is worth a knob."""
 
 
-# --- the tool -------------------------------------------------------------------------------------
-
-
-def tuned(build, args: argparse.Namespace, knobs: tuple[str, ...]) -> tuple[list[Result], Verdict]:
-    """What a search with some knobs measures, and the verdict on it."""
-    trainable = benchmark(
-        build, warmup_s=WARMUP_S, budget_s=args.seconds, timeout_s=TIMEOUT_S, knobs=knobs
-    )
-    with local_ray(), tempfile.TemporaryDirectory() as storage:
-        space = instance_space(knobs=knobs)
-        default = {**dict.fromkeys(space, STOCK), "instances": 1}
-        default.update(default_threads(usable_cpus().count))
-        default.update({PINNED: 0} if PINNED in space else {})
-        analysis = tune.run(
-            trainable,
-            config=space,
-            search_alg=NelderMeadSearcher(
-                points_to_evaluate=[default], constraints=instance_limit()
-            ),
-            metric="speedup",
-            mode="max",
-            num_samples=args.trials,
-            max_concurrent_trials=1,
-            reuse_actors=True,
-            storage_path=storage,
-            verbose=0,
-        )
-        # It is wanted for the machine as it is, since all else is measured on that.
-        found = verdict(analysis, trainable, budget_s=args.compare, shared=True)
-        return trial_results(analysis), found
-
-
 # --- common rounds --------------------------------------------------------------------------------
-
-
-def new_bench(build, seconds: float) -> Bench:
-    """What measures a model in rounds."""
-    options = BenchOptions(
-        timing=TimingOptions(warmup_s=WARMUP_S, budget_s=seconds),
-        timeout_s=TIMEOUT_S,
-        pair=True,
-        env={},
-        isolation=Isolation.FORK,
-        knobs=NAMES,
-    )
-    return Bench(build, options)
 
 
 def together(build, plain: Config, others: list[Config], args: argparse.Namespace) -> list[Round]:
@@ -127,14 +68,12 @@ def together(build, plain: Config, others: list[Config], args: argparse.Namespac
     with contextlib.ExitStack() as stack:
         # One for each group, so that every environment stays warm.
         benches = [
-            stack.enter_context(contextlib.closing(new_bench(build, args.seconds))) for _ in groups
+            stack.enter_context(contextlib.closing(new_bench(build, args.seconds, NAMES)))
+            for _ in groups
         ]
         for number in range(args.rounds):
             for bench, group in zip(benches, groups, strict=True):
-                turn = number // 2 % (len(group) + 1)
-                arms = [None, *group]
-                order = [*arms[turn:], *arms[:turn]]
-                found.append(bench.measure_round(order[::-1] if number % 2 else order))
+                found.append(bench.measure_round(turned([None, *group], number)))
     return found
 
 
@@ -231,7 +170,13 @@ def measured(build, args: argparse.Namespace) -> tuple[Found, dict[str, object]]
     raw: dict[str, object] = {"model": build.__name__}
     choices = []
     for name, knobs in {"plain": (), "knobs": NAMES}.items():
-        results, answer = tuned(build, args, knobs)
+        results, answer = tuned(
+            build,
+            seconds=args.seconds,
+            compare_s=args.compare,
+            knobs=knobs,
+            trials=args.trials,
+        )
         say(f"{name}: {len(results)} trials, {answer.decision.value}: {answer.sentence}")
         for one in results if knobs else []:
             told_of = one.error.splitlines()[-1] if one.error else f"{one.speedup:.2f}x"
