@@ -22,7 +22,9 @@ import json, logging, os, sys
 environment, handlers = dict(os.environ), list(logging.getLogger().handlers)
 import kamerton_ray
 print(json.dumps({
-    "heavy": sorted({"tensorflow", "ray", "keras", "hypothesis", "pytest"} & set(sys.modules)),
+    "heavy": sorted(
+        {"tensorflow", "ray", "keras", "numpy", "psutil", "hypothesis", "pytest"} & set(sys.modules)
+    ),
     "environment": dict(os.environ) == environment,
     "root handlers": logging.getLogger().handlers == handlers,
     "own handlers": [
@@ -49,6 +51,30 @@ def test_importing_has_no_side_effects():
 @pytest.mark.parametrize("name", kamerton_ray.__all__)
 def test_every_public_name_resolves(name):
     assert getattr(kamerton_ray, name).__name__ == name
+
+
+def test_a_name_is_the_same_whatever_was_imported_before():
+    """A folder of the package is called `report`, as the function is."""
+    first = "import kamerton_ray, kamerton_ray.report.tables"
+    show = "print(kamerton_ray.report.__name__, callable(kamerton_ray.report))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{first}; {show}; {show}; from kamerton_ray import *; {show}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["report True"] * 3
+
+
+def test_every_public_name_is_listed_for_who_looks_around():
+    assert {*kamerton_ray.__all__, "plot"} <= set(dir(kamerton_ray))
+
+
+def test_what_starts_attempts_imports_little():
+    nests = "kamerton_ray.process.in_command_nest, kamerton_ray.process.in_model_nest"
+    code = f"import sys, {nests}; print({{'numpy', 'psutil'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_no_public_name_is_listed_twice():
