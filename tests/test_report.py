@@ -77,6 +77,12 @@ def session(tmp_path):
 # --- what it says --------------------------------------------------------------------------------
 
 
+ON_ONE_PAGE, OF_ONE_RUN, IN_THE_BROWSER = map(
+    pytest.mark.xdist_group, ("one page", "one run", "browser")
+)
+"""Tests that share what takes long to make are run by the same worker, which makes it once."""
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """The page on a session of `kamerton-ray tune`."""
@@ -85,6 +91,7 @@ def page(tmp_path_factory):
     ).html()
 
 
+@ON_ONE_PAGE
 def test_the_page_says_the_answer_its_reasons_and_everything_else(page):
     assert f"<h1>{verdict().sentence.replace(chr(39), '&#39;')}</h1>" in page
     assert "It was preferred for its fewer threads." in page
@@ -388,6 +395,7 @@ def test_the_header_has_the_command_and_on_what_it_ran(tmp_path):
     }
 
 
+@ON_ONE_PAGE
 def test_a_session_from_before_that_was_written_down_lacks_it_and_has_the_rest(page):
     header = page[page.index("<header>") : page.index("</header>")]
     assert '<pre class="wrapped">kamerton-ray tune model.py:build</pre>' in header
@@ -395,6 +403,7 @@ def test_a_session_from_before_that_was_written_down_lacks_it_and_has_the_rest(p
     assert "<dd>1.30x</dd>" in header
 
 
+@ON_ONE_PAGE
 def test_without_a_script_there_is_no_button_and_all_is_there(page):
     assert "<button" not in page
     assert page.count('<div class="copied">') == 1 + len(FORMS)
@@ -548,6 +557,7 @@ def grid(ray_cluster, tmp_path_factory):  # noqa: ARG001 - the cluster has to be
     return tuner.fit()
 
 
+@OF_ONE_RUN
 def test_rays_own_results_and_their_folder_are_reported(grid):
     analysis = tune.ExperimentAnalysis(grid.experiment_path)
     for given in (grid, analysis, grid.experiment_path):
@@ -587,12 +597,14 @@ def test_a_folder_of_numpys_numbers_below_zero_is_reported(tmp_path, monkeypatch
         assert "x=1" in told.html()
 
 
+@OF_ONE_RUN
 def test_rays_own_metric_counts_unless_another_is_asked_for(grid):
     assert report(grid).parts[0].measured.objective.metric == "speedup"
     asked = report(grid, objective=Objective(metric="seconds_p99"))
     assert asked.parts[0].measured.objective.metric == "seconds_p99"
 
 
+@OF_ONE_RUN
 def test_dataframes_have_the_columns_that_rays_users_expect(grid):
     analysis = tune.ExperimentAnalysis(grid.experiment_path)
     for frame in (grid.get_dataframe(), analysis.dataframe()):
@@ -619,6 +631,7 @@ def events_of(path):
         at += 16 + length
 
 
+@OF_ONE_RUN
 def test_tensorboards_hparams_show_a_run_by_its_names(grid):
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 
@@ -761,6 +774,7 @@ def open_page(browser, page_of):
     return go
 
 
+@IN_THE_BROWSER
 @pytest.mark.parametrize("page", PAGES)
 def test_every_section_has_content_and_nothing_is_fetched(open_page, page):
     driver = open_page(page)
@@ -813,6 +827,7 @@ return found;
 """
 
 
+@IN_THE_BROWSER
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_overflows_or_overlaps(open_page, page, size):
@@ -836,6 +851,7 @@ return [
 """
 
 
+@IN_THE_BROWSER
 @pytest.mark.parametrize("size", ["light", "phone"])
 @pytest.mark.parametrize("page", PAGES)
 def test_what_scrolls_has_a_shadow_and_says_so(open_page, page, size):
@@ -863,6 +879,7 @@ const buttons = [...document.querySelectorAll('.copied button')];
 """
 
 
+@IN_THE_BROWSER
 @pytest.mark.parametrize("clipboard", [True, False])
 def test_the_commands_and_exports_are_copied(open_page, clipboard):
     driver = open_page("usual")
@@ -876,6 +893,7 @@ def test_the_commands_and_exports_are_copied(open_page, clipboard):
         assert driver.execute_script("return String(getSelection()).trim()") == texts[-1]
 
 
+@IN_THE_BROWSER
 def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
     seen = {}
     for size in ("light", "dark"):
@@ -888,6 +906,7 @@ def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
     assert seen == {"light": ["rgb(255, 255, 255)", 5, 5], "dark": ["rgb(20, 23, 27)", 5, 5]}
 
 
+@IN_THE_BROWSER
 def test_hostile_names_are_shown_as_text(open_page):
     driver = open_page("hostile")
     assert driver.title != "owned"
@@ -905,6 +924,7 @@ def test_hostile_names_are_shown_as_text(open_page):
     assert r"$\frac{1}{0}$" in labels
 
 
+@IN_THE_BROWSER
 def test_a_printed_page_is_light_and_shows_every_chart(open_page):
     driver = open_page("usual", "dark")
     features = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}

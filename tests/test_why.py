@@ -189,6 +189,10 @@ def profiling():
     return lambda: cProfile.Profile().runcall(sum, range(10_000))
 
 
+SHARED = pytest.mark.xdist_group("one bench")
+"""Tests that look inside are run by the same worker, which imports TensorFlow once."""
+
+
 @pytest.fixture(scope="module")
 def bench():
     """It imports TensorFlow once, whatever is built."""
@@ -218,12 +222,14 @@ def looked(bench, monkeypatch):
     return go
 
 
+@SHARED
 def test_what_keras_does_around_a_small_model_is_pythons(looked):
     default = looked(predicting)
     assert default.python_seconds > 0.5 * default.seconds
     assert default.loop == "predict"
 
 
+@SHARED
 def test_what_a_function_of_tensorflows_does_is_not_pythons(looked, bench):
     default = looked(multiplying)
     assert default.python_seconds < 0.2 * default.seconds
@@ -233,17 +239,20 @@ def test_what_a_function_of_tensorflows_does_is_not_pythons(looked, bench):
     assert math.isnan(again[1].python_seconds)  # it is looked inside once
 
 
+@SHARED
 def test_the_wait_for_a_dataset_is_counted(looked):
     default = looked(waiting)
     assert default.input_seconds > 0.5 * default.seconds
 
 
+@SHARED
 def test_memory_that_is_taken_anew_shows_as_pages(looked):
     default = looked(paging)
     assert default.faults > 200
     assert default.system_seconds > 0.15 * default.cpu_seconds
 
 
+@SHARED
 def test_a_step_that_brings_its_own_profiler_is_timed_all_the_same(looked):
     assert looked(profiling).seconds > 0
 
