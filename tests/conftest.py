@@ -1,7 +1,10 @@
-"""One Ray cluster for the whole test session, and storage that goes with the test."""
+"""What tests share: a Ray cluster, an import of TensorFlow, and storage that goes with the test."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -16,8 +19,12 @@ os.environ.update(RAY_prestart_worker_first_driver="0", RAY_enable_worker_presta
 os.environ["KAMERTON_RAY_PATIENCE_S"] = "0"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the groups
 def pytest_collection_modifyitems(items):
     """Tests with Ray last longest: they come first, so that all workers end at the same time."""
+    for item in items:
+        if "in_tensorflow" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("in TensorFlow"))
     items.sort(key=lambda item: "ray_cluster" not in item.fixturenames)
 
 
@@ -36,6 +43,42 @@ def ray_cluster():
     yield ray
     ray.shutdown()
     cluster.shutdown()
+
+
+FORKING = """
+import json, os, sys, tensorflow
+for line in sys.stdin:
+    program, path = json.loads(line)
+    if (pid := os.fork()) == 0:
+        for output in (1, 2):
+            os.dup2(os.open(f"{path}{output}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), output)
+        exec(program, {"__name__": "__main__"})
+        sys.stdout.flush()
+        os._exit(0)
+    print(os.waitpid(pid, 0)[1], flush=True)
+"""
+"""Runs each program that it reads in a fork; its two outputs go to files."""
+
+
+@pytest.fixture(scope="session")
+def in_tensorflow(tmp_path_factory):
+    """Run a program where TensorFlow is imported, and has not started: what it prints, by line.
+
+    Each is in a process of its own, a fork of one that imports TensorFlow once. Tests that ask for
+    this are run by the same worker.
+    """
+    folder = tmp_path_factory.mktemp("tensorflow")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with subprocess.Popen([sys.executable, "-c", FORKING], env=env, text=True, **pipes) as process:
+
+        def go(program):
+            print(json.dumps([program, f"{folder}/"]), file=process.stdin, flush=True)
+            assert process.stdout.readline() == "0\n", (folder / "2").read_text()
+            return (folder / "1").read_text().splitlines()
+
+        yield go
+        process.stdin.close()
 
 
 @pytest.fixture

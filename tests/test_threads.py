@@ -84,20 +84,16 @@ def test_the_environment_holds_tensorflows_two_variables():
     }
 
 
-# --- setting them in a real TensorFlow, each time in a process of its own -------------------------
-
-
-def python(program, **environment):
+def python(program):
     """What a program prints, line by line."""
     done = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+# --- setting them in a real TensorFlow, each time in a process of its own -------------------------
 
 
 TOLD = """
@@ -118,9 +114,11 @@ def refused(counts):
 """
 
 
-def test_tensorflow_runs_with_the_counts_until_it_has_started_and_then_refuses_others():
+def test_tensorflow_runs_with_the_counts_until_it_has_started_and_then_refuses_others(
+    in_tensorflow,
+):
     """Either way of starting it is noticed; a session of TensorFlow 1 is in a fork of its own."""
-    before, in_session, *lines, after = python(f"""{TOLD}
+    before, in_session, *lines, after = in_tensorflow(f"""{TOLD}
 import os
 from kamerton_ray.machine.threads import runtime_started
 print(runtime_started(), flush=True)
@@ -149,8 +147,8 @@ print(runtime_started())
     assert lines[7] == "[3, 2]"
 
 
-def test_zero_leaves_the_counts_to_tensorflow():
-    lines = python(f"""{TOLD}
+def test_zero_leaves_the_counts_to_tensorflow(in_tensorflow):
+    lines = in_tensorflow(f"""{TOLD}
 print(tuple(set_threading([5, 5])), tuple(set_threading([0, 0])), told())
 tf.constant(1) + 1
 print(tuple(set_threading([0, 0])))
@@ -159,7 +157,7 @@ print(refused([1, 0]) is not None)
     assert lines == ["(5, 5) (0, 0) [0, 0]", "(0, 0)", "True"]
 
 
-def test_the_count_is_how_many_threads_really_run():
+def test_the_count_is_how_many_threads_really_run(in_tensorflow):
     program = f"""{TOLD}
 import os
 for count in (2, 12):
@@ -173,7 +171,7 @@ for count in (2, 12):
         os._exit(0)
     os.wait()
 """
-    few, many = map(int, python(program))
+    few, many = map(int, in_tensorflow(program))
     assert many - few == 10
 
 
