@@ -687,7 +687,7 @@ def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
         "    with parents.open('a') as file:\n"
         "        file.write(f'{os.getppid()}\\n')\n"
         "    parents.with_name('folder').write_text(tempfile.gettempdir())\n"
-        "    return lambda: time.sleep(0.001)\n"
+        "    return lambda: time.sleep(0.01)\n"
     )
     search("tune", "once.py:build", "--trials", "2", "--seconds", "0.1", "--quiet")
     parents = (tmp_path / "parents").read_text().split()
