@@ -16,6 +16,7 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from findings import (
     BEST,
     DEFAULT,
@@ -36,6 +37,7 @@ from ray import tune
 
 import kamerton_ray
 from kamerton_ray import Decision, InvalidInputError, Objective, Verdict, report
+from kamerton_ray.cli.commands import main
 from kamerton_ray.report import tables
 from kamerton_ray.report.about import About
 from kamerton_ray.report.exports import FORM_NAMES, FORMS, export
@@ -510,8 +512,9 @@ def test_the_command_writes_only_what_is_asked_for(session, tmp_path):
     ],
 )
 def test_a_mistake_is_said_in_a_sentence(session, args, said):
-    _, err = run(*(arg.format(session=session) for arg in args), code=2)
-    assert said in err
+    done = CliRunner().invoke(main, ["report", *(arg.format(session=session) for arg in args)])
+    assert done.exit_code == 2
+    assert said in done.output
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
