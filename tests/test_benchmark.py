@@ -295,7 +295,7 @@ def test_tune_run_goes_on_over_every_kind_of_failure(storage):
             return lambda: time.sleep(1000)
         if intra == 4:
             return "no step"
-        return lambda: time.sleep(0.001 * max(intra, 1))
+        return lambda: time.sleep(0.01 * max(intra, 1))
 
     asked = set(os.environ)
     searcher = NelderMeadSearcher(patience=6)

@@ -79,8 +79,8 @@ def session(tmp_path):
 # --- what it says --------------------------------------------------------------------------------
 
 
-ON_ONE_PAGE, OF_ONE_RUN, IN_THE_BROWSER = map(
-    pytest.mark.xdist_group, ("one page", "one run", "browser")
+ON_ONE_PAGE, OF_ONE_RUN, OF_THE_PAGES = map(
+    pytest.mark.xdist_group, ("one page", "one run", "the pages")
 )
 """Tests that share what takes long to make are run by the same worker, which makes it once."""
 
@@ -142,13 +142,14 @@ def test_what_was_not_decided_in_time_is_said_to_be_so():
     assert "Not compared to the end" in without
 
 
-def test_results_without_a_verdict_are_the_searchs_and_say_so():
+@OF_THE_PAGES
+def test_results_without_a_verdict_are_the_searchs_and_say_so(page_of):
     told = report(results())
     assert told.sentence == (
         "intra_op=1 inter_op=1 was the best of the search (1.29x), which flatters itself: it was "
         "not compared afresh with the default."
     )
-    page = told.html()
+    page = page_of("searched").read_text()
     assert "Not compared" in page
     assert "do that\n  before you rely on it" in page
 
@@ -268,8 +269,9 @@ def test_a_limit_on_what_nobody_reports_is_refused():
         report(results(), objective=limited)
 
 
-def test_the_pareto_set_holds_what_no_other_beats():
-    page = report(instances(), together()).html()
+@OF_THE_PAGES
+def test_the_pareto_set_holds_what_no_other_beats(page_of):
+    page = page_of("instances").read_text()
     (table,) = re.findall(r"Pareto set</h3>.*?</table>", page, re.DOTALL)
     names = re.findall(r'<th scope="row">([^<]+?)\s*<', table)
     assert names == [
@@ -416,9 +418,10 @@ def test_without_a_script_there_is_no_button_and_all_is_there(page):
 # --- instances -----------------------------------------------------------------------------------
 
 
-def test_of_instances_a_gain_is_a_number_of_steps():
+@OF_THE_PAGES
+def test_of_instances_a_gain_is_a_number_of_steps(page_of):
     told = report(instances(), together())
-    page = told.html()
+    page = page_of("instances").read_text()
     assert "<dt>the steps of the default</dt><dd>2.02x</dd>" in page
     assert "faster" not in page
     assert "how many times the steps" in page
@@ -583,7 +586,7 @@ def test_a_folder_of_numpys_numbers_below_zero_is_reported(tmp_path, monkeypatch
     tuner = tune.Tuner(
         trainable,
         param_space={"x": tune.grid_search([1, 2, 3])},
-        tune_config=tune.TuneConfig(metric="loss", mode="min"),
+        tune_config=tune.TuneConfig(metric="loss", mode="min", max_concurrent_trials=1),
         run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
     )
     grid = tuner.fit()
@@ -778,7 +781,7 @@ def open_page(browser, page_of):
     return go
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 @pytest.mark.parametrize("page", PAGES)
 def test_every_section_has_content_and_nothing_is_fetched(open_page, page):
     driver = open_page(page)
@@ -831,7 +834,7 @@ return found;
 """
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("page", PAGES)
 def test_nothing_overflows_or_overlaps(open_page, page, size):
@@ -855,7 +858,7 @@ return [
 """
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 @pytest.mark.parametrize("size", ["light", "phone"])
 @pytest.mark.parametrize("page", PAGES)
 def test_what_scrolls_has_a_shadow_and_says_so(open_page, page, size):
@@ -883,7 +886,7 @@ const buttons = [...document.querySelectorAll('.copied button')];
 """
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 @pytest.mark.parametrize("clipboard", [True, False])
 def test_the_commands_and_exports_are_copied(open_page, clipboard):
     driver = open_page("usual")
@@ -897,7 +900,7 @@ def test_the_commands_and_exports_are_copied(open_page, clipboard):
         assert driver.execute_script("return String(getSelection()).trim()") == texts[-1]
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
     seen = {}
     for size in ("light", "dark"):
@@ -910,7 +913,7 @@ def test_light_and_dark_show_each_chart_once_in_their_colours(open_page):
     assert seen == {"light": ["rgb(255, 255, 255)", 5, 5], "dark": ["rgb(20, 23, 27)", 5, 5]}
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 def test_hostile_names_are_shown_as_text(open_page):
     driver = open_page("hostile")
     assert driver.title != "owned"
@@ -928,7 +931,7 @@ def test_hostile_names_are_shown_as_text(open_page):
     assert r"$\frac{1}{0}$" in labels
 
 
-@IN_THE_BROWSER
+@OF_THE_PAGES
 def test_a_printed_page_is_light_and_shows_every_chart(open_page):
     driver = open_page("usual", "dark")
     features = {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]}

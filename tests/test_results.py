@@ -30,6 +30,7 @@ def test_ray_tunes_own_results_and_their_folder_are_read(storage):
     tuner = tune.Tuner(
         trainable,
         param_space={"intra_op": tune.grid_search([1, 2])},
+        tune_config=tune.TuneConfig(max_concurrent_trials=1),
         run_config=tune.RunConfig(storage_path=storage, name="run", verbose=0),
     )
     grid = tuner.fit()

@@ -146,7 +146,11 @@ def test_a_tuner_ends_by_itself_where_the_bare_number_that_is_returned_is_lowest
         lambda config: 1 + bowl(config),
         param_space=SPACE,
         tune_config=tune.TuneConfig(
-            mode="min", search_alg=searcher, num_samples=-1, reuse_actors=True
+            mode="min",
+            search_alg=searcher,
+            num_samples=-1,
+            max_concurrent_trials=1,
+            reuse_actors=True,
         ),
         run_config=tune.RunConfig(storage_path=storage, verbose=0),
     )
@@ -477,11 +481,7 @@ def test_odd_values_leave_constants_and_checkpoints_sound(run, caplog):
 
 def test_trials_of_an_earlier_run_are_taken_in_and_not_repeated(run):
     """As Ray's AddEvaluatedPointTest: all of a run, the list of its trials, or one of them."""
-    earlier, _ = run(
-        searcher=NelderMeadSearcher(points_to_evaluate=[ODD, LOWEST]),
-        num_samples=5,
-        max_concurrent_trials=None,
-    )
+    earlier, _ = run(searcher=NelderMeadSearcher(points_to_evaluate=[ODD, LOWEST]), num_samples=5)
     for taken, known in ((earlier, 5), (earlier.trials, 5), (earlier.trials[1], 1)):
         searcher = NelderMeadSearcher(SPACE, "loss", "min")
         searcher.add_evaluated_trials(taken, "loss")
