@@ -7,11 +7,11 @@ import pytest
 from kamerton_ray import IntegerSpace, InvalidInputError
 from kamerton_ray.search.candidates import expected_values, most_promising
 from kamerton_ray.search.finalists import (
+    MOST_FINALISTS,
     contenders,
-    fresh_means,
     is_exact,
     recommended,
-    undecided,
+    worth_repeating,
 )
 from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.ledger import Ledger
@@ -118,52 +118,87 @@ def test_an_id_is_given_once():
 # --- the finalists --------------------------------------------------------------------------------
 
 
-def test_contenders_are_those_within_two_standard_errors_of_a_difference():
-    # 2 * sqrt(2) * 0.1 = 0.283
-    assert contenders(known_of(1.0, 1.28, 1.29, sem=0.1), LATTICE) == [(0,), (1,)]
-    assert contenders(known_of(1.0, 1.1, 1.2, 1.25, sem=0.1), LATTICE) == [(0,), (1,), (2,)]
-    assert contenders(known_of(1.0, 1.29, sem=0.1), LATTICE) == []
-    assert contenders(known_of(1.0), LATTICE) == []
+def again(known, **values):
+    """Tell fresh values of points, by name: `p0` is (0,)."""
+    for name, fresh in values.items():
+        for value in fresh:
+            known.learn_again((int(name[1:]),), value)
+    return known
+
+
+def test_contenders_are_the_best_few_that_worked():
+    known = known_of(*(1.0 + number for number in range(MOST_FINALISTS + 3)), math.inf)
+    assert contenders(known) == [(number,) for number in range(MOST_FINALISTS)]
+    assert contenders(known_of(2.0, math.inf, 1.0)) == [(2,), (0,)]
+    assert contenders(known_of(1.0, math.inf)) == []
 
 
 def test_there_are_no_contenders_without_noise():
-    known = known_of(1.0, 1.1, sem=0.1)
-    known.learn_again((0,), 1.0)
+    known = again(known_of(1.0, 1.1), p0=[1.0])
     assert is_exact(known)
-    assert contenders(known, LATTICE) == []
-    known.learn_again((1,), 1.11)
+    assert contenders(known) == []
+    assert worth_repeating(known, LATTICE, [(0,), (1,)], 9) == []
+    again(known, p1=[1.11])
     assert not is_exact(known)
-    assert contenders(known, LATTICE) == [(0,), (1,)]
+    assert contenders(known) == [(0,), (1,)]
 
 
-def test_fresh_means_are_there_once_each_finalist_has_a_value():
-    known = known_of(1.0, 1.1, 1.2)
+def test_what_may_be_the_best_is_worth_repeating_and_what_cannot_be_is_not():
     finalists = [(0,), (1,), (2,)]
-    for point, value in [((0,), 3.0), ((0,), math.inf), ((0,), 5.0), ((1,), math.inf)]:
-        known.learn_again(point, value)
-    assert fresh_means(known, finalists) == {}
-    assert recommended(known, finalists) == ((0,), 1.0)
-    known.learn_again((2,), 6.0)
-    assert fresh_means(known, finalists) == {(0,): 4.0, (1,): math.inf, (2,): 6.0}
-    assert recommended(known, finalists) == ((0,), 4.0)
+    known = known_of(1.0, 1.02, 3.0, sem=0.03)
+    assert sorted(worth_repeating(known, LATTICE, finalists, 9)) == [(0,), (1,)]
+    assert worth_repeating(known_of(1.0, 1.02, 3.0, sem=1e-4), LATTICE, finalists, 9) == []
 
 
-def test_finalists_that_all_fail_come_behind_what_has_not():
-    known = known_of(1.0, 1.1, 1.2)
-    for point in [(0,), (1,)]:
-        known.learn_again(point, math.inf)
-    assert recommended(known, [(0,), (1,)]) == ((2,), 1.2)
-    assert recommended(known_of(math.inf), []) is None
+def test_more_values_of_a_point_make_another_one_worth_less():
+    finalists = [(0,), (1,)]
+    known = known_of(1.0, 1.05, sem=0.05)
+    assert sorted(worth_repeating(known, LATTICE, finalists, 9)) == finalists
+    again(known, p0=[1.0, 1.01, 0.99, 1.0], p1=[1.06, 1.05, 1.04, 1.05])
+    assert worth_repeating(known, LATTICE, finalists, 9) == []
 
 
-def test_a_finalist_more_than_one_standard_error_behind_has_no_chance_left():
-    # sqrt(2) * 0.1 = 0.141
-    known = known_of(1.0, 1.1, 1.2, sem=0.1)
+def test_a_point_that_was_measured_less_often_tells_more():
+    known = again(known_of(1.0, 1.0, sem=0.05), p0=[1.0, 1.0, 1.001])
+    assert worth_repeating(known, LATTICE, [(0,), (1,)], 9)[0] == (1,)
+
+
+def test_what_was_measured_again_often_enough_is_what_the_others_are_held_against():
     finalists = [(0,), (1,), (2,)]
-    assert undecided(known, LATTICE, finalists) == finalists
-    for point, value in zip(finalists, [2.0, 2.14, 2.15], strict=True):
-        known.learn_again(point, value)
-    assert undecided(known, LATTICE, finalists) == [(0,), (1,)]
+    known = again(known_of(1.0, 1.01, 1.6, sem=0.05), p0=[1.02], p1=[0.99])
+    assert set(worth_repeating(known, LATTICE, finalists, 2)) == {(0,), (1,)}
+    assert worth_repeating(known, LATTICE, finalists, 1) == []
+
+
+def test_without_fresh_values_the_lowest_is_recommended():
+    assert recommended(known_of(1.2, 1.0, 1.1), LATTICE, [(1,), (2,)]) == ((1,), 1.0)
+    assert recommended(known_of(math.inf), LATTICE, []) is None
+
+
+def test_all_values_decide_and_the_fresh_ones_are_told():
+    known = again(known_of(1.0, 1.02, 1.3), p0=[1.2, 1.2], p1=[1.0, 1.04])
+    assert recommended(known, LATTICE, [(0,), (1,), (2,)]) == ((1,), 1.02)
+
+
+def test_one_value_that_something_has_disturbed_does_not_decide():
+    known = again(known_of(1.0, 1.06), p0=[1.01, 1.6], p1=[1.05, 1.06])
+    point, _ = recommended(known, LATTICE, [(0,), (1,)])
+    assert point == (0,)
+
+
+def test_a_lucky_first_value_is_not_what_the_others_are_held_against():
+    known = again(known_of(0.5, 1.0), p0=[1.1, 1.1, 1.1], p1=[1.0, 1.0, 1.0])
+    assert recommended(known, LATTICE, [(0,), (1,)])[1] == pytest.approx(1.1)
+    again(known, p0=[1.1] * 8)
+    assert recommended(known, LATTICE, [(0,), (1,)]) == ((1,), 1.0)
+
+
+def test_a_finalist_that_failed_each_time_again_comes_behind_what_has_not():
+    known = again(known_of(1.0, 1.1, 1.2), p0=[math.inf], p1=[math.inf])
+    assert recommended(known, LATTICE, [(0,), (1,)]) == ((2,), 1.2)
+    again(known, p1=[1.12])
+    assert recommended(known, LATTICE, [(0,), (1,)]) == ((1,), 1.12)
+    assert worth_repeating(known, LATTICE, [(0,)], 9) == []
 
 
 # --- the candidates -------------------------------------------------------------------------------

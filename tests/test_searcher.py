@@ -433,7 +433,7 @@ def test_a_domain_that_cannot_be_resolved_is_refused(domain):  # T8
     ],
 )
 def test_exactly_the_values_of_a_domain_are_suggested_as_ints(domain, values):  # T9
-    searcher = make({"x": domain}, patience=10**6)
+    searcher = make({"x": domain}, patience=10**6, repeats=0)
     rng = np.random.default_rng(0)
     configs = drive(searcher, value=lambda _: rng.random())
     assert {config["x"] for config in configs} == values

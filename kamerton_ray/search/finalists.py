@@ -4,70 +4,80 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median_low
 
 import numpy as np
 
 from kamerton_ray.numeric import mean
-from kamerton_ray.search.arrays import Flags, Vector
-from kamerton_ray.search.heights import Heights
+from kamerton_ray.search.arrays import Vector
+from kamerton_ray.search.belief import Belief, beliefs, expected, knowledge_gradients
+from kamerton_ray.search.heights import LARGEST, Heights
 from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.measurements import Measurements
-from kamerton_ray.search.points import Point
-from kamerton_ray.search.surrogate import Surrogate
+from kamerton_ray.search.points import Point, distinct
 
-MOST_FINALISTS = 3
+MOST_FINALISTS = 6
 """At most this many points are measured again at the end."""
 
+COMPARED = 24
+"""What is believed of them comes from this many of the best points."""
 
-def contenders(known: Measurements, lattice: Lattice) -> list[Point]:
-    """The points that cannot be told apart from the best, best first; none where it is alone."""
-    ranked = known.worked()
-    if not ranked[1:] or is_exact(known):
+LEAST_ERRORS = 10.0
+"""Values within so many standard errors of zero, where these were told, are told apart by their
+differences rather than their ratios."""
+
+LEAST_NOISE, MOST_NOISE = 1e-4, 1e4
+"""Between these a told standard error is taken seriously, as a height."""
+
+WORTH = 0.0003
+"""A point is measured again while the choice is expected to become better by this share."""
+
+DISTURBED, ENOUGH = 0.25, 3
+"""Of a point with enough values one so much higher than their median, as a height, is left out."""
+
+
+def contenders(known: Measurements) -> list[Point]:
+    """The points that may be measured again, best first; none where there is nothing to choose."""
+    ranked = known.worked()[:MOST_FINALISTS]
+    return ranked if ranked[1:] and not is_exact(known) else []
+
+
+def worth_repeating(
+    known: Measurements, lattice: Lattice, finalists: Sequence[Point], most: int
+) -> list[Point]:
+    """The finalists that are worth another measurement, the one that tells most first.
+
+    Once some have fresh values, the one that is chosen must have one, too. None is measured again
+    more than `most` times.
+    """
+    if is_exact(known) or not (left := _working(known, finalists)):
         return []
-    values = known.of(ranked)
-    like = _alike(known, lattice, values, lowest=values[0], errors=2)
-    found = [point for point, alike in zip(ranked, like, strict=True) if alike]
-    return found[:MOST_FINALISTS] if found[1:] else []
+    found = _beliefs(known, lattice, left)
+    gradients, chosen = knowledge_gradients(found), int(expected(found).argmin())
+    if known.fresh and left[chosen] not in known.fresh:
+        gradients[chosen] = math.inf
+    worth = [left[i] for i in np.argsort(-gradients, kind="stable") if gradients[i] >= WORTH]
+    return [point for point in worth if len(known.fresh.get(point, ())) < most]
 
 
-def undecided(known: Measurements, lattice: Lattice, finalists: Sequence[Point]) -> list[Point]:
-    """The finalists whose fresh values leave them a chance; all while some have none yet."""
-    fresh = fresh_means(known, finalists)
-    if not fresh:
-        return list(finalists)
-    ranked = known.worked()
-    values = np.array([fresh.get(point, known.values[point]) for point in ranked])
-    like = _alike(known, lattice, values, lowest=min(fresh.values()), errors=1)
-    likely = {point for point, alike in zip(ranked, like, strict=True) if alike}
-    return [point for point, value in fresh.items() if point in likely and math.isfinite(value)]
-
-
-def recommended(known: Measurements, finalists: Sequence[Point]) -> tuple[Point, float] | None:
-    """The best point with its value, which is that of the fresh values once all finalists have one.
+def recommended(
+    known: Measurements, lattice: Lattice, finalists: Sequence[Point]
+) -> tuple[Point, float] | None:
+    """The best point with its value; of one measured again that of its fresh values.
 
     None while no point has worked.
     """
     if known.best is None:
         return None
-    fresh = fresh_means(known, finalists)
-    if worked := {point: value for point, value in fresh.items() if math.isfinite(value)}:
-        point = min(worked, key=lambda finalist: worked[finalist])
-        return point, worked[point]
-    # What fails when it is measured again comes behind everything that has not failed.
-    point = next((point for point in known.worked() if point not in fresh), known.best)
-    return point, known.values[point]
-
-
-def fresh_means(known: Measurements, finalists: Sequence[Point]) -> dict[Point, float]:
-    """The mean of each finalist's fresh values, infinite where all failed.
-
-    Empty until each finalist has one.
-    """
-    fresh = {point: known.fresh.get(point, []) for point in finalists}
-    if not all(fresh.values()):
-        return {}
-    worked = {p: [v for v in values if math.isfinite(v)] for p, values in fresh.items()}
-    return {point: mean(values) if values else math.inf for point, values in worked.items()}
+    left = [] if is_exact(known) else _working(known, finalists)
+    if any(known.fresh.get(point) for point in left):
+        point = left[int(expected(_beliefs(known, lattice, left)).argmin())]
+    else:
+        # What fails when it is measured again comes behind everything that has not failed.
+        failed = {one for one in known.fresh if one not in _working(known, [one])}
+        point = next((one for one in known.worked() if one not in failed), known.best)
+    fresh = _finite(known.fresh.get(point, ()))
+    return point, mean(fresh) if fresh else known.values[point]
 
 
 def is_exact(known: Measurements) -> bool:
@@ -77,21 +87,39 @@ def is_exact(known: Measurements) -> bool:
     )
 
 
-def _alike(
-    known: Measurements, lattice: Lattice, values: Vector, *, lowest: float, errors: float
-) -> Flags:
-    """Which of the values of the points that worked are as good as the lowest.
+def _working(known: Measurements, points: Sequence[Point]) -> list[Point]:
+    """Those that have not failed each time they were measured again."""
+    fresh = {point: known.fresh.get(point, ()) for point in points}
+    return [point for point in points if not fresh[point] or _finite(fresh[point])]
 
-    They lie above it by no more than so many standard errors of the difference of two values: as
-    they were told for the best points, or as the surrogate estimates them on its own scale.
-    """
-    errors *= math.sqrt(2)
-    ranked = known.worked()
-    told = [known.noises[point] for point in ranked[:MOST_FINALISTS] if point in known.noises]
-    if told:
-        with np.errstate(over="ignore"):
-            return np.asarray(values <= lowest + errors * np.median(told))
-    measured = known.of(ranked)
-    noise = Surrogate(lattice.features(ranked), Heights(measured).of(measured)).noise
-    scale = Heights(values)
-    return np.asarray(scale.of(values) <= scale.of(np.array(lowest)) + errors * noise)
+
+def _finite(values: Sequence[float]) -> list[float]:
+    return list(filter(math.isfinite, values))
+
+
+def _beliefs(known: Measurements, lattice: Lattice, points: Sequence[Point]) -> list[Belief]:
+    """What is believed of some points, by the values of the best ones."""
+    compared = distinct([*points, *known.worked()[:COMPARED]])
+    values = [[known.values[one], *_finite(known.fresh.get(one, ()))] for one in compared]
+    told = [known.noises[one] for one in compared if one in known.noises]
+    usual = median_low(told) if told else 0.0
+    scale = Heights(np.concatenate(values), least=min(LEAST_ERRORS * usual, LARGEST))
+    heights = [_undisturbed(scale.of(np.array(some))) for some in values]
+    measured = [number for number, some in enumerate(heights) for _ in some]
+    errors = _errors(known, scale, compared, usual) if told else None
+    found = beliefs(lattice.features(compared), measured, np.concatenate(heights), errors)
+    return [one.of_first(len(points)) for one in found]
+
+
+def _errors(known: Measurements, scale: Heights, points: Sequence[Point], usual: float) -> Vector:
+    """Each point's standard error as a difference of heights; the usual one where none was told."""
+    sems = np.array([known.noises.get(point, usual) for point in points])
+    with np.errstate(over="ignore"):
+        errors = sems * scale.slopes(known.of(points))
+    return np.asarray(np.clip(errors, LEAST_NOISE, MOST_NOISE))
+
+
+def _undisturbed(heights: Vector) -> Vector:
+    """Of three values or more those that nothing has disturbed."""
+    high = np.median(heights) + DISTURBED
+    return heights[heights <= high] if len(heights) >= ENOUGH else heights

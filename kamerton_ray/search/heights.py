@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from kamerton_ray.search.arrays import Vector
@@ -17,9 +19,12 @@ class Heights:
 
     Args:
         values: The values it is made for; infinite where a point failed.
+        least: The logarithm does not stretch what lies within so much of zero.
     """
 
-    def __init__(self, values: Vector) -> None:
+    def __init__(self, values: Vector, *, least: float = 0.0) -> None:
+        self._least = least
+        self._floor = math.log(least) if least else -math.inf
         worked = values[np.isfinite(values)]
         self._lowest = float(worked.min()) if len(worked) else 0.0
         self._highest = float(worked.max()) if len(worked) else 0.0
@@ -33,7 +38,7 @@ class Heights:
         """The heights of some values; beyond an end of the scale, the end's."""
         inside = np.clip(values, self._lowest, self._highest)
         if self._sign:
-            return np.asarray(self._sign * np.log(np.abs(inside)))
+            return np.asarray(self._sign * np.logaddexp(np.log(np.abs(inside)), self._floor))
         with np.errstate(over="ignore"):
             return np.asarray(np.log1p(np.minimum(self._excess(inside) / self._usual, LARGEST)))
 
@@ -42,7 +47,7 @@ class Heights:
         inside = np.clip(values, self._lowest, self._highest)
         with np.errstate(over="ignore"):
             if self._sign:
-                return np.asarray(1 / np.abs(inside))
+                return np.asarray(1 / (np.abs(inside) + self._least))
             return np.asarray(0.25 / (self._usual + self._excess(inside)))
 
     def _excess(self, values: Vector) -> Vector:

@@ -24,7 +24,7 @@ from kamerton_ray.search.finalists import recommended
 from kamerton_ray.search.lattice import lattice_of
 from kamerton_ray.search.ledger import Ledger
 from kamerton_ray.search.measurements import Measurements
-from kamerton_ray.search.options import Options
+from kamerton_ray.search.options import USUAL_REPEATS, Options
 from kamerton_ray.search.phases import Phases
 from kamerton_ray.search.points import Point, distinct
 from kamerton_ray.search.progress import Phase, Progress, StopRule
@@ -42,8 +42,9 @@ class NelderMead:
     The simplex moves as Nelder & Mead (1965) say. While it stands on the best points measured, a
     surrogate chooses among its moves (Jones, Schonlau & Welch 1998). Then the best point is
     polished (Kolda, Lewis & Torczon 2003), and new simplices start where least was measured
-    (Luersen & Le Riche 2004). At the end the points that cannot be told apart from the best are
-    measured again. `kamerton_ray/search/phases.py` tells it in full.
+    (Luersen & Le Riche 2004). At the end the best points are measured again, while that is expected
+    to make the choice better (Frazier, Powell & Dayanik 2009). `kamerton_ray/search/phases.py`
+    tells it in full.
 
     Any number of points may be open at once, and told in any order. Nothing is measured twice but
     the last few.
@@ -57,8 +58,8 @@ class NelderMead:
         budget: Stop after asking for this many points. Without it the search ends by itself.
         patience: How many points in a row may pass without an improvement before the search ends;
             3 (d + 1) for d axes by default.
-        repeats: How often each of the last few is measured again at the end; 0 never does. A
-            function without noise is found out and left alone.
+        repeats: How often each of the last few is measured again at the end, at most; 0 never
+            does. A function without noise is found out and left alone.
         constraints: What every point asked has to keep, one or several: `AtMost`, or a function of
             the configuration that returns whether it may be tried, and always says the same.
 
@@ -83,7 +84,7 @@ class NelderMead:
         seed: int = 0,
         budget: int | None = None,
         patience: int | None = None,
-        repeats: int = 2,
+        repeats: int = USUAL_REPEATS,
         constraints: Constraint | Iterable[Constraint] = (),
     ) -> None:
         self.space = space if isinstance(space, IntegerSpace) else IntegerSpace(space)
@@ -124,7 +125,7 @@ class NelderMead:
     @property
     def best(self) -> Best | None:
         """The best point so far, or None while nothing could be measured."""
-        found = recommended(self._known, self._progress.finalists)
+        found = recommended(self._known, self._lattice, self._progress.finalists)
         return None if found is None else self._described(*found)
 
     @property

@@ -22,7 +22,8 @@
   Reeds, Wright & Wright say (1998, SIAM J. Optim. 9:112, section 2). When it has collapsed at a new
   best point, that is polished, and the surrogate leads again. On an axis of many values a simplex
   on the best points closes in before the first polish.
-* At the end the points that cannot be told apart from the best are measured again, in turn.
+* At the end the best points are measured again, the one that tells most first, while the choice is
+  expected to become better by it (Frazier, Powell & Dayanik 2009).
 
 Words have no order. The simplex and the quadratic move along the other axes, with the words of the
 point that they start from. A word that no point has had yet is tried early, at the best point.
@@ -38,12 +39,12 @@ measured twice, and values may come in any order.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from kamerton_ray.search import opening
 from kamerton_ray.search.candidates import expected_values, most_promising
-from kamerton_ray.search.finalists import MOST_FINALISTS, contenders, is_exact, undecided
+from kamerton_ray.search.finalists import contenders, worth_repeating
 from kamerton_ray.search.heights import Heights
 from kamerton_ray.search.lattice import LONG, Lattice
 from kamerton_ray.search.ledger import Ledger
@@ -59,6 +60,9 @@ TOOTH = 0.1
 """A neighbour of the best point is far worse when it is higher by so much: of step times by 10 %.
 Half as much asks for more trials and finds hardly more, twice as much finds less
 (benchmarks/search.py --combed)."""
+
+KEPT = 6
+"""So many measurements of a budget are kept for measuring again, or a quarter of it."""
 
 INITIAL_STEP = 0.5
 """The length of a new simplex's edges, as a share of each axis."""
@@ -149,13 +153,9 @@ class Phases:
     def _is_short(self, progress: Progress) -> bool:
         """Whether the rest of the budget is needed to measure the last few again."""
         budget = self._options.budget
-        if budget is None:
+        if budget is None or not 0 < budget - self._ledger.asked <= min(KEPT, budget // 4):
             return False
-        if progress.finalists:
-            return not is_exact(self._known)
-        needed = min(self._options.repeats * MOST_FINALISTS, budget // 4)
-        left = budget - self._ledger.asked
-        return 0 < left <= needed and bool(contenders(self._known, self._lattice))
+        return bool(self._worth_repeating(progress.finalists or contenders(self._known)))
 
     def _is_polished(self, progress: Progress) -> bool:
         return progress.polished == self._known.best
@@ -276,16 +276,15 @@ class Phases:
         if progress.finalists:
             return progress
         self._need(self._ledger.points)
-        found = contenders(self._known, self._lattice) if self._options.repeats else []
+        found = contenders(self._known) if self._options.repeats else []
         return replace(progress, finalists=tuple(found))
 
     def _confirm(self, progress: Progress) -> None:
-        """Measure the finalists again, in turn."""
-        known = self._known
-        for times in range(1, self._options.repeats + 1):
-            left = undecided(known, self._lattice, progress.finalists)
-            lacking = [point for point in left if len(known.fresh.get(point, ())) < times]
-            if lacking and not self.is_spent:
-                raise LackingError(lacking)
-            if is_exact(known):
-                return  # nothing to average
+        """Measure the finalists again, while that is worth it."""
+        wanted = self._worth_repeating(progress.finalists)
+        if wanted and not self.is_spent:
+            raise LackingError(wanted)
+
+    def _worth_repeating(self, points: Sequence[Point]) -> list[Point]:
+        """Those that may be measured again, and are worth it, the one that tells most first."""
+        return worth_repeating(self._known, self._lattice, points, self._options.repeats)

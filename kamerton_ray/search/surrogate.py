@@ -61,7 +61,7 @@ class Surrogate:
         # Cholesky's factor of a matrix bordered by ones and heights holds, in its last rows, what
         # forward substitution makes of both: one call solves the whole grid.
         bordered = np.zeros((len(LENGTHS), len(NOISES), count + 2, count + 2))
-        bordered[..., :count, :count] = _kernel(places, places, LENGTHS)[:, None]
+        bordered[..., :count, :count] = correlations(places, places, LENGTHS)[:, None]
         bordered[..., at, at] += NOISES[:, None]
         bordered[..., count, :count] = 1.0
         bordered[..., count + 1, :count] = heights
@@ -78,8 +78,8 @@ class Surrogate:
             -0.5 * freedom * np.log(variance)
             - np.log(factors[..., at, at]).sum(-1)
             - 0.5 * np.log(weight)
-            + _log_normal(LENGTHS, USUAL_LENGTH, LENGTH_SPREAD)[:, None]
-            + _log_normal(noises, *_noise_prior(noise))
+            + log_normal(LENGTHS, USUAL_LENGTH, LENGTH_SPREAD)[:, None]
+            + log_normal(noises, *noise_prior(noise))
         )
         best = np.unravel_index(np.argmax(likelihood), likelihood.shape)
         self.noise = float(noises[best])
@@ -92,7 +92,7 @@ class Surrogate:
 
     def predict(self, places: Matrix) -> tuple[Vector, Vector]:
         """The mean and the standard deviation at some places, without the noise."""
-        solved = np.linalg.solve(self._factor, _kernel(self._places, places, self._lengths)[0])
+        solved = np.linalg.solve(self._factor, correlations(self._places, places, self._lengths)[0])
         mean = self._mean + self._residual @ solved
         unknown_mean = (1.0 - self._ones @ solved) ** 2 / self._weight
         left = 1.0 - (solved * solved).sum(0) + unknown_mean
@@ -108,7 +108,7 @@ def expected_improvement(mean: Vector, sd: Vector, best: float) -> Vector:
     return improvement
 
 
-def _kernel(one: Matrix, other: Matrix, lengths: Vector) -> Vector:
+def correlations(one: Matrix, other: Matrix, lengths: Vector) -> Vector:
     """The correlations of two lists of places, for each length scale."""
     apart = np.abs(one[:, None, :] - other[None, :, :])
     scaled = math.sqrt(5) * apart[None] / lengths[:, None, None, None]
@@ -116,11 +116,13 @@ def _kernel(one: Matrix, other: Matrix, lengths: Vector) -> Vector:
     return np.asarray(ALONE * matern.mean(-1) + (1 - ALONE) * matern.prod(-1))
 
 
-def _log_normal(values: Vector, usual: float, spread: float) -> Vector:
+def log_normal(values: Vector, usual: float, spread: float) -> Vector:
+    """The logarithm of a log-normal density, but for what is the same for all values."""
     return -0.5 * (np.log(values / usual) / spread) ** 2
 
 
-def _noise_prior(noise: float | None) -> tuple[float, float]:
+def noise_prior(noise: float | None) -> tuple[float, float]:
+    """The prior of a measurement's standard deviation: the median, and the logarithm's spread."""
     if noise is None:
         return USUAL_NOISE, NOISE_SPREAD
     return min(max(noise, LEAST_NOISE), MOST_NOISE), KNOWN_NOISE_SPREAD

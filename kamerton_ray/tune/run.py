@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.search.nelder_mead import StopRule
+from kamerton_ray.search.options import USUAL_REPEATS
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune import ray_api
 from kamerton_ray.tune.ending import (
@@ -35,9 +36,6 @@ from kamerton_ray.tune.session import Session
 
 if TYPE_CHECKING:
     from kamerton_ray.tune.searcher import NelderMeadSearcher
-
-REPEATS = 2
-"""How often a search that nothing follows measures again what it cannot tell apart at its end."""
 
 RETRIES_OF_LOST = 2
 """How often a configuration is tried again whose trial was lost, with its node or its process. A
@@ -126,7 +124,7 @@ def searcher_of(
         [dict(one) for one in goal.starts],
         seed=seed,
         budget=budget or None,
-        repeats=0 if is_compared else REPEATS,
+        repeats=0 if is_compared else USUAL_REPEATS,
         retries=RETRIES_OF_LOST,
         constraints=goal.constraints,
     )

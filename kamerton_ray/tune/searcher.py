@@ -19,6 +19,7 @@ from kamerton_ray.errors import UndefinedSearchError
 from kamerton_ray.numeric import number
 from kamerton_ray.search.constraints import Constraint, Constraints, checked
 from kamerton_ray.search.nelder_mead import Best, NelderMead, Signal, StopRule
+from kamerton_ray.search.options import USUAL_REPEATS
 from kamerton_ray.search.space import IntegerSpace, Scale
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.result import Result
@@ -57,10 +58,10 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         scale: `"linear"` or `"log"` by parameter name; see `IntegerSpace`.
         budget: Ask for at most so many configurations (`num_samples` does the same).
         patience: How many configurations in a row may pass without an improvement.
-        repeats: How often each of the last few configurations, which cannot be told apart, is
-            run again at the end; 0 never does. A result may say how sure it is under the key
-            `<metric>_sem`, the metric's standard error, or as `<metric>_low` and `<metric>_high`,
-            its 95 % interval. Otherwise the search estimates it.
+        repeats: How often each of the last few configurations is run again at the end, at most,
+            while that makes the choice better; 0 never does. A result may say how sure it is under
+            the key `<metric>_sem`, the metric's standard error, or as `<metric>_low` and
+            `<metric>_high`, its 95 % interval. Otherwise the search estimates it.
         retries: How often a configuration is tried again, as a new trial, when Ray reports that its
             trial has ended with an error, as one does that has lost its node. Unlike Ray's
             `max_failures` it also helps a trial whose reused actor had died while it was idle.
@@ -85,7 +86,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         scale: Mapping[str, Scale | str] | None = None,
         budget: int | None = None,
         patience: int | None = None,
-        repeats: int = 2,
+        repeats: int = USUAL_REPEATS,
         retries: int = 0,
         constraints: Constraint | Iterable[Constraint] = (),
     ) -> None:

@@ -1,0 +1,137 @@
+"""Belief: how high the measured points truly lie, where the noise of a measurement is not known.
+
+A height is that of a smooth surface, plus a roughness of each point's own, of which no neighbour
+tells. A measurement adds noise. How rough and how noisy it all is has to be told from the same
+values; each pair of a few is believed as far as it makes them likely (Rasmussen & Williams 2006,
+"Gaussian Processes for Machine Learning", sections 2.2 and 5.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kamerton_ray.search.arrays import Matrix, Vector
+from kamerton_ray.search.surrogate import (
+    KNOWN_NOISE_SPREAD,
+    NOISE_SPREAD,
+    USUAL_LENGTH,
+    USUAL_NOISE,
+    USUAL_SD,
+    correlations,
+    log_normal,
+)
+
+ROUGHNESSES = np.array([0.02, 0.05, 0.15, 0.5])
+"""The standard deviations of a point's own part that are compared."""
+
+USUAL_ROUGHNESS, ROUGHNESS_SPREAD = 0.05, 0.7
+"""Their prior, log-normal: its median, and its spread as a natural logarithm."""
+
+NOISES = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
+"""The standard deviations of a measurement that are compared, as multiples of what is usual."""
+
+LEVEL_VARIANCE = 4.0
+"""The prior variance of the level that all heights share: it is known from the values alone."""
+
+ENORMOUS = 1e14
+"""Keeps a bordered matrix positive definite; it does not enter what is read off it."""
+
+NODES, SHARES = np.polynomial.hermite_e.hermegauss(41)
+SHARES /= SHARES.sum()
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed if the roughness and the noise are so large.
+
+    Attributes:
+        weight: How likely they are; the weights of all beliefs make 1.
+        mean: How high each point is expected to lie.
+        covariance: Of these heights.
+        noises: The standard deviation of a measurement of each.
+    """
+
+    weight: float
+    mean: Vector
+    covariance: Matrix
+    noises: Vector
+
+    def of_first(self, count: int) -> Belief:
+        """The same of the first so many points alone."""
+        mean, covariance = self.mean[:count], self.covariance[:count, :count]
+        return Belief(self.weight, mean, covariance, self.noises[:count])
+
+
+def beliefs(
+    places: Matrix, measured: Sequence[int], heights: Vector, errors: Vector | None = None
+) -> list[Belief]:
+    """What is believed of some points.
+
+    Args:
+        places: Where they are, a row for each, from 0 to 1 on each axis.
+        measured: Which of them each measurement is of.
+        heights: What was measured, in logarithmic units.
+        errors: The standard deviation of a measurement of each point, where it is known.
+    """
+    unknown = errors is None
+    spread = NOISE_SPREAD if unknown else KNOWN_NOISE_SPREAD
+    noises = NOISES[:, None] * (np.full(len(places), USUAL_NOISE) if unknown else errors)
+    level = heights.mean()
+    rows = np.asarray(measured)
+    smooth = USUAL_SD**2 * correlations(places, places, np.array([USUAL_LENGTH]))[0]
+    own = ROUGHNESSES[:, None, None] ** 2 * np.eye(len(places))
+    prior = smooth + LEVEL_VARIANCE + own
+    factors = _factors(prior[:, rows][:, :, rows], noises[:, rows], heights - level)
+    misfits = factors[..., -1, :-1]
+    at = np.arange(len(rows))
+    likelihood = (
+        -0.5 * (misfits**2).sum(-1)
+        - np.log(factors[..., at, at]).sum(-1)
+        + log_normal(ROUGHNESSES, USUAL_ROUGHNESS, ROUGHNESS_SPREAD)[:, None]
+        + log_normal(NOISES, 1.0, spread)
+    )
+    weights = np.exp(likelihood - likelihood.max())
+    weights /= weights.sum()
+    solved = np.linalg.solve(factors[..., :-1, :-1], prior[:, None, rows])
+    means = level + (misfits[..., None, :] @ solved)[..., 0, :]
+    covariances = prior[:, None] - solved.swapaxes(-1, -2) @ solved
+    return [
+        Belief(float(weights[i, j]), means[i, j], covariances[i, j], noises[j])
+        for i, j in np.ndindex(weights.shape)
+    ]
+
+
+def _factors(prior: Vector, noises: Matrix, heights: Vector) -> Vector:
+    """Cholesky's factor for each roughness and noise; its last row solves for the heights, too."""
+    count = len(heights)
+    at = np.arange(count)
+    bordered = np.zeros((len(prior), len(noises), count + 1, count + 1))
+    bordered[..., :count, :count] = prior[:, None]
+    bordered[..., at, at] += noises**2
+    bordered[..., count, :count] = heights
+    bordered[..., count, count] = ENORMOUS
+    return np.asarray(np.linalg.cholesky(bordered))
+
+
+def expected(found: Sequence[Belief]) -> Vector:
+    """How high each point is expected to lie."""
+    return np.asarray(np.sum([one.weight * one.mean for one in found], axis=0))
+
+
+def knowledge_gradients(found: Sequence[Belief]) -> Vector:
+    """By how much lower the chosen point is expected to lie if each is measured once more.
+
+    The knowledge gradient for correlated beliefs (Frazier, Powell & Dayanik 2009, INFORMS Journal
+    on Computing 21:599), its expectation by Gauss-Hermite quadrature.
+    """
+    return np.asarray(np.sum([one.weight * _gradients(one) for one in found], axis=0))
+
+
+def _gradients(belief: Belief) -> Vector:
+    sd = np.sqrt(np.diag(belief.covariance) + belief.noises**2)
+    moved = belief.mean[:, None, None] + (belief.covariance / sd)[:, :, None] * NODES
+    gradients: Vector = belief.mean.min() - moved.min(axis=0) @ SHARES
+    return gradients
