@@ -146,13 +146,16 @@ def test_there_are_no_contenders_without_noise():
 def test_what_may_be_the_best_is_worth_repeating_and_what_cannot_be_is_not():
     finalists = [(0,), (1,), (2,)]
     known = known_of(1.0, 1.02, 3.0, sem=0.03)
+    (first,) = worth_repeating(known, LATTICE, finalists, 9)
+    assert first in {(0,), (1,)}
+    known.learn_again(first, 1.01)
     assert sorted(worth_repeating(known, LATTICE, finalists, 9)) == [(0,), (1,)]
     assert worth_repeating(known_of(1.0, 1.02, 3.0, sem=1e-4), LATTICE, finalists, 9) == []
 
 
 def test_more_values_of_a_point_make_another_one_worth_less():
     finalists = [(0,), (1,)]
-    known = known_of(1.0, 1.05, sem=0.05)
+    known = again(known_of(1.0, 1.05, sem=0.05), p0=[1.06])
     assert sorted(worth_repeating(known, LATTICE, finalists, 9)) == finalists
     again(known, p0=[1.0, 1.01, 0.99, 1.0], p1=[1.06, 1.05, 1.04, 1.05])
     assert worth_repeating(known, LATTICE, finalists, 9) == []

@@ -47,8 +47,9 @@ def worth_repeating(
 ) -> list[Point]:
     """The finalists that are worth another measurement, the one that tells most first.
 
-    Once some have fresh values, the one that is chosen must have one, too. None is measured again
-    more than `most` times.
+    The first comes alone, since a function without noise needs no second. Once some have fresh
+    values, the one that is chosen must have one, too. None is measured again more than `most`
+    times.
     """
     if is_exact(known) or not (left := _working(known, finalists)):
         return []
@@ -57,7 +58,8 @@ def worth_repeating(
     if known.fresh and left[chosen] not in known.fresh:
         gradients[chosen] = math.inf
     worth = [left[i] for i in np.argsort(-gradients, kind="stable") if gradients[i] >= WORTH]
-    return [point for point in worth if len(known.fresh.get(point, ())) < most]
+    worth = [point for point in worth if len(known.fresh.get(point, ())) < most]
+    return worth if known.fresh else worth[:1]
 
 
 def recommended(

@@ -28,7 +28,7 @@ def tuner(directory):
         tune_config=tune.TuneConfig(
             metric="loss",
             mode="min",
-            search_alg=NelderMeadSearcher(points_to_evaluate=[START]),
+            search_alg=NelderMeadSearcher(points_to_evaluate=[START], repeats=0),
             num_samples=-1,
             max_concurrent_trials=2,
             reuse_actors=True,
