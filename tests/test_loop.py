@@ -17,6 +17,7 @@ from kamerton_ray import (
     kamerton,
     set_threading,
 )
+from kamerton_ray.trial.script import Script, ScriptRunner
 
 # Where a line that only the script itself may run writes down who ran it.
 PRELUDE = """
@@ -99,6 +100,38 @@ for attempt in kamerton(vertex=[22, 2]):
 print("best:", attempt, os.getpid() == SCRIPT)
 """)
     assert (code, out, err) == (0, "[5, 7]\n0\nbest: [5, 7] True\n", "")
+
+
+def test_attempts_leave_none_of_tensorflows_files_behind(tmp_path, monkeypatch):
+    left = lambda: len(list(tmp_path.glob("__autograph_generated_file*.py")))  # noqa: E731
+    script = tmp_path / "script.py"
+    script.write_text(f"""{PRELUDE}
+import tensorflow as tf
+
+def before(x):
+    return x if x > 0 else -x
+
+def within(x):
+    return -x if x > 0 else x
+
+tf.autograph.to_graph(before)
+for attempt in kamerton(vertex=[22, 2], iterations=2):
+    tf.autograph.to_graph(within)
+    print(value(attempt))
+print(len(list(Path(os.environ["TMPDIR"]).glob("__autograph_generated_file*.py"))))
+""")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    told = subprocess.run(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, check=True, timeout=120
+    )
+    # The script's own two lie there until it ends.
+    assert (told.stdout.split()[-1], left()) == ("2", 0)
+    runner = ScriptRunner(Script(path=str(script)), names=("intra_op", "inter_op"), timeout_s=60)
+    try:
+        found = runner.measure({"intra_op": 22, "inter_op": 2})
+    finally:
+        runner.close()
+    assert (found.error, left()) == ("", 0)
 
 
 def test_the_callback_is_called_with_the_attempt_before_the_body_and_at_last_in_the_script(run):

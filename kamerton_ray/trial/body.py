@@ -2,7 +2,8 @@
 
 A generator learns that its `for` loop was left, by `break`, `return` or an exception, when it is
 closed; which of them it was shows only in what the interpreter does next. So a trace function ends
-the process there, before the next line of the script.
+the process there, before the next line of the script. No exit handler runs, so what TensorFlow's
+would remove is removed here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import dis
 import io
 import os
 import sys
+from collections.abc import Collection
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -21,16 +24,21 @@ from kamerton_ray.process.nest import Channel, end, exit_code, flush
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.loop_messages import BodyEnded
 
+GENERATED = "__autograph_generated_file"
+"""So TensorFlow names the module that it writes for each function that it converts."""
+
 
 class Body:
     """This process, while it runs the loop's body.
 
     Args:
         channel: Takes the one answer that says how the body ended.
+        inherited: The files in `generated_files` that another process removes.
     """
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, inherited: Collection[Path] = ()) -> None:
         self._channel = channel
+        self._inherited = inherited
         # Whatever the script has put there, its prints are to reach our pipes.
         sys.stdout, sys.stderr = _writer(1), _writer(2)
 
@@ -41,6 +49,7 @@ class Body:
     def raised(self, error: BaseException) -> NoReturn:
         """The body has raised an exception."""
         if isinstance(error, SystemExit):
+            self._tidy()
             end(exit_code(error))
         self.answer(Failed.by(error, Outcome.BODY_RAISED))
 
@@ -76,9 +85,24 @@ class Body:
     def answer(self, answer: Message) -> NoReturn:
         """Send an answer, and end."""
         flush()
+        self._tidy()  # first: whoever has the answer ends this process
         with contextlib.suppress(OSError):
             self._channel.send(answer)
         end(0)
+
+    def _tidy(self) -> None:
+        for path in generated_files().difference(self._inherited):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def generated_files() -> set[Path]:
+    """What TensorFlow has written in this process, and an exit handler is to remove.
+
+    It lies in the folder for temporary files (autograph/pyct/loader.py, `load_source`).
+    """
+    modules = [one for name, one in sys.modules.copy().items() if name.startswith(GENERATED)]
+    return {Path(one.__file__) for one in modules if one.__file__}
 
 
 def _writer(fd: int) -> io.TextIOWrapper:

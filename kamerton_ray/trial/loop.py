@@ -30,7 +30,7 @@ from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.process.script_nest import fork_nest
 from kamerton_ray.search.nelder_mead import NelderMead, Suggestion
 from kamerton_ray.search.space import IntegerSpace
-from kamerton_ray.trial.body import Body
+from kamerton_ray.trial.body import Body, generated_files
 from kamerton_ray.trial.loop_messages import BodyEnded, Describe, RunBody, Search, order
 from kamerton_ray.trial.loop_space import Bounds, first_vertices, space_within, usual_bounds
 
@@ -170,7 +170,8 @@ class Loop:
         _check_place()
         nest = fork_nest()
         if isinstance(nest, Channel):
-            yield from self._attempt(nest, nest.receive(RunBody))
+            told = nest.receive(RunBody)
+            yield from self._attempt(Body(nest, inherited=generated_files()), told)
             return
         with contextlib.closing(nest):
             best = self._searched(nest)
@@ -190,7 +191,7 @@ class Loop:
         if isinstance(told, Describe):
             Body(inherited_channel()).answer(self._described())
         if not told.goes_on:
-            yield from self._attempt(inherited_channel(), told)
+            yield from self._attempt(Body(inherited_channel()), told)
             return
         best = self._typed(told.vertex)
         self.cb(best)
@@ -205,9 +206,8 @@ class Loop:
             timeout=float(self.timeout),
         )
 
-    def _attempt(self, channel: Channel, told: RunBody) -> Iterator[AnyVertex]:
+    def _attempt(self, body: Body, told: RunBody) -> Iterator[AnyVertex]:
         """In an attempt: let the body run once; then this process ends."""
-        body = Body(channel)
         try:
             attempt = self._typed(told.vertex)
             self.cb(attempt)
