@@ -10,13 +10,16 @@ and no other one's. It needs two CPUs, and for the model under a quota the right
 
 import argparse
 import contextlib
+import mmap
 import os
 import random
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cloudpickle
 from machines import UnavailableError, cgroup, neighbours
@@ -31,6 +34,9 @@ from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.timing import TimingOptions
 
 FINALISTS = [{"instances": n, "intra_op": 1, "inter_op": 1} for n in (1, 2)]
+
+WEIGHTS = Path(tempfile.gettempdir()) / f"kamerton-ray-traits-{os.getpid()}"
+"""What the instances of `sharing` share."""
 
 TRAITS = {
     "Python": "Python: ",
@@ -109,12 +115,33 @@ def allocating():
     return lambda: call(images / 255)
 
 
-def streaming():
-    """Reads 256 MB a step, and does next to nothing with it."""
+def sharing():
+    """Adds to weights that all instances share, as Hogwild does, after some dense layers.
+
+    So their cores take the cache lines from each other. Bandwidth would be as good a trait, but two
+    readers of 256 MB use it up in some runs alone, on two CPUs of a large machine.
+    """
+    import numpy as np
     import tensorflow as tf
 
-    x = tf.random.uniform((64 << 20,))
-    return tf.function(lambda: tf.reduce_max(x))
+    file = os.open(WEIGHTS, os.O_RDWR | os.O_CREAT, 0o600)
+    os.ftruncate(file, 1 << 20)
+    weights = np.frombuffer(mmap.mmap(file, 1 << 20), np.float32)
+    update = np.zeros_like(weights)
+
+    def add(found):
+        for _ in range(450):
+            np.add(weights, update, out=weights)
+        return found
+
+    layer, x = tf.random.uniform((1024, 1024)), tf.random.uniform((512, 1024))
+
+    @tf.function
+    def step():
+        found = tf.matmul(tf.matmul(x, layer), layer)
+        return tf.numpy_function(add, [found[0, 0]], tf.float32)
+
+    return step
 
 
 def moody(config):
@@ -163,7 +190,7 @@ MODELS = {
     "starved": Model(starved, "input"),
     "compiled": Model(compiled, "one thread"),
     "allocating": Model(allocating, "memory", may="crowded"),
-    "streaming": Model(streaming, "crowded"),
+    "sharing": Model(sharing, "crowded"),
     "moody": Model(moody, "two groups", times=4.0),
     "under a quota": Model(dense, "quota", under_quota=True),
     "beside another": Model(dense, "neighbour", beside=True),
@@ -187,6 +214,7 @@ def compared(build: Callable, seconds: float) -> Verdict:
             continue
     finally:
         bench.close()
+        WEIGHTS.unlink(missing_ok=True)
     return decide(contest.course, Objective(), searched=Kind(UNKNOWN, [], []))
 
 

@@ -206,8 +206,8 @@ def _crowded(seen: Seen) -> str:
     more, config = max(crowded, key=operator.itemgetter(0))
     return (
         f"Instances in each other's way: a {seen.work} takes each of {in_words(config)} {more:.1f} "
-        "times the CPU seconds that it takes one alone. They share memory's bandwidth, a cache, or "
-        "a core's two hyperthreads."
+        "times the CPU seconds that it takes one alone. They share memory's bandwidth, a cache, a "
+        "core's two hyperthreads, or memory that they write."
     )
 
 
