@@ -2,11 +2,13 @@
 
 import math
 import os
+import platform
 import subprocess
 
 import pytest
 
 from kamerton_ray.cli.doctor import examine
+from kamerton_ray.machine import knobs
 from kamerton_ray.machine.neighbours import Reading, command_lines
 
 
@@ -99,6 +101,9 @@ def test_cpus_that_ray_counts_and_the_affinity_denies_are_named(machine, monkeyp
         ({}, ""),
         ({"TF_NUM_INTRAOP_THREADS": "3"}, "Unset TF_NUM_INTRAOP_THREADS"),
         ({"OMP_NUM_THREADS": "3"}, "OMP_NUM_THREADS limits"),
+        ({"DNNL_DEFAULT_FPMATH_MODE": "BF16"}, "DNNL_DEFAULT_FPMATH_MODE=BF16 changes results"),
+        ({"ONEDNN_DEFAULT_FPMATH_MODE": "any"}, "ONEDNN_DEFAULT_FPMATH_MODE=any changes results"),
+        ({"DNNL_DEFAULT_FPMATH_MODE": "STRICT"}, ""),
     ],
 )
 def test_thread_variables_are_shown_and_named(machine, env, advice):
@@ -106,6 +111,27 @@ def test_thread_variables_are_shown_and_named(machine, env, advice):
     assert all(f"{name}={value}" in finding.found for name, value in env.items())
     assert advice in finding.advice
     assert bool(advice) == bool(finding.advice)
+
+
+@pytest.mark.parametrize(
+    ("kind", "cpu", "env", "said"),
+    [
+        ("x86_64", "flags : fpu avx512_vnni", {}, "on by default"),
+        ("x86_64", "flags : fpu avx2", {}, "off by default on this CPU; --also onednn tries it"),
+        ("aarch64", "CPU part : 0xd4f", {}, "off by default on this CPU; --also onednn tries it"),
+        ("aarch64", "CPU part : 0xd40", {}, "on by default in some versions on this CPU"),
+        ("aarch64", "CPU part : 0xd40", {"TF_ENABLE_ONEDNN_OPTS": "1"}, "switched on"),
+        ("x86_64", "flags : avx512_vnni", {"TF_ENABLE_ONEDNN_OPTS": "false"}, "switched off"),
+    ],
+)
+def test_whether_onednn_is_on_is_said(kind, cpu, env, said, machine, monkeypatch):
+    info = machine / "proc/cpuinfo"
+    info.write_text(f"processor : 0\nCPU implementer : 0x41\n{cpu}\n")
+    monkeypatch.setattr(knobs, "CPU_INFO", info)
+    monkeypatch.setattr(platform, "machine", lambda: kind)
+    assert f"; oneDNN {said}" in found(examine(root=machine, env=env))["versions"].found
+    variables = found(examine(root=machine, env={"OMP_NUM_THREADS": "4"}))["thread variables"]
+    assert ("Graviton" in variables.advice) is (kind == "aarch64")
 
 
 def test_what_the_variables_say_is_tensorflows_default(machine):

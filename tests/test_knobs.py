@@ -13,6 +13,7 @@ import pytest
 from kamerton_ray import InvalidInputError
 from kamerton_ray.answer.finalists import _is_default
 from kamerton_ray.machine import knobs as records
+from kamerton_ray.machine.hardware import cpu_model
 from kamerton_ray.machine.knobs import KNOBS, STOCK, exported, joined, offered
 from kamerton_ray.machine.libraries import find_library, missing_preload
 from kamerton_ray.process.effects import without_effect
@@ -155,6 +156,69 @@ def test_onednn_is_not_switched_on_where_it_is_by_default(flags, words, tmp_path
     monkeypatch.setattr(records.platform, "machine", lambda: "x86_64")
     assert offered(["onednn"]).words["onednn"][: len(words)] == words
     assert ("on" in offered(["onednn"]).words["onednn"]) is ("on" in words)
+
+
+GRAVITON = {
+    number: f"processor\t: 0\nFeatures\t: fp asimd {bf16}\nCPU implementer\t: 0x41\n"
+    f"CPU part\t: {number}\n"
+    for number, bf16 in {"0xd0c": "", "0xd40": "bf16", "0xd4f": "bf16"}.items()
+}
+"""What the kernel says of Graviton 2, 3 and 4: files alone, which no test here runs on."""
+
+
+def on_aarch64(info, tmp_path, monkeypatch):
+    file = tmp_path / "cpuinfo"
+    file.write_text(info)
+    monkeypatch.setattr(records, "CPU_INFO", file)
+    monkeypatch.setattr(records.platform, "machine", lambda: "aarch64")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "default", "words"),
+    [
+        ("0xd0c", "Neoverse N1", "off", ()),
+        ("0xd40", "Neoverse V1", "unsure", (STOCK, "fast-math")),
+        ("0xd4f", "Neoverse V2", "off", (STOCK, "fast-math")),
+    ],
+)
+def test_on_aarch64_onednn_and_fast_math_are_variables(
+    part, name, default, words, tmp_path, monkeypatch
+):
+    file = on_aarch64(GRAVITON[part], tmp_path, monkeypatch)
+    assert cpu_model(file) == name
+    assert records.onednn_default() == default
+    assert offered(["onednn"]).words["onednn"] == (STOCK, "off", "on", "system-malloc")
+    offer = offered(["bfloat16"])
+    assert offer.words.get("bfloat16", ()) == words
+    assert "Left out of bfloat16: on, since fast-math is there for aarch64." in offer.said
+    assert any("changes results" in one for one in offer.said) is bool(words)
+    if words:  # a variable sets it, in a program as well
+        own = Knobs(["bfloat16"])
+        assert own.tunes_onednn
+        assert own.variables({"bfloat16": "fast-math"}) == {
+            "TF_ENABLE_ONEDNN_OPTS": "1",
+            "DNNL_DEFAULT_FPMATH_MODE": "BF16",
+        }
+        Runner(CommandOptions(argv=("true",), knobs=("bfloat16",))).close()
+
+
+def test_another_cpu_of_aarch64_has_its_numbers_for_a_name(tmp_path, monkeypatch):
+    info = GRAVITON["0xd0c"].replace("0xd0c", "0xd81")
+    file = on_aarch64(info, tmp_path, monkeypatch)
+    assert cpu_model(file) == "aarch64 0x41:0xd81"
+    file.write_text("processor : 0\n")
+    assert cpu_model(file)
+
+
+def test_fast_math_is_for_aarch64_and_its_answer_is_exported_anywhere(monkeypatch):
+    monkeypatch.setattr(records.platform, "machine", lambda: "x86_64")
+    said = offered(["bfloat16"]).said
+    assert "Left out of bfloat16: fast-math, since it is for aarch64." in said
+    assert not Knobs(["bfloat16"]).tunes_onednn
+    told = export({"bfloat16": "fast-math"}, "dotenv")
+    assert "DNNL_DEFAULT_FPMATH_MODE=BF16" in told
+    assert "to be called" not in told
 
 
 def test_what_changes_results_is_said():
@@ -407,7 +471,8 @@ def test_a_sentence_leaves_out_what_is_stock():
 
 
 def test_every_knob_says_where_it_binds_and_has_a_word():
-    assert all(knob.binds.value and knob.words for knob in KNOBS.values())
+    assert all(knob.words for knob in KNOBS.values())
+    assert all(word.binds.value for knob in KNOBS.values() for word in knob.words.values())
     words = [(knob.parameter, word) for knob in KNOBS.values() for word in knob.words]
     assert len(set(words)) == len(words)
     assert not any(word == STOCK for _, word in words)

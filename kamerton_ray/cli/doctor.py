@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kamerton_ray.machine.cgroups import THROTTLED, Quota, Throttling, read, tightest_quota
 from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
+from kamerton_ray.machine.knobs import AARCH64, ONEDNN, onednn_default, wants_onednn
 from kamerton_ray.machine.neighbours import Reading, command_lines, look
 from kamerton_ray.machine.software import version
 from kamerton_ray.machine.topology import topology
@@ -19,8 +20,20 @@ VARIABLES = (
     *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS"),
     *("OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "KMP_AFFINITY", "KMP_BLOCKTIME"),
     *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_XLA_FLAGS", "MALLOC_ARENA_MAX", "LD_PRELOAD"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
 )
-"""What changes how many threads compute, or where."""
+"""What changes how many threads compute, or where, or with how many bits."""
+
+EXACT = "strict"
+"""With this oneDNN keeps every bit; it is the default (oneDNN, src/common/fpmath_mode.cpp)."""
+
+OF_GRAVITON = ", and AWS's images for Graviton set it"
+
+ONEDNN_BY_DEFAULT = {
+    "on": "on by default",
+    "off": "off by default on this CPU; --also onednn tries it",
+    "unsure": "on by default in some versions on this CPU; --also onednn tries both",
+}
 
 ONE_NODE = (
     "Memory of another NUMA node is slower: for the best step time tune under "
@@ -156,9 +169,9 @@ def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
 def _versions(env: Mapping[str, str]) -> Finding:
     found = {name: version(name) for name in (*NEEDED, "kamerton_ray")}
     versions = ", ".join(f"{name} {number or 'is missing'}" for name, number in found.items())
-    onednn = {"0": "switched off", "1": "switched on"}.get(
-        env.get("TF_ENABLE_ONEDNN_OPTS", ""), "by default (on for x86-64 CPUs)"
-    )
+    said = env.get(ONEDNN, "")
+    switched = "switched on" if wants_onednn(said) else "switched off"
+    onednn = switched if said else ONEDNN_BY_DEFAULT[onednn_default()]
     missing = [package for name, package in NEEDED.items() if not found[name]]
     advice = f"Install what is missing: pip install {' '.join(missing)}" if missing else ""
     return Finding("versions", f"{versions}; oneDNN {onednn}", advice)
@@ -175,7 +188,8 @@ def _variables(env: Mapping[str, str]) -> Finding:
         advice.append(f"Unset {' and '.join(pinned)}: it takes the place of TensorFlow's default.")
     if "OMP_NUM_THREADS" in found:
         advice.append(
-            "OMP_NUM_THREADS limits some of oneDNN's builds beside the counts that are tuned; "
+            "OMP_NUM_THREADS limits some of oneDNN's builds beside the counts that are tuned"
+            f"{OF_GRAVITON if platform.machine() == AARCH64 else ''}; "
             "unset it, or tune it with --knob."
         )
     if "MALLOC_ARENA_MAX" in found:
@@ -183,6 +197,11 @@ def _variables(env: Mapping[str, str]) -> Finding:
             "MALLOC_ARENA_MAX has the threads share few heaps and wait for each other; unset it, "
             "or tune it with --knob."
         )
+    advice += [
+        f"{name}={value} changes results: oneDNN may round numbers. Unset it, unless you want that."
+        for name, value in found.items()
+        if name.endswith("_FPMATH_MODE") and value.lower() != EXACT
+    ]
     return Finding("thread variables", pairs, "\n- ".join(advice))
 
 

@@ -11,6 +11,14 @@ from pathlib import Path
 
 from kamerton_ray.machine.cpus import usable_cpus
 
+CPU_INFO = Path("/proc/cpuinfo")
+
+ARM = "0x41"
+"""Arm's own number among those who make CPUs for aarch64."""
+
+NEOVERSE = {"0xd0c": "N1", "0xd40": "V1", "0xd49": "N2", "0xd4f": "V2"}
+"""Arm's server CPUs, by their part numbers; Graviton 2, 3 and 4 are N1, V1 and V2."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
@@ -60,10 +68,19 @@ def this_machine() -> Machine:
     return Machine(cpu_model=cpu_model(), usable_cpus=usable_cpus().count)
 
 
-def cpu_model() -> str:
-    """The CPU's name, as the kernel gives it."""
+def cpu_model(info: Path = CPU_INFO) -> str:
+    """The CPU's name, as the kernel gives it; on aarch64 it gives numbers.
+
+    Args:
+        info: The kernel's file.
+    """
+    told: dict[str, str] = {}
     with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+        for line in info.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            told.setdefault(name.strip(), value.strip())
+    maker, part = told.get("CPU implementer", ""), told.get("CPU part", "")
+    if maker == ARM and part in NEOVERSE:
+        return f"Neoverse {NEOVERSE[part]}"
+    numbers = f"{platform.machine()} {maker}:{part}" if part else ""
+    return told.get("model name") or numbers or platform.processor() or platform.machine()

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.hardware import CPU_INFO, cpu_model
 from kamerton_ray.machine.libraries import find_library
 
 Variables = dict[str, str]
@@ -25,6 +27,7 @@ STOCK = "stock"
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 ONEDNN_MALLOC = "TF_ONEDNN_USE_SYSTEM_ALLOCATOR"
+FPMATH = "DNNL_DEFAULT_FPMATH_MODE"
 PRELOAD = "LD_PRELOAD"
 TUNABLES = "GLIBC_TUNABLES"
 XLA = "TF_XLA_FLAGS"
@@ -47,14 +50,17 @@ HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 HUGETLB_SINCE = (2, 35)
 """The version of glibc from which on it has `glibc.malloc.hugetlb`."""
 
-CPU_INFO = Path("/proc/cpuinfo")
-
 ONEDNN_FLAGS = frozenset(
     {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
 )
 """With one of these TensorFlow has oneDNN on by default (tensorflow/core/util/port.cc)."""
 
+UNSURE_DEFAULT = "Neoverse V1"
+"""Here it may be: port.cc asks for this CPU, which some versions of cpu_info.cc never recognize."""
+
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+
+AARCH64 = "aarch64"
 
 
 class Binds(Enum):
@@ -70,11 +76,13 @@ class Word:
     """A word of a knob.
 
     Attributes:
+        binds: Where it binds.
         variables: What it sets.
         libraries: Of these the first that is found is preloaded.
         lacks: Says why it is not to be had here; empty where it is.
     """
 
+    binds: Binds
     variables: Mapping[str, str] = field(default_factory=dict)
     libraries: tuple[str, ...] = ()
     lacks: Callable[[], str] = lambda: ""
@@ -106,13 +114,11 @@ class Knob:
 
     Attributes:
         parameter: The parameter that it adds its words to.
-        binds: Where it binds.
         words: The words, beside `STOCK`.
         warning: What else it changes than the time; empty for nothing.
     """
 
     parameter: str
-    binds: Binds
     words: Mapping[str, Word]
     warning: str = ""
 
@@ -150,39 +156,66 @@ def _flags() -> Collection[str]:
     return next((one.split() for one in lines if one.startswith(("flags", "Features"))), ())
 
 
+def wants_onednn(value: str) -> bool:
+    """Whether a value of its variable switches oneDNN on."""
+    return value.lower() not in {"0", "false"}
+
+
+def wants_xla(value: str) -> bool:
+    """Whether a value of its variable has XLA compile by itself (compiler/jit/flags.cc)."""
+    found = re.search(r"tf_xla_auto_jit=(\S+)", value)
+    return found is not None and found[1] not in {"0", "-1"}
+
+
+def onednn_default() -> str:
+    """Whether TensorFlow has oneDNN on by default here: `on`, `off`, or `unsure`."""
+    if platform.machine() == AARCH64:
+        return "unsure" if cpu_model(CPU_INFO) == UNSURE_DEFAULT else "off"
+    return "on" if ONEDNN_FLAGS.intersection(_flags()) else "off"
+
+
 def _onednn_is_on() -> str:
-    on = ONEDNN_FLAGS.intersection(_flags()) and platform.machine() == "x86_64"
-    return "it is on by default" if on else ""
+    return "it is on by default" if onednn_default() == "on" else ""
 
 
 def _no_bfloat16() -> str:
     return "" if BFLOAT16_FLAGS.intersection(_flags()) else "the CPU has no such instructions"
 
 
+def _no_rewrite() -> str:
+    return "fast-math is there for aarch64" if platform.machine() == AARCH64 else _no_bfloat16()
+
+
+def _no_fast_math() -> str:
+    return _no_bfloat16() if platform.machine() == AARCH64 else "it is for aarch64"
+
+
 KNOBS = {
     "onednn": Knob(
         parameter="onednn",
-        binds=Binds.IMPORT,
         words={
-            "off": Word(variables={ONEDNN: "0"}),
-            "on": Word(variables={ONEDNN: "1"}, lacks=_onednn_is_on),
-            "system-malloc": Word(variables={ONEDNN: "1", ONEDNN_MALLOC: "1"}),
+            "off": Word(binds=Binds.IMPORT, variables={ONEDNN: "0"}),
+            "on": Word(binds=Binds.IMPORT, variables={ONEDNN: "1"}, lacks=_onednn_is_on),
+            "system-malloc": Word(binds=Binds.IMPORT, variables={ONEDNN: "1", ONEDNN_MALLOC: "1"}),
         },
     ),
     "allocator": Knob(
         parameter="allocator",
-        binds=Binds.EXEC,
         words={
-            "tcmalloc": Word(libraries=("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")),
-            "jemalloc": Word(libraries=("libjemalloc.so.2",)),
+            "tcmalloc": Word(
+                binds=Binds.EXEC, libraries=("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
+            ),
+            "jemalloc": Word(binds=Binds.EXEC, libraries=("libjemalloc.so.2",)),
         },
     ),
     "malloc": Knob(
         parameter="allocator",
-        binds=Binds.EXEC,
         words={
-            "one-arena": Word(variables={"MALLOC_ARENA_MAX": "1"}, lacks=_no_glibc),
+            "one-arena": Word(
+                binds=Binds.EXEC, variables={"MALLOC_ARENA_MAX": "1"}, lacks=_no_glibc
+            ),
             "keep": Word(
+                binds=Binds.EXEC,
                 variables={"MALLOC_TRIM_THRESHOLD_": ENOUGH, "MALLOC_MMAP_THRESHOLD_": ENOUGH},
                 lacks=_no_glibc,
             ),
@@ -190,22 +223,31 @@ KNOBS = {
     ),
     "thp": Knob(
         parameter="allocator",
-        binds=Binds.EXEC,
         words={
-            "huge-pages": Word(variables={TUNABLES: "glibc.malloc.hugetlb=1"}, lacks=_no_huge_pages)
+            "huge-pages": Word(
+                binds=Binds.EXEC,
+                variables={TUNABLES: "glibc.malloc.hugetlb=1"},
+                lacks=_no_huge_pages,
+            )
         },
     ),
     "xla": Knob(
         parameter="xla",
-        binds=Binds.IMPORT,
         words={
-            "on": Word(variables={XLA: "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"}),
+            "on": Word(
+                binds=Binds.IMPORT,
+                variables={XLA: "--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit"},
+            ),
         },
     ),
     "bfloat16": Knob(
         parameter="bfloat16",
-        binds=Binds.CALL,
-        words={"on": Word(variables={BFLOAT16: "1"}, lacks=_no_bfloat16)},
+        words={
+            "on": Word(binds=Binds.CALL, variables={BFLOAT16: "1"}, lacks=_no_rewrite),
+            "fast-math": Word(
+                binds=Binds.IMPORT, variables={ONEDNN: "1", FPMATH: "BF16"}, lacks=_no_fast_math
+            ),
+        },
         warning="bfloat16 changes results: it keeps 8 bits of each number's 24.",
     ),
 }

@@ -16,7 +16,17 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from kamerton_ray.machine.knobs import BFLOAT16, ONEDNN, ONEDNN_MALLOC, PRELOAD, TUNABLES, XLA
+from kamerton_ray.machine.knobs import (
+    BFLOAT16,
+    FPMATH,
+    ONEDNN,
+    ONEDNN_MALLOC,
+    PRELOAD,
+    TUNABLES,
+    XLA,
+    wants_onednn,
+    wants_xla,
+)
 from kamerton_ray.machine.libraries import DOLLAR, preloaded
 
 SELF = Path("/proc/self")
@@ -76,7 +86,7 @@ def onednn() -> str:
 
 
 def _no_onednn(value: str) -> str:
-    wanted = "off" if value.lower() in {"0", "false"} else "on"
+    wanted = "on" if wants_onednn(value) else "off"
     found = onednn()
     return "" if found == wanted else f"TensorFlow says that oneDNN is {found}"
 
@@ -91,7 +101,7 @@ def _no_system_malloc(_: str) -> str:
 
 
 def _no_xla(value: str) -> str:
-    if "tf_xla_auto_jit" not in value or any(XLA_THREADS in name for name in _thread_names()):
+    if not wants_xla(value) or any(XLA_THREADS in name for name in _thread_names()):
         return ""
     return "XLA has compiled nothing of the first step"
 
@@ -281,5 +291,6 @@ _CHECKS: dict[str, Callable[[str], str]] = {
     ONEDNN_MALLOC: _no_system_malloc,
     XLA: _no_xla,
     BFLOAT16: _no_bfloat16,
+    FPMATH: _no_bfloat16,
 }
 """How each variable is seen to have taken effect: why it has not, or nothing."""

@@ -54,7 +54,14 @@ class Knobs:
     @property
     def tunes_onednn(self) -> bool:
         """Whether oneDNN is no property of the machine."""
-        return "onednn" in self._parameters or ONEDNN in self._variables
+        words = (
+            word
+            for knob in KNOBS.values()
+            if knob.parameter in self._parameters
+            for word in knob.words.values()
+        )
+        there = (ONEDNN in word.variables and not word.missing() for word in words)
+        return ONEDNN in self._variables or any(there)
 
     @property
     def tunes_xla(self) -> bool:
@@ -126,13 +133,15 @@ def check_loaded(attempt: Attempt, variables: Mapping[str, str]) -> None:
 
 
 def check_program_knobs(names: Iterable[str]) -> None:
-    """Refuse knobs that no variable sets in a program.
+    """Refuse knobs that no variable sets in a program here.
 
     Raises:
         InvalidInputError: One is such.
     """
     for name in names:
-        if name in KNOBS and KNOBS[name].binds is Binds.CALL:
+        words = KNOBS[name].words.values() if name in KNOBS else ()
+        others = (one for one in words if one.binds is not Binds.CALL and not one.missing())
+        if any(one.binds is Binds.CALL for one in words) and not any(others):
             raise InvalidInputError(
                 f"the knob {name} is a call that benchmark makes before build, which a program has "
                 "to make itself"
