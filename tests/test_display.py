@@ -78,6 +78,11 @@ def test_a_limit_that_is_broken_is_named(shown):
     assert broken == "1.00x; over the limit: seconds_p99 25.1 ms, at most 20 ms"
 
 
+def test_what_nobody_checked_is_named(shown):
+    result = {"config": OTHER, "speedup": 1.0, "unchecked": ["TF_XLA_FLAGS", "MALLOC_ARENA_MAX"]}
+    assert shown(Objective(), result) == ["1.00x; not checked: TF_XLA_FLAGS, MALLOC_ARENA_MAX"]
+
+
 def test_a_number_is_shown_as_it_was_printed_and_once_where_it_was_read(shown):
     results = [{"config": OTHER, "objective": 204.5, "read": "204.50"}] * 2
     found = shown(

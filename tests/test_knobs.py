@@ -23,6 +23,9 @@ from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
 from kamerton_ray.trial.command import CommandOptions, Runner
 from kamerton_ray.trial.config import in_words
 from kamerton_ray.trial.knobs import Knobs
+from kamerton_ray.trial.logged import KEPT
+from kamerton_ray.trial.result import Result
+from kamerton_ray.trial.script import Script, ScriptRunner
 from kamerton_ray.trial.timing import TimingOptions
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -431,6 +434,94 @@ def test_a_library_that_the_loader_passes_over_fails_the_run(tmp_path):
         assert result.outcome is Outcome.NO_EFFECT
         assert path in result.error
         assert default.objective == 5
+
+
+ONEDNN_ON, TALKS = "oneDNN custom operations are on.", "This TensorFlow binary is optimized"
+
+
+@pytest.mark.parametrize(
+    ("config", "log", "unchecked", "error"),
+    [
+        ({"onednn": "off"}, TALKS, (), ""),
+        ({"onednn": "off"}, ONEDNN_ON, (), "log says 'oneDNN custom operations are on'"),
+        ({"onednn": "off"}, "", ("TF_ENABLE_ONEDNN_OPTS",), ""),
+        ({"onednn": "on"}, ONEDNN_ON, (), ""),
+        ({"onednn": "on"}, TALKS, (), "log does not say 'oneDNN custom operations are on'"),
+        ({"onednn": "on"}, "", ("TF_ENABLE_ONEDNN_OPTS",), ""),
+        ({"onednn": "system-malloc"}, ONEDNN_ON, ("TF_ONEDNN_USE_SYSTEM_ALLOCATOR",), ""),
+        ({"xla": "on"}, f"{TALKS} Compiled cluster using XLA!", (), ""),
+        ({"xla": "on"}, TALKS, (), "TF_XLA_FLAGS=--tf_xla_auto_jit=2 --tf_xla_cpu_global_jit: T"),
+        ({"xla": "on"}, ONEDNN_ON, ("TF_XLA_FLAGS",), ""),
+        ({"allocator": "one-arena"}, TALKS, ("MALLOC_ARENA_MAX",), ""),
+        ({"TF_XLA_FLAGS": "--tf_xla_enable_lazy_compilation=false"}, TALKS, (), ""),
+        ({"TF_XLA_FLAGS": "--tf_xla_auto_jit=0"}, TALKS, (), ""),
+        ({"MODE": "a"}, "", (), ""),
+    ],
+)
+def test_what_a_programs_output_says_of_its_knobs_is_read(config, log, unchecked, error):
+    names = ("onednn", "xla", "malloc", "MODE", "TF_XLA_FLAGS")
+    names = [name for name in names if name != "TF_XLA_FLAGS" or name in config]
+    result, default = run(f"echo '{log}' >&2; echo 5", config, None, names=names)
+    assert result.outcome is (Outcome.NO_EFFECT if error else Outcome.OK)
+    assert error in result.error
+    assert result.unchecked == Result.of(result.report()).unchecked == unchecked
+    assert (default.objective, default.unchecked) == (5, ())
+
+
+def test_a_log_that_is_cut_shows_nothing():
+    code = f"head -c {KEPT} /dev/zero | tr '\\0' '\\n' >&2; echo '{TALKS}' >&2; echo 5"
+    (result,) = run(code, {"xla": "on"}, names=("xla",))
+    assert (result.outcome, result.unchecked) == (Outcome.OK, ("TF_XLA_FLAGS",))
+
+
+def test_what_tensorflow_itself_says_in_a_program_is_read(tmp_path):
+    (tmp_path / "program.py").write_text("""
+import os, sys
+if "MODE" in os.environ:
+    del os.environ["TF_XLA_FLAGS"]
+import tensorflow as tf
+weights = tf.random.uniform((64, 64))
+
+@tf.function
+def step():
+    found = weights
+    for _ in range(4):
+        found = tf.tanh(found @ weights) * 2.0 + tf.exp(-found)
+    return found
+
+step(), step()
+print(5)
+""")
+    both = {"xla": "on", "onednn": "off"}
+    works, removed = run(
+        f"exec {sys.executable} program.py",
+        *(both, {**both, "MODE": "own"}),
+        names=("xla", "onednn", "MODE"),
+        folder=str(tmp_path),
+    )
+    assert (works.outcome, works.error, works.unchecked) == (Outcome.OK, "", ())
+    assert removed.outcome is Outcome.NO_EFFECT
+    assert "log does not say 'Compiled cluster using XLA'" in removed.error
+
+
+def test_what_nothing_shows_in_a_script_is_told(tmp_path):
+    (tmp_path / "script.py").write_text("""
+from kamerton_ray import kamerton
+for attempt in kamerton(vertex=[1, 1]):
+    print(5)
+""")
+    runner = ScriptRunner(
+        Script(path=str(tmp_path / "script.py")),
+        names=("intra_op", "inter_op"),
+        timeout_s=60,
+        knobs=("malloc",),
+    )
+    try:
+        found = runner.measure({"intra_op": 1, "inter_op": 1, "allocator": "one-arena"})
+    finally:
+        runner.close()
+    assert (found.objective, found.error) == (5, "")
+    assert found.unchecked == found.report()["unchecked"] == ("MALLOC_ARENA_MAX",)
 
 
 def test_a_word_that_is_not_on_this_node_fails_the_run(monkeypatch):

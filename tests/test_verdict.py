@@ -73,6 +73,7 @@ class Simulated:
             "others": self.odd.get("others", 0.0),
             "beside": self.odd.get("beside", ""),
             "throttled": self.odd.get("throttled", {}).get(broken, math.nan),
+            "unchecked": self.odd.get("unchecked", {}).get(broken, ()),
         }
 
     def _tail(self, name):
@@ -315,6 +316,23 @@ def test_a_quota_that_stops_the_default_is_said():
             "in 0% of its periods until the next began."
         )
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("MALLOC_ARENA_MAX",), "that MALLOC_ARENA_MAX took effect."),
+        (("TF_XLA_FLAGS",), "TF_XLA_FLAGS took effect. TensorFlow's log shows it where TF_CPP_MIN"),
+    ],
+)
+def test_what_nothing_shows_of_a_programs_knobs_is_said(names, said):
+    chosen, another = (
+        [one for one in judged(searched(1.0, 1.3), unchecked=told).reasons if "Not checked" in one]
+        for told in ({"1.3": names}, {"1.0": names})
+    )
+    assert said in chosen[0]
+    assert ("TF_CPP_MIN_LOG_LEVEL" in chosen[0]) is ("TF_XLA_FLAGS" in names)
+    assert another == []
 
 
 def test_the_tied_are_named_and_the_fewest_threads_preferred():

@@ -17,7 +17,7 @@ from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.cgroups import THROTTLED
 from kamerton_ray.machine.hardware import Machine
-from kamerton_ray.machine.knobs import warnings
+from kamerton_ray.machine.knobs import ONEDNN, XLA, warnings
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import SECONDS_PER_PROGRAM
@@ -44,6 +44,9 @@ CHEAPER = 0.85
 
 LONG_FIRST = 2.0
 """A first step that takes so many times as long as the default's is worth a word."""
+
+SHOWN = "TensorFlow's log shows it where TF_CPP_MIN_LOG_LEVEL=0 is set."
+"""What would check whether oneDNN and XLA took effect in a program."""
 
 ENOUGH_RUNS = LEAST_RACE - 1
 """More runs than this are wanted to say that it does as much."""
@@ -75,6 +78,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
     """
     return [
         *warnings(course.chosen or {}),
+        *_unchecked(course),
         *_preferred(course, objective),
         *_tied(course),
         *_another_machine(searched.machine, machine),
@@ -92,6 +96,15 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_no_room(searched),
         *_failed(course),
     ]
+
+
+def _unchecked(course: Course) -> list[str]:
+    """Of which knobs of the chosen one nothing shows that they took effect in the program."""
+    names = sorted({name for one in course.of(course.chosen) for name in one.unchecked})
+    if course.chosen is None or not names:
+        return []
+    log = f" {SHOWN}" if {ONEDNN, XLA}.intersection(names) else ""
+    return [f"Not checked in programs: that {' and '.join(names)} took effect.{log}"]
 
 
 def _preferred(course: Course, objective: Objective) -> list[str]:

@@ -156,8 +156,8 @@ class Display:
         return result.number(self._goal.metric)
 
     def _found(self, result: Result) -> str:
-        """What a trial measured: the objective's value, the default's beside it, broken limits."""
-        found = f"{self._measured(result)}{self._over_limits(result)}"
+        """What a trial measured, and what is to be said of it."""
+        found = f"{self._measured(result)}{self._over_limits(result)}{_unchecked(result)}"
         return f"{found}; beside {result.beside}" if result.beside else found
 
     def _measured(self, result: Result) -> str:
@@ -198,6 +198,11 @@ class Display:
 
     def _config(self, result: Result) -> str:
         return in_words({name: result.tuned[name] for name in self._goal.space})
+
+
+def _unchecked(result: Result) -> str:
+    """Which variables of knobs nothing shows to have taken effect in a program."""
+    return f"; not checked: {', '.join(result.unchecked)}" if result.unchecked else ""
 
 
 def is_default(result: Result) -> bool:

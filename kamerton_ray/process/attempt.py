@@ -84,13 +84,14 @@ class _Outputs:
 
     Attributes:
         open: The pipes that it may still print to.
+        keep: How many of the last bytes of each are kept.
         printed: How many bytes it has printed.
     """
 
     def __init__(self, stdout: int, stderr: int, keep: int) -> None:
         self._stdout, self._stderr = stdout, stderr
         self._ends = {stdout: b"", stderr: b""}
-        self._keep = keep
+        self.keep = keep
         self.open = {stdout, stderr}
         self.printed = 0
 
@@ -116,7 +117,7 @@ class _Outputs:
             if not chunk:
                 self.open.remove(fd)
             self.printed += len(chunk)
-            self._ends[fd] = (self._ends[fd] + chunk)[-self._keep :]
+            self._ends[fd] = (self._ends[fd] + chunk)[-self.keep :]
 
     def close(self) -> None:
         """Give up the pipes."""
@@ -171,6 +172,11 @@ class Attempt:
     def complained(self) -> str:
         """The end of what it has printed to its standard error."""
         return self._outputs.stderr
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that it has printed is still there."""
+        return self._outputs.printed <= self._outputs.keep
 
     def give(self, order: Message) -> None:
         """Send it an order."""

@@ -25,12 +25,10 @@ from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, environment
 from kamerton_ray.trial.instances import Combine, all_found, environments
-from kamerton_ray.trial.knobs import Knobs, check_loaded, check_preload, check_program_knobs
+from kamerton_ray.trial.knobs import Knobs, check_preload, check_program_knobs
+from kamerton_ray.trial.logged import KEPT, UNCHECKED, check_effects
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
 from kamerton_ray.trial.result import Result
-
-KEPT = 1 << 20
-"""How many of the last bytes of each output a regular expression is looked for in."""
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 
@@ -59,7 +57,7 @@ NAMES = (
     *("objective", "read", "line", "other_lines", "seconds", "outcome", "error", "restarted"),
     *("cpu_seconds", "cpus", "machine", "others", "beside", "throttled", "throttled_s"),
 )
-"""What a trial reports, and `SECONDS_PER_PROGRAM` where a time counts."""
+"""What a trial reports, `SECONDS_PER_PROGRAM` where a time counts, and `UNCHECKED` if it has it."""
 
 
 class Direction(Enum):
@@ -161,6 +159,7 @@ class Reading:
         other_lines: The last of the other lines that hold numbers.
         seconds: How long the run took.
         cpu_s: The CPU seconds of the program, and of those that it waited for.
+        unchecked: Which variables of knobs nothing shows to have taken effect.
     """
 
     objective: float
@@ -169,6 +168,7 @@ class Reading:
     other_lines: tuple[str, ...] = ()
     seconds: float = math.nan
     cpu_s: float = math.nan
+    unchecked: tuple[str, ...] = ()
 
 
 def read_as(result: Result, direction: Direction) -> str:
@@ -249,10 +249,9 @@ class Runner:
             def look(attempt: Attempt) -> Reading | None:
                 if not attempt.finished():
                     return None
-                check_loaded(attempt, own)
-                seconds = time.perf_counter() - begin
+                seconds, silent = time.perf_counter() - begin, check_effects(attempt, own)
                 found = _reading(self._options.objective, seconds, attempt)
-                return replace(found, seconds=seconds, cpu_s=attempt.cpu_s)
+                return replace(found, seconds=seconds, cpu_s=attempt.cpu_s, unchecked=silent)
 
             return all_found(attempts, look, self._options.timeout_s)
 
@@ -263,6 +262,7 @@ class Runner:
         numbers, is_time = [run.objective for run in runs], self._options.objective == TIME
         share = {SECONDS_PER_PROGRAM: seconds / len(runs)} if is_time else {}
         several = INSTANCES_KEY in config
+        silent = (UNCHECKED,) if first.unchecked else ()
         return Result(
             objective=self._options.combining().of(numbers) if several else first.objective,
             read=first.read,
@@ -271,8 +271,9 @@ class Runner:
             seconds=seconds,
             cpu_seconds=taken / len(runs),
             cpus=taken / seconds,
+            unchecked=first.unchecked,
             more=share,
-            names=(*NAMES, *share),
+            names=(*NAMES, *share, *silent),
         )
 
     def _commands(self, config: Config) -> list[StartCommand]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,12 +18,8 @@ from kamerton_ray.machine.knobs import (
     word_of,
 )
 from kamerton_ray.machine.libraries import missing_preload
-from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import Config, is_variable
-
-IGNORED = re.compile(r"ERROR: ld\.so: object .* from LD_PRELOAD cannot be preloaded.*")
-"""What the loader says of a library that it passes over (elf/rtld.c, `do_preload`)."""
 
 
 class Knobs:
@@ -120,16 +115,6 @@ def check_preload(variables: Mapping[str, str]) -> None:
     """
     if missing := missing_preload(variables.get(PRELOAD, "")):
         raise AttemptError(Outcome.NO_EFFECT, f"{PRELOAD} names {missing}, which is not there")
-
-
-def check_loaded(attempt: Attempt, variables: Mapping[str, str]) -> None:
-    """See to it that the loader of a program passed nothing over.
-
-    Raises:
-        AttemptError: It did.
-    """
-    if PRELOAD in variables and (found := IGNORED.search(attempt.complained)):
-        raise attempt.failed(Outcome.NO_EFFECT, found[0])
 
 
 def check_program_knobs(names: Iterable[str]) -> None:

@@ -39,6 +39,8 @@ class Result(Timing):
         line: What it was read from: its line, or the middle of a long one.
         other_lines: The last of the other lines that hold numbers.
         left: Whether the body of Kamerton's loop left its loop.
+        unchecked: The variables that knobs set in a program of which nothing shows that they took
+            effect.
         machine: What it ran on.
         node_ip: The address of that node, as Ray says it.
         began: When its measuring began, in seconds since 1970.
@@ -62,6 +64,7 @@ class Result(Timing):
     line: str = ""
     other_lines: tuple[str, ...] = ()
     left: bool = False
+    unchecked: tuple[str, ...] = ()
     machine: Machine = UNKNOWN
     node_ip: str = ""
     began: float = math.nan

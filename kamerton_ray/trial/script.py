@@ -25,7 +25,8 @@ from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError, Outcome
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.instances import Combine, all_found, environments
-from kamerton_ray.trial.knobs import Knobs, check_loaded, check_program_knobs
+from kamerton_ray.trial.knobs import Knobs, check_program_knobs
+from kamerton_ray.trial.logged import KEPT, UNCHECKED, check_effects
 from kamerton_ray.trial.loop import BodyResult, what_ended
 from kamerton_ray.trial.loop_messages import ORDER, BodyEnded, Describe, RunBody, Search
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
@@ -35,7 +36,7 @@ NAMES = (
     *("objective", "seconds", "left", "outcome", "error", "restarted"),
     *("others", "beside", "throttled", "throttled_s"),
 )
-"""What a trial reports."""
+"""What a trial reports, and `UNCHECKED` if it has it."""
 
 DESCRIBE_TIMEOUT_S = 600.0
 """How long a script may take to come to its loop."""
@@ -178,9 +179,10 @@ class ScriptRunner:
     def _measured(self, config: Config) -> Result:
         begin = time.perf_counter()
         values, left = [], False
+        silent: tuple[str, ...] = ()
         try:
             for _ in range(self._repeats):
-                bodies = self._bodies(config)
+                bodies, silent = self._bodies(config)
                 left = any(body.left for body in bodies)
                 numbers = [math.nan if body.value is None else body.value for body in bodies]
                 values.append(self._combine.of(numbers))
@@ -192,21 +194,23 @@ class ScriptRunner:
             objective=statistics.median(values),
             seconds=time.perf_counter() - begin,
             left=left,
-            names=NAMES,
+            unchecked=silent,
+            names=(*NAMES, *([UNCHECKED] if silent else ())),
         )
 
-    def _bodies(self, config: Config) -> list[BodyResult]:
-        """What the body of each instance comes to."""
+    def _bodies(self, config: Config) -> tuple[list[BodyResult], tuple[str, ...]]:
+        """What the body of each instance comes to, and which knobs' effect nothing shows."""
         order = RunBody([config[name] for name in self._names])
         set_, env = self._knobs.variables(config), self._knobs.applied(user_environment(), config)
         own = [{**{name: env[name] for name in set_}, **told} for told in environments(config)]
 
-        def look(attempt: Attempt) -> BodyResult | None:
-            check_loaded(attempt, set_)
-            return _body(attempt)
+        def look(attempt: Attempt) -> tuple[BodyResult, tuple[str, ...]] | None:
+            body = _body(attempt)
+            return None if body is None else (body, check_effects(attempt, set_))
 
         with self.started(order, own) as attempts:
-            return all_found(attempts, look, self._timeout_s)
+            found = all_found(attempts, look, self._timeout_s)
+        return [body for body, _ in found], found[0][1]
 
     def started(
         self, order: Describe | RunBody, envs: Sequence[Mapping[str, str]]
@@ -220,7 +224,8 @@ class ScriptRunner:
         env = {**user_environment(), ORDER: order.to_json().decode()}
         argv = self._script.argv()
         return self._nest.started(
-            [StartCommand(argv, {**env, **own}, self._cwd, reports=True) for own in envs]
+            [StartCommand(argv, {**env, **own}, self._cwd, reports=True) for own in envs],
+            keep=KEPT,
         )
 
     def close(self) -> None:
