@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 
-from machines import UnavailableError, cgroup
+from machines import PERIOD_US, UnavailableError, cgroup
 from models import MODELS, mobilenet
 
 from kamerton_ray.machine.cgroups import Quota
@@ -109,7 +109,11 @@ def say_throttled(name: str, prefix: list[str], args: argparse.Namespace) -> Non
         command = ["/bin/sh", "-c", join, "sh", *prefix, *program]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = Quota(args.cpus, 1.0, procs).throttling()
-    print(f"{name:<22} {done.stdout}, stopped in {found.share:.1%} of {found.periods} periods")
+    share = 1e6 * found.seconds / (found.periods * PERIOD_US)
+    print(
+        f"{name:<22} {done.stdout}, stopped in {found.share:.1%} of {found.periods} periods, for "
+        f"{share:.1%} of the time"
+    )
 
 
 def main() -> None:

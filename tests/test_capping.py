@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from kamerton_ray import InvalidInputError, usable_cpus
-from kamerton_ray.cli.capping import capped
+from kamerton_ray.cli.capping import POOLS, capped
 
 COMMAND = [sys.executable, "-m", "kamerton_ray.cli", "exec", "--no-search"]
 COUNTS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-WITHOUT = {name: value for name, value in os.environ.items() if name not in COUNTS}
+WITHOUT = {name: value for name, value in os.environ.items() if name not in {*COUNTS, *POOLS}}
 
 
 @pytest.fixture
@@ -60,6 +60,14 @@ def started():
 )
 def test_both_counts_are_what_is_said_but_no_more_than_cpus(said, cpus, counts):
     assert " ".join(capped(said, cpus).values()) == counts
+
+
+@pytest.mark.parametrize("said", [{}, {POOLS[1]: "7", POOLS[0]: "4,3"}], ids=["nothing", "some"])
+def test_numpys_own_threads_are_as_few_unless_the_environment_says_otherwise(started, said):
+    process = started("--", "sh", "-c", f"echo ${' $'.join(POOLS)}", **said)
+    out, _ = process.communicate(timeout=60)
+    cpus = str(usable_cpus().count)
+    assert out.split() == [said.get(name, cpus) for name in POOLS]
 
 
 def test_what_is_no_count_is_named():

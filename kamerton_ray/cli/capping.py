@@ -23,12 +23,18 @@ from kamerton_ray.machine.cpus import usable_cpus
 from kamerton_ray.machine.threads import Threading
 from kamerton_ray.trial.instances import environments
 
+POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What tells the other libraries in such a program, NumPy's above all, how many threads to start.
+They count the CPUs as TensorFlow does, and OpenBLAS does so when NumPy is imported."""
+
 PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """What is sent to us while several copies run, they get."""
 
 
 def run_capped(argv: Sequence[str], options: SearchOptions) -> NoReturn:
     """Run a program with no more threads than its CPUs can run; this process ends with it.
+
+    Where the environment says nothing of NumPy's own threads, there are as few of these.
 
     With instances there are as many copies as were asked for at the most, but no more than CPUs,
     which they share.
@@ -39,7 +45,8 @@ def run_capped(argv: Sequence[str], options: SearchOptions) -> NoReturn:
     cpus = usable_cpus().count
     _, most = options.instances or (1, 1)
     count = min(most, cpus)
-    env = {**os.environ, **capped(os.environ, max(1, cpus // count))}
+    each = max(1, cpus // count)
+    env = {**dict.fromkeys(POOLS, str(each)), **os.environ, **capped(os.environ, each)}
     counts = " ".join(f"{name}={env[name]}" for name in Threading().environment())
     some = "1 process" if count == 1 else f"{count} processes"
     usable = "1 CPU" if cpus == 1 else f"{cpus} CPUs"
