@@ -85,6 +85,15 @@ class Axis:
         """How often the lowest value is doubled up to the one at `index`; none is below 0."""
         return math.log2(self._amount(self.values[index]) / self._amount(self.values[0]))
 
+    def octaves_up(self, indices: Iterable[int]) -> list[float]:
+        """The same of some indices."""
+        table = self._octave_table
+        return [self.octave(i) if table is None else table[i] for i in indices]
+
+    @cached_property
+    def _octave_table(self) -> list[float] | None:
+        return list(map(self.octave, range(len(self)))) if len(self) <= TABLE else None
+
     @property
     def octaves(self) -> float:
         """How often the lowest value is doubled up to the highest."""

@@ -44,30 +44,46 @@ SHARES /= SHARES.sum()
 
 
 @dataclass(frozen=True)
-class Belief:
-    """What is believed if the roughness and the noise are so large.
+class Beliefs:
+    """What is believed for each roughness and noise that are compared; a row for each pair.
 
     Attributes:
-        weight: How likely they are; the weights of all beliefs make 1.
-        mean: How high each point is expected to lie.
-        covariance: Of these heights.
-        noises: The standard deviation of a measurement of each.
+        weights: How likely each pair is; together 1.
+        means: How high each point is expected to lie.
+        covariances: Of these heights.
+        noises: The standard deviation of a measurement of each point.
     """
 
-    weight: float
-    mean: Vector
-    covariance: Matrix
-    noises: Vector
+    weights: Vector
+    means: Matrix
+    covariances: Vector
+    noises: Matrix
 
-    def of_first(self, count: int) -> Belief:
+    def of_first(self, count: int) -> Beliefs:
         """The same of the first so many points alone."""
-        mean, covariance = self.mean[:count], self.covariance[:count, :count]
-        return Belief(self.weight, mean, covariance, self.noises[:count])
+        of_few = self.means[:, :count], self.covariances[:, :count, :count], self.noises[:, :count]
+        return Beliefs(self.weights, *of_few)
+
+    @property
+    def expected(self) -> Vector:
+        """How high each point is expected to lie."""
+        return self.weights @ self.means
+
+    def knowledge_gradients(self) -> Vector:
+        """By how much lower the chosen point is expected to lie if each is measured once more.
+
+        The knowledge gradient for correlated beliefs (Frazier, Powell & Dayanik 2009, INFORMS
+        Journal on Computing 21:599), its expectation by Gauss-Hermite quadrature.
+        """
+        variances = np.diagonal(self.covariances, axis1=1, axis2=2) + self.noises**2
+        slopes = self.covariances / np.sqrt(variances)[:, None, :]
+        lowest = (self.means[:, :, None, None] + slopes[..., None] * NODES).min(axis=1) @ SHARES
+        return np.asarray(self.weights @ (self.means.min(axis=1, keepdims=True) - lowest))
 
 
 def beliefs(
     places: Matrix, measured: Sequence[int], heights: Vector, errors: Vector | None = None
-) -> list[Belief]:
+) -> Beliefs:
     """What is believed of some points.
 
     Args:
@@ -94,14 +110,16 @@ def beliefs(
         + log_normal(NOISES, 1.0, spread)
     )
     weights = np.exp(likelihood - likelihood.max())
-    weights /= weights.sum()
     solved = np.linalg.solve(factors[..., :-1, :-1], prior[:, None, rows])
     means = level + (misfits[..., None, :] @ solved)[..., 0, :]
     covariances = prior[:, None] - solved.swapaxes(-1, -2) @ solved
-    return [
-        Belief(float(weights[i, j]), means[i, j], covariances[i, j], noises[j])
-        for i, j in np.ndindex(weights.shape)
-    ]
+    pairs, count = weights.size, len(places)
+    return Beliefs(
+        (weights / weights.sum()).ravel(),
+        means.reshape(pairs, count),
+        covariances.reshape(pairs, count, count),
+        np.broadcast_to(noises, means.shape).reshape(pairs, count),
+    )
 
 
 def _factors(prior: Vector, noises: Matrix, heights: Vector) -> Vector:
@@ -114,24 +132,3 @@ def _factors(prior: Vector, noises: Matrix, heights: Vector) -> Vector:
     bordered[..., count, :count] = heights
     bordered[..., count, count] = ENORMOUS
     return np.asarray(np.linalg.cholesky(bordered))
-
-
-def expected(found: Sequence[Belief]) -> Vector:
-    """How high each point is expected to lie."""
-    return np.asarray(np.sum([one.weight * one.mean for one in found], axis=0))
-
-
-def knowledge_gradients(found: Sequence[Belief]) -> Vector:
-    """By how much lower the chosen point is expected to lie if each is measured once more.
-
-    The knowledge gradient for correlated beliefs (Frazier, Powell & Dayanik 2009, INFORMS Journal
-    on Computing 21:599), its expectation by Gauss-Hermite quadrature.
-    """
-    return np.asarray(np.sum([one.weight * _gradients(one) for one in found], axis=0))
-
-
-def _gradients(belief: Belief) -> Vector:
-    sd = np.sqrt(np.diag(belief.covariance) + belief.noises**2)
-    moved = belief.mean[:, None, None] + (belief.covariance / sd)[:, :, None] * NODES
-    gradients: Vector = belief.mean.min() - moved.min(axis=0) @ SHARES
-    return gradients

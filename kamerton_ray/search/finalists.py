@@ -10,7 +10,7 @@ import numpy as np
 
 from kamerton_ray.numeric import mean
 from kamerton_ray.search.arrays import Vector
-from kamerton_ray.search.belief import Belief, beliefs, expected, knowledge_gradients
+from kamerton_ray.search.belief import Beliefs, beliefs
 from kamerton_ray.search.heights import LARGEST, Heights
 from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.measurements import Measurements
@@ -54,7 +54,7 @@ def worth_repeating(
     if is_exact(known) or not (left := _working(known, finalists)):
         return []
     found = _beliefs(known, lattice, left)
-    gradients, chosen = knowledge_gradients(found), int(expected(found).argmin())
+    gradients, chosen = found.knowledge_gradients(), int(found.expected.argmin())
     if known.fresh and left[chosen] not in known.fresh:
         gradients[chosen] = math.inf
     worth = [left[i] for i in np.argsort(-gradients, kind="stable") if gradients[i] >= WORTH]
@@ -73,7 +73,7 @@ def recommended(
         return None
     left = [] if is_exact(known) else _working(known, finalists)
     if any(known.fresh.get(point) for point in left):
-        point = left[int(expected(_beliefs(known, lattice, left)).argmin())]
+        point = left[int(_beliefs(known, lattice, left).expected.argmin())]
     else:
         # What fails when it is measured again comes behind everything that has not failed.
         failed = {one for one in known.fresh if one not in _working(known, [one])}
@@ -99,7 +99,7 @@ def _finite(values: Sequence[float]) -> list[float]:
     return list(filter(math.isfinite, values))
 
 
-def _beliefs(known: Measurements, lattice: Lattice, points: Sequence[Point]) -> list[Belief]:
+def _beliefs(known: Measurements, lattice: Lattice, points: Sequence[Point]) -> Beliefs:
     """What is believed of some points, by the values of the best ones."""
     compared = distinct([*points, *known.worked()[:COMPARED]])
     values = [[known.values[one], *_finite(known.fresh.get(one, ()))] for one in compared]
@@ -110,7 +110,7 @@ def _beliefs(known: Measurements, lattice: Lattice, points: Sequence[Point]) -> 
     measured = [number for number, some in enumerate(heights) for _ in some]
     errors = _errors(known, scale, compared, usual) if told else None
     found = beliefs(lattice.features(compared), measured, np.concatenate(heights), errors)
-    return [one.of_first(len(points)) for one in found]
+    return found.of_first(len(points))
 
 
 def _errors(known: Measurements, scale: Heights, points: Sequence[Point], usual: float) -> Vector:
@@ -123,5 +123,6 @@ def _errors(known: Measurements, scale: Heights, points: Sequence[Point], usual:
 
 def _undisturbed(heights: Vector) -> Vector:
     """Of three values or more those that nothing has disturbed."""
-    high = np.median(heights) + DISTURBED
-    return heights[heights <= high] if len(heights) >= ENOUGH else heights
+    if len(heights) < ENOUGH:
+        return heights
+    return heights[heights <= np.median(heights) + DISTURBED]

@@ -90,8 +90,8 @@ class Lattice:
         if not self.counts[1:]:  # a product has two factors or more
             return places
         span = np.sum([self.axes[i].octaves for i in self.counts])
-        logarithms = [[self.axes[i].octave(point[i]) for i in self.counts] for point in points]
-        products = np.sum(logarithms, axis=1, keepdims=True) / span
+        logarithms = [self.axes[i].octaves_up([point[i] for point in points]) for i in self.counts]
+        products = np.sum(logarithms, axis=0)[:, None] / span
         return np.hstack([places, products])
 
     def spots(self, points: Sequence[Point]) -> Matrix:
