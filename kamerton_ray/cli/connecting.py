@@ -13,6 +13,7 @@ from types import ModuleType
 import cloudpickle
 
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.tune.placement import note_own_node
 
 # A trial is as nice as the program would be, which its worker's own niceness decides where no root
 # can take it back.
@@ -54,6 +55,8 @@ def connected(address: str | None, folder: Path) -> Iterator[None]:
     for name, value in OUR_OWN_OUTPUT.items():
         os.environ.setdefault(name, value)
     try:
+        if address is None:
+            note_own_node()  # a process that answers for it would take a second to start
         yield
     finally:
         ray.shutdown()

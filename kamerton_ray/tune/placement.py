@@ -156,6 +156,14 @@ def shun(ips: Iterable[str]) -> None:
     _KNOWN.shunned = frozenset(ips)
 
 
+def note_own_node() -> None:
+    """Take what this process sees of its node for what the node would say, and do not ask it.
+
+    That is so where this process has started Ray: all that runs there are children of its own.
+    """
+    _KNOWN.machines[ray_api.this_node()] = this_machine()
+
+
 def alive_nodes() -> set[str]:
     """The addresses of the nodes that are there; Ray is started where it was not."""
     ray_api.start()
