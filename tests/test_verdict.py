@@ -619,6 +619,26 @@ def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
     assert len(found.rounds) == rounds
 
 
+@pytest.mark.parametrize(("other", "is_tied"), [(1.0, False), (1.97, True)])
+def test_what_is_far_behind_is_told_apart_though_the_race_was_cut_short(other, is_tied):
+    clock = iter(range(1000))
+    speeds = (2.0, other)
+    (kind,) = kinds_of(trial_results(searched(*speeds)))
+    contest = Contest(
+        Simulated(noise=0.05),
+        [{"intra_op": 2, "inter_op": 1, "speed": speed} for speed in speeds],
+        SECONDS,
+        budget_s=30.0,
+        clock=lambda: float(next(clock)),
+    )
+    while not contest.step():
+        continue
+    assert len(contest.course.left) == 2
+    found = decide(contest.course, SECONDS, searched=kind)
+    assert (len(found.tied) == 2) is is_tied
+    assert any(one.startswith("Not told apart from the best") for one in found.reasons) is is_tied
+
+
 def test_where_there_is_no_time_for_a_round_nothing_is_compared():
     results = trial_results(searched(1.0, time_total_s=2.0))
     assert has_time(results, None)

@@ -11,7 +11,7 @@ from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.one_process import STEPS, gains_of, ms
 from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
-from kamerton_ray.answer.standings import standing
+from kamerton_ray.answer.standings import standing, tied
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
@@ -80,7 +80,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *warnings(course.chosen or {}),
         *_unchecked(course),
         *_preferred(course, objective),
-        *_tied(course),
+        *_tied(course, objective),
         *_another_machine(searched.machine, machine),
         *_slow_nodes(searched),
         *_alone(course),
@@ -119,12 +119,12 @@ def _preferred(course: Course, objective: Objective) -> list[str]:
     ]
 
 
-def _tied(course: Course) -> list[str]:
+def _tied(course: Course, objective: Objective) -> list[str]:
     """Which others may be as good as the chosen one."""
-    if course.stage is not Stage.DONE or len(course.left) <= 1:
+    if course.stage is not Stage.DONE:
         return []
-    tied = "; ".join(in_words(one) for one in course.left if one != course.chosen)
-    return [f"Not told apart from the best: {tied}."]
+    others = [in_words(one) for one in tied(course, objective) if one != course.chosen]
+    return [f"Not told apart from the best: {'; '.join(others)}."] if others else []
 
 
 def _another_machine(searched: Machine, compared: Machine) -> list[str]:
