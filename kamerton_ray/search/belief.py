@@ -101,21 +101,13 @@ def beliefs(
     own = ROUGHNESSES[:, None, None] ** 2 * np.eye(len(places))
     prior = smooth + LEVEL_VARIANCE + own
     factors = _factors(prior[:, rows][:, :, rows], noises[:, rows], heights - level)
-    misfits = factors[..., -1, :-1]
-    at = np.arange(len(rows))
-    likelihood = (
-        -0.5 * (misfits**2).sum(-1)
-        - np.log(factors[..., at, at]).sum(-1)
-        + log_normal(ROUGHNESSES, USUAL_ROUGHNESS, ROUGHNESS_SPREAD)[:, None]
-        + log_normal(NOISES, 1.0, spread)
-    )
-    weights = np.exp(likelihood - likelihood.max())
     solved = np.linalg.solve(factors[..., :-1, :-1], prior[:, None, rows])
-    means = level + (misfits[..., None, :] @ solved)[..., 0, :]
+    means = level + (factors[..., -1:, :-1] @ solved)[..., 0, :]
     covariances = prior[:, None] - solved.swapaxes(-1, -2) @ solved
+    weights = _weights(factors, spread)
     pairs, count = weights.size, len(places)
     return Beliefs(
-        (weights / weights.sum()).ravel(),
+        weights.ravel(),
         means.reshape(pairs, count),
         covariances.reshape(pairs, count, count),
         np.broadcast_to(noises, means.shape).reshape(pairs, count),
@@ -132,3 +124,16 @@ def _factors(prior: Vector, noises: Matrix, heights: Vector) -> Vector:
     bordered[..., count, :count] = heights
     bordered[..., count, count] = ENORMOUS
     return np.asarray(np.linalg.cholesky(bordered))
+
+
+def _weights(factors: Vector, spread: float) -> Vector:
+    """How likely each roughness and noise are, by their priors and what was measured."""
+    at = np.arange(factors.shape[-1] - 1)
+    likelihood = (
+        -0.5 * (factors[..., -1, :-1] ** 2).sum(-1)
+        - np.log(factors[..., at, at]).sum(-1)
+        + log_normal(ROUGHNESSES, USUAL_ROUGHNESS, ROUGHNESS_SPREAD)[:, None]
+        + log_normal(NOISES, 1.0, spread)
+    )
+    weights = np.exp(likelihood - likelihood.max())
+    return np.asarray(weights / weights.sum())

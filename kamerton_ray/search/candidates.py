@@ -100,4 +100,14 @@ def _data(
     """What a surrogate is fitted to: the points' places, their heights, and the known noise."""
     values = known.of(points)
     scale = Heights(values)
-    return lattice.features(points), scale.of(values), known.usual_noise(points, scale)
+    return lattice.features(points), scale.of(values), _known_noise(known, scale, points)
+
+
+def _known_noise(known: Measurements, scale: Heights, points: list[Point]) -> float | None:
+    """The usual standard error that was told, as a difference of heights."""
+    told = [point for point in points if point in known.noises]
+    if not told:
+        return None
+    slopes = scale.slopes(known.of(told))
+    with np.errstate(over="ignore"):
+        return float(np.median(slopes * [known.noises[point] for point in told]))

@@ -13,7 +13,6 @@ import numpy as np
 
 from kamerton_ray.numeric import number
 from kamerton_ray.search.arrays import Vector
-from kamerton_ray.search.heights import Heights
 from kamerton_ray.search.points import Point, distinct
 
 LOOKED_AT = 64
@@ -134,15 +133,6 @@ class Measurements:
     def of(self, points: Iterable[Point]) -> Vector:
         """The values of some points that have one."""
         return np.array([self.values[point] for point in points])
-
-    def usual_noise(self, points: Iterable[Point], scale: Heights) -> float | None:
-        """The usual standard error that was told, as a difference of heights; None without any."""
-        told = [point for point in points if point in self.noises]
-        if not told:
-            return None
-        slopes = scale.slopes(self.of(told))
-        with np.errstate(over="ignore"):
-            return float(np.median(slopes * [self.noises[point] for point in told]))
 
     def ranked(self) -> Iterator[Point]:
         """All points, best first; of equals the best of all, then by their place."""
