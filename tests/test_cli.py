@@ -139,6 +139,7 @@ def test_every_command_has_its_help(name):
     assert done.exit_code == 0
     assert done.output.startswith("Usage: ")
     assert "--json" in done.output
+    assert "Traceback" not in done.output
 
 
 def test_the_doctor_says_what_it_found(run):
@@ -626,6 +627,7 @@ def test_what_has_no_answer_to_check_is_refused(tmp_path):
     def refusal(folder):
         done = CliRunner().invoke(main, ["check", str(folder)])
         assert done.exit_code == 2
+        assert "Traceback" not in done.output
         return done.output
 
     unsure = answered(tmp_path, ["true"], "unsure", {"intra_op": 1})

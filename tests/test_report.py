@@ -518,6 +518,7 @@ def test_a_mistake_is_said_in_a_sentence(session, args, said):
     done = CliRunner().invoke(main, ["report", *(arg.format(session=session) for arg in args)])
     assert done.exit_code == 2
     assert said in done.output
+    assert "Traceback" not in done.output
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])

@@ -590,6 +590,22 @@ def test_the_time_says_how_many_can_be_compared():
     assert affordable(results, 1.0) == 1
 
 
+def timed(speeds, *, budget_s):
+    """A comparison that may take so long, and how it went; each look at the clock is a second."""
+    clock = iter(range(1000))  # it is looked at four times a round
+    (kind,) = kinds_of(trial_results(searched(*speeds)))
+    contest = Contest(
+        Simulated(noise=0.05),
+        [{"intra_op": 2, "inter_op": 1, "speed": speed} for speed in speeds],
+        SECONDS,
+        budget_s=budget_s,
+        clock=lambda: float(next(clock)),
+    )
+    while not contest.step():
+        continue
+    return decide(contest.course, SECONDS, searched=kind), contest.course
+
+
 @pytest.mark.parametrize(
     ("speed", "rounds", "decision", "said"),
     [
@@ -602,18 +618,7 @@ def test_the_time_says_how_many_can_be_compared():
 def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
     speed, rounds, decision, said
 ):
-    clock = iter(range(1000))  # it is looked at four times a round
-    (kind,) = kinds_of(trial_results(searched(speed)))
-    contest = Contest(
-        Simulated(noise=0.05),
-        [{"intra_op": 2, "inter_op": 1, "speed": speed}],
-        SECONDS,
-        budget_s=4.0 * rounds,
-        clock=lambda: float(next(clock)),
-    )
-    while not contest.step():
-        continue
-    found = decide(contest.course, SECONDS, searched=kind)
+    found, _ = timed([speed], budget_s=4.0 * rounds)
     assert found.decision is decision
     assert found.sentence.startswith(said)
     assert len(found.rounds) == rounds
@@ -621,20 +626,8 @@ def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
 
 @pytest.mark.parametrize(("other", "is_tied"), [(1.0, False), (1.97, True)])
 def test_what_is_far_behind_is_told_apart_though_the_race_was_cut_short(other, is_tied):
-    clock = iter(range(1000))
-    speeds = (2.0, other)
-    (kind,) = kinds_of(trial_results(searched(*speeds)))
-    contest = Contest(
-        Simulated(noise=0.05),
-        [{"intra_op": 2, "inter_op": 1, "speed": speed} for speed in speeds],
-        SECONDS,
-        budget_s=30.0,
-        clock=lambda: float(next(clock)),
-    )
-    while not contest.step():
-        continue
-    assert len(contest.course.left) == 2
-    found = decide(contest.course, SECONDS, searched=kind)
+    found, course = timed([2.0, other], budget_s=30.0)
+    assert len(course.left) == 2
     assert (len(found.tied) == 2) is is_tied
     assert any(one.startswith("Not told apart from the best") for one in found.reasons) is is_tied
 

@@ -21,6 +21,7 @@ from kamerton_ray.search.surrogate import (
     USUAL_NOISE,
     USUAL_SD,
     correlations,
+    factored,
     log_normal,
 )
 
@@ -35,9 +36,6 @@ NOISES = np.array([0.25, 0.5, 1.0, 2.0, 4.0, 8.0])
 
 LEVEL_VARIANCE = 4.0
 """The prior variance of the level that all heights share: it is known from the values alone."""
-
-ENORMOUS = 1e14
-"""Keeps a bordered matrix positive definite; it does not enter what is read off it."""
 
 NODES, SHARES = np.polynomial.hermite_e.hermegauss(41)
 SHARES /= SHARES.sum()
@@ -100,30 +98,19 @@ def beliefs(
     smooth = USUAL_SD**2 * correlations(places, places, np.array([USUAL_LENGTH]))[0]
     own = ROUGHNESSES[:, None, None] ** 2 * np.eye(len(places))
     prior = smooth + LEVEL_VARIANCE + own
-    factors = _factors(prior[:, rows][:, :, rows], noises[:, rows], heights - level)
+    covariances = prior[:, rows][:, :, rows]
+    factors = factored(covariances, noises[:, rows] ** 2, (heights - level)[None])
     solved = np.linalg.solve(factors[..., :-1, :-1], prior[:, None, rows])
     means = level + (factors[..., -1:, :-1] @ solved)[..., 0, :]
-    covariances = prior[:, None] - solved.swapaxes(-1, -2) @ solved
+    posterior = prior[:, None] - solved.swapaxes(-1, -2) @ solved
     weights = _weights(factors, spread)
     pairs, count = weights.size, len(places)
     return Beliefs(
         weights.ravel(),
         means.reshape(pairs, count),
-        covariances.reshape(pairs, count, count),
+        posterior.reshape(pairs, count, count),
         np.broadcast_to(noises, means.shape).reshape(pairs, count),
     )
-
-
-def _factors(prior: Vector, noises: Matrix, heights: Vector) -> Vector:
-    """Cholesky's factor for each roughness and noise; its last row solves for the heights, too."""
-    count = len(heights)
-    at = np.arange(count)
-    bordered = np.zeros((len(prior), len(noises), count + 1, count + 1))
-    bordered[..., :count, :count] = prior[:, None]
-    bordered[..., at, at] += noises**2
-    bordered[..., count, :count] = heights
-    bordered[..., count, count] = ENORMOUS
-    return np.asarray(np.linalg.cholesky(bordered))
 
 
 def _weights(factors: Vector, spread: float) -> Vector:

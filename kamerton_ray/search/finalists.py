@@ -76,8 +76,7 @@ def recommended(
         point = left[int(_beliefs(known, lattice, left).expected.argmin())]
     else:
         # What fails when it is measured again comes behind everything that has not failed.
-        failed = {one for one in known.fresh if one not in _working(known, [one])}
-        point = next((one for one in known.worked() if one not in failed), known.best)
+        point = next(iter(_working(known, known.worked())), known.best)
     fresh = _finite(known.fresh.get(point, ()))
     return point, mean(fresh) if fresh else known.values[point]
 

@@ -58,15 +58,8 @@ class Surrogate:
     def __init__(self, places: Matrix, heights: Vector, noise: float | None = None) -> None:
         count = len(heights)
         at = np.arange(count)
-        # Cholesky's factor of a matrix bordered by ones and heights holds, in its last rows, what
-        # forward substitution makes of both: one call solves the whole grid.
-        bordered = np.zeros((len(LENGTHS), len(NOISES), count + 2, count + 2))
-        bordered[..., :count, :count] = correlations(places, places, LENGTHS)[:, None]
-        bordered[..., at, at] += NOISES[:, None]
-        bordered[..., count, :count] = 1.0
-        bordered[..., count + 1, :count] = heights
-        bordered[..., count, count] = bordered[..., count + 1, count + 1] = ENORMOUS
-        factors = np.linalg.cholesky(bordered)
+        kernels = correlations(places, places, LENGTHS)
+        factors = factored(kernels, NOISES[:, None], np.array([np.ones(count), heights]))
         ones, solved = factors[..., count, :count], factors[..., count + 1, :count]
         weight = (ones * ones).sum(-1)
         mean = (ones * solved).sum(-1) / weight
@@ -106,6 +99,26 @@ def expected_improvement(mean: Vector, sd: Vector, best: float) -> Vector:
     share = np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in z])
     improvement: Vector = sd * (z * share + density)
     return improvement
+
+
+def factored(covariances: Vector, variances: Matrix, rows: Matrix) -> Vector:
+    """Cholesky's factors of some covariances, with each of some noises, bordered by some rows.
+
+    Their last rows hold what forward substitution makes of these: one call solves a whole grid.
+
+    Args:
+        covariances: Of the measurements, without the noise.
+        variances: The noise's; a row for each noise, a column for each measurement, or one for all.
+        rows: A column for each measurement.
+    """
+    size, count = len(rows), covariances.shape[-1]
+    at, border = np.arange(count), np.arange(count, count + size)
+    bordered = np.zeros((len(covariances), len(variances), count + size, count + size))
+    bordered[..., :count, :count] = covariances[:, None]
+    bordered[..., at, at] += variances
+    bordered[..., count:, :count] = rows
+    bordered[..., border, border] = ENORMOUS
+    return np.asarray(np.linalg.cholesky(bordered))
 
 
 def correlations(one: Matrix, other: Matrix, lengths: Vector) -> Vector:
