@@ -40,7 +40,7 @@ from kamerton_ray.answer.deciding import decide
 from kamerton_ray.answer.final import MOST_FINAL, Final
 from kamerton_ray.answer.finalists import MOST_FINALISTS, contestants, screen
 from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead
-from kamerton_ray.answer.race import GOOD_SELECTION
+from kamerton_ray.answer.race import GOOD_SELECTION, Entrant
 from kamerton_ray.answer.rounds import Contest
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.machine import hardware
@@ -177,7 +177,12 @@ def simulate(surface: Surface, *, noise: float, levelled: bool, seed: int) -> Ru
     objective = Objective()
     (kind,) = kinds_of(results)
     chosen = screen(contestants(kind, objective), objective, most=MOST_FINALISTS)
-    contest = Contest(machine, [one.config for one in chosen], objective)
+    contest = Contest(
+        machine,
+        [one.config for one in chosen],
+        objective,
+        searched=[one.results for one in chosen],
+    )
     while not contest.step():
         continue
     found = decide(contest.course, objective, searched=kind)
@@ -272,7 +277,7 @@ def raced(
     gains = random.normal(2 * SPREAD, SPREAD, count)
     if hard:
         gains = 2 * SPREAD - BEHIND * random.permutation(np.arange(count) > 0)
-    head = HeadToHead(list(random.integers(1, 9, count)), within=WITHIN)
+    head = HeadToHead([Entrant(one) for one in random.integers(1, 9, count)], within=WITHIN)
     levels = -noises_of(random, (200, count + 1), noise=noise, alike=alike)
     levels[:, :count] += gains
     processes = 0
@@ -281,7 +286,7 @@ def raced(
         if not asked:
             break
         processes += len(asked) + 1
-        head.tell({a: row[a] - row[DEFAULT] for a in asked}, {a: row[a] for a in asked})
+        head.tell({a: row[a] - row[DEFAULT] for a in asked})
     truth, interval = gains[head.chosen], head.interval()
     return (
         truth >= gains.max() - math.log1p(WITHIN),

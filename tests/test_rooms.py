@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "process": {"machine"},
     "trial": {"search", "process", "machine"},
     "tune": {"search", "trial", "process", "machine"},
-    "answer": {"trial", "tune", "process", "machine"},
+    "answer": {"search", "trial", "tune", "process", "machine"},
     "report": {"answer", "trial", "tune", "process", "machine"},
     "cli": {"search", "machine", "process", "trial", "tune", "answer", "report"},
 }

@@ -135,7 +135,12 @@ def judged(results, objective=SECONDS, by=Simulated, *, shared=False, **machine)
     """The verdict on these results without Ray."""
     (kind,) = kinds_of(trial_results(results))
     chosen = screen(contestants(kind, objective), objective, most=12)
-    contest = Contest(by(**machine), [one.config for one in chosen], objective)
+    contest = Contest(
+        by(**machine),
+        [one.config for one in chosen],
+        objective,
+        searched=[one.results for one in chosen],
+    )
     while not contest.step():
         continue
     return decide(contest.course, objective, searched=kind, shared=shared)
@@ -257,6 +262,20 @@ def test_none_of_the_searchs_own_numbers_counts():
     lucky[0]["seconds"] = 0.5
     found = judged(lucky)
     assert found.speedup < 1.1
+
+
+def test_what_the_search_has_found_helps_to_choose():
+    """Not much is told by two that are close: the trials of the search tell who is measured on."""
+    results = trial_results(searched(1.30, 1.27, 1.24, 1.21))
+
+    def processes(trials):
+        finalists = [one.config for one in results]
+        contest = Contest(Simulated(noise=0.05), finalists, SECONDS, searched=trials)
+        while not contest.step():
+            continue
+        return sum(len(one) for one in contest.course.rounds[: contest.course.race_rounds])
+
+    assert processes([[one] * 3 for one in results]) < processes([])
 
 
 def test_a_drift_favours_nobody_and_is_said():
@@ -626,8 +645,7 @@ def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
 
 @pytest.mark.parametrize(("other", "is_tied"), [(1.0, False), (1.97, True)])
 def test_what_is_far_behind_is_told_apart_though_the_race_was_cut_short(other, is_tied):
-    found, course = timed([2.0, other], budget_s=30.0)
-    assert len(course.left) == 2
+    found, _ = timed([2.0, other], budget_s=30.0)
     assert (len(found.tied) == 2) is is_tied
     assert any(one.startswith("Not told apart from the best") for one in found.reasons) is is_tied
 

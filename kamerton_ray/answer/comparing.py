@@ -1,8 +1,8 @@
 """verdict: the answer to a search, measured afresh.
 
-The best of many noisy numbers flatters itself. So none of the search's own numbers counts: the
+The best of many noisy numbers flatters itself. So none of the search's own numbers is told: the
 best of the search meet the default once more in a head-to-head of fresh processes (see
-`head_to_head` for how it goes).
+`head_to_head` for how it goes). They only help to choose who is measured there.
 """
 
 from __future__ import annotations
@@ -125,6 +125,7 @@ class _Comparison:
             self.trainable,
             [one.config for one in chosen],
             self.objective,
+            searched=[one.results for one in chosen],
             node_ips=[ip for ip in nodes if ip not in slow] or nodes,
             budget_s=self.budget_s,
             watch=self.watch,

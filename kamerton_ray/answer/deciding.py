@@ -12,7 +12,7 @@ from kamerton_ray.answer.one_process import beside_one_process, counts_steps
 from kamerton_ray.answer.reasons import other_work, reasons
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.answer.signed_rank import Interval
-from kamerton_ray.answer.standings import standings, tied
+from kamerton_ray.answer.standings import standings
 from kamerton_ray.answer.verdict import Decision, Verdict
 from kamerton_ray.machine.hardware import UNKNOWN
 from kamerton_ray.trial.comparison import Comparison
@@ -62,7 +62,7 @@ def decide(
         low=low,
         high=high,
         runs=course.final_rounds,
-        tied=tied(course, objective),
+        tied=tuple(course.left),
     )
 
 

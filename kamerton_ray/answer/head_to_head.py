@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from kamerton_ray.answer.final import Final, FinalEnd
-from kamerton_ray.answer.race import SCREEN_RACE, Race
+from kamerton_ray.answer.race import HURRIED, Entrant, Race
 from kamerton_ray.answer.signed_rank import Interval
 
 DEFAULT = -1
@@ -33,15 +33,15 @@ class HeadToHead:
     """Which of a few configurations is best, and by how much it beats the default.
 
     Args:
-        threads: How many threads each configuration starts; among equals the fewest win.
+        entrants: The configurations.
         within: The tolerance, as a share of the step time.
     """
 
-    def __init__(self, threads: Sequence[int], *, within: float = 0.02) -> None:
+    def __init__(self, entrants: Sequence[Entrant], *, within: float = 0.02) -> None:
         self._tolerance = math.log1p(within)
-        self._race = Race(threads, tolerance=self._tolerance)
+        self._race = Race(entrants, tolerance=self._tolerance)
         self._final: Final | None = None
-        self.stage = Stage.RACE if threads else Stage.DONE
+        self.stage = Stage.RACE if entrants else Stage.DONE
         self.failed: list[int] = []
         """Those that did not survive a round."""
         self.chosen: int | None = None
@@ -50,7 +50,7 @@ class HeadToHead:
         """Whether the chosen one was preferred to the leader for its fewer threads."""
         self.undecided = False
         """Whether the race ended before it was decided, for its length or for want of time."""
-        if len(threads) == 1:
+        if len(entrants) == 1:
             self.chosen, self._final, self.stage = 0, Final(self._tolerance), Stage.FINAL
 
     @property
@@ -81,35 +81,37 @@ class HeadToHead:
         """
         if self.stage is Stage.DONE:
             return []
-        arms = self.left if self.chosen is None else [self.chosen]
+        arms = self._race.next if self.chosen is None else [self.chosen]
         order = [DEFAULT, *arms]
         number = self.race_rounds + self.final_rounds
         turn = number // 2 % len(order)
         order = order[turn:] + order[:turn]
         return order[::-1] if number % 2 else order
 
-    def tell(self, gains: Mapping[int, float], levels: Mapping[int, float] | None = None) -> None:
+    def tell(self, *turns: Mapping[int, float]) -> None:
         """Take in what a round has found.
 
         Args:
-            gains: For each configuration that was asked for the log of its speed-up over the
-                default in this round; NaN where it failed.
-            levels: The log of its speed by itself, where that is known.
+            turns: For those that were measured in turn, with a default of their own: the log of
+                the speed-up of each over that default; NaN where it failed.
         """
-        for arm, gain in gains.items():
-            if math.isnan(gain):
-                self._drop(arm)
-            elif self.stage is Stage.RACE:
-                self._race.tell(arm, gain=gain, level=(levels or gains)[arm])
-            elif self._final and arm == self.chosen:
-                self._final.tell(gain)
+        working = [
+            {arm: gain for arm, gain in gains.items() if not math.isnan(gain)} for gains in turns
+        ]
+        if self.stage is Stage.RACE:
+            self._race.tell(*working)
+        for arm in {arm for gains in turns for arm in gains}.difference(*working):
+            self._drop(arm)
         if self.stage is Stage.RACE and self._race.look():
             self._begin_final()
+        elif self._final and self.chosen is not None:
+            for gains in working:
+                self._final.tell(gains[self.chosen])
         self._note_the_end()
 
     def hurry(self) -> None:
         """Time is short: end the race as it stands."""
-        if self.stage is Stage.RACE and self.race_rounds >= SCREEN_RACE:
+        if self.stage is Stage.RACE and self.race_rounds >= HURRIED:
             self._begin_final()
 
     def stop(self) -> None:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Collection
 
 from kamerton_ray.answer.finalists import FEW
+from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of
@@ -55,11 +56,14 @@ def _latency(course: Course) -> str:
 
 def _single(course: Course, objective: Objective) -> str:
     """How the best single process fares, by its fresh runs in the race."""
-    found = {
-        number: statistics.median(gains)
+    runs = {
+        number: gains
         for number, config in enumerate(course.finalists)
         if instances_of(config) == 1 and (gains := gains_of(course, config, objective))
     }
+    # One that ran once is far behind, or lucky.
+    enough = min(LEAST_RACE, max(map(len, runs.values()), default=0))
+    found = {number: statistics.median(some) for number, some in runs.items() if some[enough - 1 :]}
     if not found and course.left_out and len(course.finalists) <= FEW:
         return ""  # one of these may be the best
     if not found:

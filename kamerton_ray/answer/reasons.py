@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.one_process import STEPS, gains_of, ms
-from kamerton_ray.answer.race import LEAST_RACE
 from kamerton_ray.answer.rounds import Course
-from kamerton_ray.answer.standings import standing, tied
+from kamerton_ray.answer.standings import standing
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
@@ -48,7 +47,7 @@ LONG_FIRST = 2.0
 SHOWN = "TensorFlow's log shows it where TF_CPP_MIN_LOG_LEVEL=0 is set."
 """What would check whether oneDNN and XLA took effect in a program."""
 
-ENOUGH_RUNS = LEAST_RACE - 1
+ENOUGH_RUNS = 3
 """More runs than this are wanted to say that it does as much."""
 
 MOSTLY = 0.8
@@ -80,7 +79,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *warnings(course.chosen or {}),
         *_unchecked(course),
         *_preferred(course, objective),
-        *_tied(course, objective),
+        *_tied(course),
         *_another_machine(searched.machine, machine),
         *_slow_nodes(searched),
         *_alone(course),
@@ -119,11 +118,11 @@ def _preferred(course: Course, objective: Objective) -> list[str]:
     ]
 
 
-def _tied(course: Course, objective: Objective) -> list[str]:
+def _tied(course: Course) -> list[str]:
     """Which others may be as good as the chosen one."""
     if course.stage is not Stage.DONE:
         return []
-    others = [in_words(one) for one in tied(course, objective) if one != course.chosen]
+    others = [in_words(one) for one in course.left if one != course.chosen]
     return [f"Not told apart from the best: {'; '.join(others)}."] if others else []
 
 

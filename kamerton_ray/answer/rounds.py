@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from kamerton_ray.answer.final import FinalEnd
 from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
+from kamerton_ray.answer.places import places
+from kamerton_ray.answer.race import Entrant
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.comparison import RATIO, Comparison
@@ -108,6 +110,7 @@ class Contest:
         measurer: What measures a round.
         finalists: The configurations, the search's best first.
         objective: What they are judged by.
+        searched: What the search has measured of each; nothing where there was none.
         budget_s: About how many seconds it may take; None for as many as it needs.
         clock: The seconds on some clock.
     """
@@ -118,11 +121,13 @@ class Contest:
         finalists: Sequence[Config],
         objective: Objective,
         *,
+        searched: Sequence[Sequence[Result]] = (),
         budget_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._measurer = measurer
         self._objective = objective
+        self._searched = searched or [[] for _ in finalists]
         self._budget_s = math.inf if budget_s is None else budget_s
         self._clock = clock
         self._begin = clock()
@@ -141,23 +146,19 @@ class Contest:
         self.course.rounds += [list(one.values()) for one in measured]  # whole rounds alone
         if self.course.comparison.is_ratio:
             self._compare()
-        found = {arm: told for one in measured for arm, told in self._judged(one).items()}
         if self._head.ask() == asked:  # or else it has begun anew
-            self._tell(asked, found)
+            self._tell([self._judged(one) for one in measured])
         if is_race or self._head.chosen is None:
             self.course.race_rounds = len(self.course.rounds)
         self._mind_the_time((self._clock() - begin) / len(asked))
         self._note()
         return self._head.stage is Stage.DONE or self._without_default >= GIVE_UP
 
-    def _tell(self, asked: Sequence[int], found: Mapping[int, tuple[float, float]]) -> None:
+    def _tell(self, turns: Sequence[Mapping[int, float]]) -> None:
         """Tell the head-to-head of a round in which the default worked."""
-        if len(found) == len(asked) - 1:
+        if all(turns):
             self._without_default, self.course.error = 0, ""
-            self._head.tell(
-                {arm: gain for arm, (gain, _) in found.items()},
-                {arm: level for arm, (_, level) in found.items()},
-            )
+            self._head.tell(*turns)
         else:
             self._without_default += 1
 
@@ -177,10 +178,33 @@ class Contest:
             self._head.stop()
 
     def _new_head(self) -> HeadToHead:
+        judge, by = self._objective, self.course.comparison
         # It takes the log of the share; a difference is one itself.
-        within = self._objective.within
-        share = within if self.course.comparison.is_ratio else math.expm1(within)
-        return HeadToHead([threads(c) for c in self.course.finalists], within=share)
+        share = judge.within if by.is_ratio else math.expm1(judge.within)
+        return HeadToHead(
+            [
+                Entrant(
+                    threads=threads(config),
+                    named=config == self._single,
+                    place=place.tolist(),
+                    searched=[x for t in trials if math.isfinite(x := judge.level_of_trial(t, by))],
+                )
+                for config, place, trials in zip(
+                    self.course.finalists,
+                    places(self.course.finalists),
+                    self._searched,
+                    strict=True,
+                )
+            ],
+            within=share,
+        )
+
+    @property
+    def _single(self) -> Config | None:
+        """The search's best single process beside several instances: the answer names it."""
+        finalists = self.course.finalists
+        single = next((one for one in finalists if instances_of(one) == 1), None)
+        return single if any(instances_of(one) > 1 for one in finalists) else None
 
     def _compare(self) -> None:
         """Where values turn out to have no ratios, begin anew with differences."""
@@ -206,17 +230,14 @@ class Contest:
         found = [replace(one, config=c) for c, one in zip(configs, results, strict=True)]
         return dict(zip(group, found, strict=True))
 
-    def _judged(self, found: dict[int, Result]) -> dict[int, tuple[float, float]]:
-        """The gain of each over the default, and its level; empty where the default failed."""
+    def _judged(self, found: dict[int, Result]) -> dict[int, float]:
+        """The gain of each over the default beside it; empty where the default failed."""
         judge, by = self._objective, self.course.comparison
         default = found.pop(DEFAULT)
         if math.isnan(judge.value(default)):
             self.course.error = default.error
             return {}
-        return {
-            arm: (judge.gain(result, default, by), judge.own_level(result, by))
-            for arm, result in found.items()
-        }
+        return {arm: judge.gain(result, default, by) for arm, result in found.items()}
 
     def _note(self) -> None:
         head, course = self._head, self.course
@@ -257,6 +278,7 @@ def run_on_a_node(
     finalists: Sequence[Config],
     objective: Objective,
     *,
+    searched: Sequence[Sequence[Result]] = (),
     node_ips: Sequence[str] = (),
     budget_s: float | None = None,
     watch: Callable[[Course], object] = lambda _: None,
@@ -267,6 +289,7 @@ def run_on_a_node(
         trainable: What measures: what the search ran.
         finalists: The configurations, the search's best first.
         objective: What they are judged by.
+        searched: What the search has measured of each.
         node_ips: On one of which nodes; none for any. Where that one is lost, it begins anew on
             another one.
         budget_s: About how many seconds it may take, what is lost with a node included.
@@ -282,7 +305,10 @@ def run_on_a_node(
             left = None if budget_s is None else budget_s - (time.monotonic() - begin)
             try:
                 with on_a_node(trainable, node_ips=node_ips) as measurer:
-                    contest, done = Contest(measurer, finalists, objective, budget_s=left), False
+                    contest = Contest(
+                        measurer, finalists, objective, searched=searched, budget_s=left
+                    )
+                    done = False
                     while not done:
                         done = contest.step()
                         course = contest.course

@@ -53,22 +53,6 @@ def standing(course: Course, config: Config | None, objective: Objective) -> Sta
     )
 
 
-def tied(course: Course, objective: Objective) -> tuple[Config, ...]:
-    """The configurations that are not told apart from the best, the chosen one among them.
-
-    A race that was cut short has dropped hardly anyone. Of those that it left one does not count
-    whose gain is below all that the chosen one's may be.
-    """
-    if course.interval is None:
-        return tuple(course.left)
-    low = course.comparison.amount(course.interval.low)
-    return tuple(
-        one
-        for one in course.left
-        if one == course.chosen or not standing(course, one, objective).gain < low
-    )
-
-
 def _middle(course: Course, gains: Sequence[float], *, final: bool) -> float:
     """The gain in the middle of some: of the final's the one that the sentence says."""
     if final and course.interval is not None:

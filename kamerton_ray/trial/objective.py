@@ -85,6 +85,16 @@ class Objective:
         own = -RATIO.level(result.machine_seconds if result.machine_seconds > 0 else result.seconds)
         return self.level(result, by) if self.metric != "speedup" or math.isnan(own) else own
 
+    def level_of_trial(self, trial: Result, by: Comparison = RATIO) -> float:
+        """That of a trial, as a ratio to what its default took, where that is known.
+
+        So a machine that changes its pace favours nobody.
+        """
+        level = self.level(trial, by)
+        if by.is_ratio and self.metric != "speedup" and trial.default_seconds > 0:
+            level += math.log(trial.default_seconds)
+        return level
+
     def gain(self, result: Result, default: Result, by: Comparison = RATIO) -> float:
         """How much better a result is than the default's; NaN where one failed."""
         return self.level(result, by) - self.level(default, by)
@@ -122,14 +132,11 @@ class Objective:
     def score(self, result: Result) -> float:
         """What a search maximises: above `INFEASIBLE` for those that keep the limits only.
 
-        It is the ratio to the default, where the result says what that took; so a machine that
-        changes its pace favours nobody. Those that break a limit rank by how far they miss it.
+        Those that break a limit rank by how far they miss it.
         """
-        level, miss = self.level(result), self.miss(result)
+        level, miss = self.level_of_trial(result), self.miss(result)
         if miss > 0 and not math.isnan(level):
             return INFEASIBLE * math.exp(-miss)
-        if self.metric != "speedup" and result.default_seconds > 0:
-            level += math.log(result.default_seconds)
         return math.exp(level)
 
     def share(self, by: Comparison = RATIO) -> str:
