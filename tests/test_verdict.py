@@ -21,7 +21,8 @@ from kamerton_ray.answer.deciding import decide
 from kamerton_ray.answer.final import LEAST_FINAL
 from kamerton_ray.answer.finalists import affordable, contestants, has_time, screen
 from kamerton_ray.answer.head_to_head import DEFAULT, Stage
-from kamerton_ray.answer.rounds import AT_ONCE, Contest, Course, groups
+from kamerton_ray.answer.race import AT_ONCE
+from kamerton_ray.answer.rounds import Contest, Course, groups
 from kamerton_ray.answer.signed_rank import signed_rank_interval
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.trial.estimate import hodges_lehmann
@@ -610,7 +611,7 @@ def test_the_time_says_how_many_can_be_compared():
 
 
 def timed(speeds, *, budget_s):
-    """A comparison that may take so long, and how it went; each look at the clock is a second."""
+    """The verdict of a comparison that may take so long; each look at the clock is a second."""
     clock = iter(range(1000))  # it is looked at four times a round
     (kind,) = kinds_of(trial_results(searched(*speeds)))
     contest = Contest(
@@ -622,7 +623,7 @@ def timed(speeds, *, budget_s):
     )
     while not contest.step():
         continue
-    return decide(contest.course, SECONDS, searched=kind), contest.course
+    return decide(contest.course, SECONDS, searched=kind)
 
 
 @pytest.mark.parametrize(
@@ -637,7 +638,7 @@ def timed(speeds, *, budget_s):
 def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
     speed, rounds, decision, said
 ):
-    found, _ = timed([speed], budget_s=4.0 * rounds)
+    found = timed([speed], budget_s=4.0 * rounds)
     assert found.decision is decision
     assert found.sentence.startswith(said)
     assert len(found.rounds) == rounds
@@ -645,7 +646,7 @@ def test_when_its_time_is_over_a_comparison_says_what_is_known_by_then(
 
 @pytest.mark.parametrize(("other", "is_tied"), [(1.0, False), (1.97, True)])
 def test_what_is_far_behind_is_told_apart_though_the_race_was_cut_short(other, is_tied):
-    found, _ = timed([2.0, other], budget_s=30.0)
+    found = timed([2.0, other], budget_s=30.0)
     assert (len(found.tied) == 2) is is_tied
     assert any(one.startswith("Not told apart from the best") for one in found.reasons) is is_tied
 

@@ -18,19 +18,18 @@ from typing import NamedTuple
 import numpy as np
 
 from kamerton_ray.search.arrays import Indices, Matrix, Vector
-from kamerton_ray.search.surrogate import correlations, log_normal
-
-SMOOTH_SD, LENGTH = 0.5, 0.6
-"""The standard deviation of the smooth surface, and its length scale as a share of an axis."""
-
-ROUGHNESSES = np.array([0.02, 0.05, 0.15, 0.5])
-USUAL_ROUGHNESS, ROUGHNESS_SPREAD = 0.05, 0.7
-"""The standard deviations of a configuration's own part that are compared, with their prior: its
-median, and its spread as a natural logarithm."""
+from kamerton_ray.search.belief import ROUGHNESS_SPREAD, ROUGHNESSES, USUAL_ROUGHNESS
+from kamerton_ray.search.surrogate import (
+    NOISE_SPREAD,
+    USUAL_LENGTH,
+    USUAL_NOISE,
+    USUAL_SD,
+    correlations,
+    log_normal,
+)
 
 NOISES = np.array([0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28])
-USUAL_NOISE, NOISE_SPREAD = 0.02, 1.2
-"""The standard deviations of a fresh value, likewise."""
+"""The standard deviations of a fresh value that are compared."""
 
 ALIKE, ALIKE_PRIOR = (0.0, 0.7), (0.1, 0.9)
 """What a configuration's values in neighbouring turns may correlate by, and how likely that is
@@ -126,9 +125,9 @@ def _surfaces(places: Matrix) -> Vector:
     """A factor of the prior covariance of the levels for each roughness, the default's the last."""
     count = len(places)
     covariances = np.zeros((len(ROUGHNESSES), count + 1, count + 1))
-    covariances[:, :count, :count] = correlations(places, places, np.array([LENGTH]))[0]
+    covariances[:, :count, :count] = correlations(places, places, np.array([USUAL_LENGTH]))[0]
     covariances[:, count, count] = 1.0
-    covariances *= SMOOTH_SD**2
+    covariances *= USUAL_SD**2
     at = np.arange(count + 1)
     covariances[:, at, at] += ROUGHNESSES[:, None] ** 2
     return np.asarray(np.linalg.cholesky(covariances))

@@ -130,7 +130,7 @@ class HeadToHead:
         return self._final.interval() if self._final and self._final.ended else None
 
     def _begin_final(self) -> None:
-        choice = self._race.choice()
+        choice = self._race.choice
         self.chosen, self.preferred = choice.arm, choice.preferred
         self.undecided = choice.undecided
         self._final, self.stage = Final(self._tolerance), Stage.FINAL

@@ -43,7 +43,8 @@ HARDLY = 0.02
 FEWEST, AT_ONCE, WORTH = 2, 6, 0.02
 """Measured in a round are those likeliest the best: at least the first number, at most the second.
 Any more than the first are the best with at least this share of the probability of the likeliest.
-"""
+The second is also how many are measured in turn with a default of their own. Each may hold a model
+in memory meanwhile, and what is measured at times far apart cannot be compared."""
 
 FAR = 100.0
 """Those whose places are unknown lie so far from each other that none tells of another."""
@@ -113,6 +114,8 @@ class Race:
         """Those that may be the best; after the race, those not told apart from it."""
         self.next: list[int] = list(self._in)
         """Those to be measured in the next round: at first all."""
+        self.choice = Choice(arm=0, preferred=False, undecided=True)
+        """Whom it chooses, as the last look has left it."""
 
     def tell(self, *turns: Mapping[int, float]) -> None:
         """Take in a round.
@@ -137,13 +140,10 @@ class Race:
         field = self._field()
         named = self._named if self.rounds < LEAST_RACE else []
         self.left, self.next = field.left, sorted({*field.likeliest, *named})
+        self.choice = field.choice()
         if len(self._in) == 1 or self.rounds >= MOST_RACE:
             return True
         return self.rounds >= LEAST_RACE and field.is_decided
-
-    def choice(self) -> Choice:
-        """Whom it chooses, as it stands."""
-        return self._field().choice()
 
     def _field(self) -> _Field:
         row_of = {arm: row for row, arm in enumerate([*self._in, -1])}

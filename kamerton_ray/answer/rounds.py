@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from kamerton_ray.answer.final import FinalEnd
 from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
 from kamerton_ray.answer.places import places
-from kamerton_ray.answer.race import Entrant
+from kamerton_ray.answer.race import AT_ONCE, Entrant
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.comparison import RATIO, Comparison
@@ -23,10 +23,6 @@ from kamerton_ray.tune.trainable import Trainable
 
 GIVE_UP = 3
 """After so many rounds in a row without a value for the default, there is nothing to compare."""
-
-AT_ONCE = 6
-"""At most so many are measured in turn with a default of their own. Each may hold a model in memory
-meanwhile, and what is measured at times far apart cannot be compared."""
 
 RACE_SHARE = 0.5
 """How much of the time budget the race may take."""
