@@ -54,7 +54,7 @@ from kamerton_ray import (
     verdict,
 )
 from kamerton_ray.answer.final import Final
-from kamerton_ray.answer.head_to_head import DEFAULT
+from kamerton_ray.answer.race import DEFAULT
 from kamerton_ray.answer.rounds import Round, groups
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.knobs import STOCK

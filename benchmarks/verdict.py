@@ -39,7 +39,7 @@ from kamerton_ray.answer.candidates import kinds_of
 from kamerton_ray.answer.deciding import decide
 from kamerton_ray.answer.final import MOST_FINAL, Final
 from kamerton_ray.answer.finalists import MOST_FINALISTS, contestants, screen
-from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead
+from kamerton_ray.answer.head_to_head import HeadToHead
 from kamerton_ray.answer.race import GOOD_SELECTION, Entrant
 from kamerton_ray.answer.rounds import Contest
 from kamerton_ray.answer.two_groups import two_groups
@@ -109,7 +109,7 @@ class Machine:
         """A round's results: a step time for each, one as noisy as the other."""
         self._go_on()
         found = [self._seconds(config) for config in configs]
-        default = found[configs.index(None)]
+        default = found[configs.index(None)] if None in configs else math.nan
         return [
             self._result(config, own, default) for config, own in zip(configs, found, strict=True)
         ]
@@ -282,11 +282,11 @@ def raced(
     levels[:, :count] += gains
     processes = 0
     for row in levels:
-        asked = [arm for arm in head.ask() if arm != DEFAULT]
+        asked = head.ask()
         if not asked:
             break
-        processes += len(asked) + 1
-        head.tell({a: row[a] - row[DEFAULT] for a in asked})
+        processes += len(asked)
+        head.tell({arm: row[arm] for arm in asked})
     truth, interval = gains[head.chosen], head.interval()
     return (
         truth >= gains.max() - math.log1p(WITHIN),

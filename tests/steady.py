@@ -30,7 +30,7 @@ class Steady:
 
     def measure_round(self, configs):
         seconds = {id(one): self._seconds(one) for one in configs}
-        default = seconds[id(None)]
+        default = seconds.get(id(None), math.nan)
         return [self._result(one, seconds[id(one)], default) for one in configs]
 
     def close(self):

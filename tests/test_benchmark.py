@@ -362,9 +362,13 @@ def test_a_round_goes_on_without_the_one_that_fails():
     order = [{"intra_op": n, "inter_op": 1} for n in (1, 2, 3)]
     with bench(build, tensorflow=False) as made:
         found = made.measure_round([*order, None])
+        no_default = made.measure_round(order)
     outcomes = [Outcome.BUILD_RAISED, Outcome.SIGNALLED, Outcome.OK, Outcome.OK]
     assert [r.outcome for r in found] == outcomes
+    assert [r.outcome for r in no_default] == outcomes[:3]
     assert found[2].speedup > 0
+    assert math.isnan(no_default[2].speedup)
+    assert no_default[2].seconds > 0.003
 
 
 def test_a_round_without_the_default_says_why():

@@ -7,8 +7,8 @@ import pytest
 
 from kamerton_ray.answer.correlation import correlation, independent
 from kamerton_ray.answer.final import LEAST_FINAL, MOST_FINAL, ORDERS, Final, FinalEnd
-from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
-from kamerton_ray.answer.race import HURRIED, MOST_RACE, Entrant
+from kamerton_ray.answer.head_to_head import HeadToHead, Stage
+from kamerton_ray.answer.race import DEFAULT, HURRIED, LEAST_RACE, MOST_RACE, Entrant
 from kamerton_ray.answer.signed_rank import signed_rank_interval, signed_rank_tails
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.widening import widening
@@ -24,18 +24,10 @@ def play(gains, *, threads=None, noise=0.02, seed=0, failing=(), within=0.02):
     """A head-to-head whose arms have these true speed-ups, to its end."""
     rng = np.random.default_rng(seed)
     head = head_of(*(threads or [2] * len(gains)), within=within)
+    true = {DEFAULT: 0.0, **{arm: math.log(gain) for arm, gain in enumerate(gains)}}
+    true.update(dict.fromkeys(failing, math.nan))
     while asked := head.ask():
-        assert asked.count(DEFAULT) == 1
-        default = noise * rng.standard_normal()
-        head.tell(
-            {
-                arm: math.nan
-                if arm in failing
-                else math.log(gains[arm]) + default + noise * rng.standard_normal()
-                for arm in asked
-                if arm != DEFAULT
-            }
-        )
+        head.tell({arm: true[arm] + noise * rng.standard_normal() for arm in asked})
     assert head.stage is Stage.DONE
     return head
 
@@ -74,8 +66,8 @@ def test_those_far_behind_drop_out_after_two_rounds():
     assert len(head.ask()) == 6
     for number in range(HURRIED):
         rest = 0.01 * (-1) ** number
-        found = {0: rest, 1: 0.005 - rest, 2: -0.5, 3: -0.2, 4: 0.02}
-        head.tell({arm: found[arm] for arm in head.ask() if arm != DEFAULT})
+        found = {DEFAULT: 0.0, 0: rest, 1: 0.005 - rest, 2: -0.5, 3: -0.2, 4: 0.02}
+        head.tell({arm: found[arm] for arm in head.ask()})
     assert head.left == [0, 1, 4]
     assert set(head.ask()) <= {DEFAULT, 0, 1, 4}
 
@@ -88,7 +80,7 @@ def test_one_disturbed_round_does_not_cost_a_place():
         for number in range(HURRIED):
             gains = dict(enumerate(0.03 * rng.standard_normal(12)))
             gains[0] += 0.1 - 0.6 * (number == 0)
-            head.tell(gains)
+            head.tell({DEFAULT: 0.0, **gains})
         held += 0 in head.left
     assert held >= 90
 
@@ -105,11 +97,11 @@ def test_among_equals_the_fewest_threads_win():
 def test_the_final_takes_rounds_of_its_own():
     head = head_of(2, 2)
     while head.stage is Stage.RACE:
-        head.tell({arm: 9.0 + arm for arm in head.ask() if arm != DEFAULT})
+        head.tell({arm: (1 + arm) * 9.0 for arm in head.ask()})
     assert head.stage is Stage.FINAL
     while head.stage is Stage.FINAL:
         assert sorted(head.ask()) == [DEFAULT, 1]
-        head.tell({1: 0.5})
+        head.tell({DEFAULT: 0.0, 1: 0.5})
     assert head.interval().high == 0.5
     assert head.final_rounds >= LEAST_FINAL
 
@@ -120,7 +112,7 @@ def test_everyone_is_measured_in_every_place():
     for number in range(9):
         for place, arm in enumerate(head.ask()):
             places[arm].add(place)
-        head.tell({arm: 0.3 * ((number + arm) % 3 - 1) for arm in (0, 1, 2)})
+        head.tell({DEFAULT: 0.0, **{arm: 0.3 * ((number + arm) % 3 - 1) for arm in (0, 1, 2)}})
     assert all(where >= {0, 3} for where in places.values())
 
 
@@ -134,11 +126,11 @@ def test_the_chosen_one_may_fail_in_the_final():
     head = head_of(1, 1)
     for number in range(MOST_RACE):
         if head.stage is Stage.RACE:
-            head.tell({0: 0.5, 1: 0.5 + 0.0005 * (-1) ** number})
+            head.tell({DEFAULT: 0.0, 0: 0.5, 1: 0.5 + 0.0005 * (-1) ** number})
     assert head.stage is Stage.FINAL
     first = head.chosen
-    head.tell({first: 0.5})
-    head.tell({first: math.nan})
+    head.tell({DEFAULT: 0.0, first: 0.5})
+    head.tell({DEFAULT: 0.0, first: math.nan})
     assert head.failed == [first]
     assert head.chosen == 1 - first
     assert head.final_rounds == 0
@@ -155,7 +147,7 @@ def test_in_a_hurry_the_race_ends_as_it_stands_and_in_the_end_all():
     rng = np.random.default_rng(1)
     for head in (slow, fast):
         while asked := head.ask():
-            head.tell({arm: 0.2 * rng.standard_normal() for arm in asked if arm != DEFAULT})
+            head.tell({arm: 0.15 * rng.standard_normal() for arm in asked})
             if head is fast:
                 head.hurry()
                 if head.final_rounds == 2:
@@ -168,7 +160,7 @@ def test_in_a_hurry_the_race_ends_as_it_stands_and_in_the_end_all():
 
 def test_a_race_that_is_stopped_has_no_answer():
     head = head_of(1, 1)
-    head.tell({0: 0.1, 1: 0.1})
+    head.tell({DEFAULT: 0.0, 0: 0.1, 1: 0.1})
     head.stop()
     assert head.stage is Stage.DONE
     assert head.interval() is None
@@ -345,7 +337,7 @@ def raced(gains, seed, *, noise, by):
     head = head_of(*rng.integers(1, 9, len(gains)))
     for row in levels:
         if head.stage is Stage.RACE:
-            head.tell({a: row[a] - row[-1] for a in head.ask() if a != DEFAULT})
+            head.tell({arm: row[arm] for arm in head.ask()})  # the default's is the last
     return head, gains
 
 
@@ -371,20 +363,49 @@ def test_a_race_that_is_cut_short_is_undecided():
     assert not play([1.0, 2.0]).undecided
     head = head_of(1, 1)
     for number in range(HURRIED):
-        head.tell({0: 0.2 * (-1) ** number, 1: 0.1})
+        head.tell({DEFAULT: 0.0, 0: 0.2 * (-1) ** number, 1: 0.1})
     head.hurry()
     assert head.undecided
 
 
 def test_the_effort_goes_to_those_that_are_close():
-    rng = np.random.default_rng(0)
-    head, measured = head_of(*[1] * 8), np.zeros(8)
-    while head.stage is Stage.RACE:
-        arms = [arm for arm in head.ask() if arm != DEFAULT]
-        measured[arms] += 1
-        head.tell({arm: 0.3 - 0.03 * arm + 0.06 * rng.standard_normal() for arm in arms})
+    measured = np.zeros(8)
+    for seed in range(20):
+        rng, head = np.random.default_rng(seed), head_of(*[1] * 8)
+        while head.stage is Stage.RACE:
+            arms = [arm for arm in head.ask() if arm != DEFAULT]
+            measured[arms] += 1
+            found = {arm: 0.3 - 0.03 * arm + 0.06 * rng.standard_normal() for arm in arms}
+            head.tell({DEFAULT: 0.0, **found})
+        assert set(head.left) < set(range(8))
     assert measured[:2].min() > 2 * measured[5:].max()
-    assert set(head.left) < set(range(8))
+
+
+def test_once_a_gain_is_known_the_default_takes_no_part():
+    rng = np.random.default_rng(0)
+    for gain, takes_part in ((0.3, False), (0.02, True)):
+        head = head_of(1, 1)
+        for number in range(2 * LEAST_RACE):
+            assert (DEFAULT in head.ask()) == (takes_part or number < LEAST_RACE)
+            levels = {DEFAULT: 0.0, 0: gain, 1: gain - 0.01}
+            head.tell({arm: levels[arm] + 0.04 * rng.standard_normal() for arm in head.ask()})
+
+
+def test_those_that_the_search_has_found_far_behind_are_not_measured():
+    searched = [0.5, 0.48, 0.1, 0.1, 0.1]
+    head = HeadToHead([Entrant(1, searched=[one]) for one in searched])
+    assert sorted(head.ask()) == [DEFAULT, 0, 1]
+    assert len(head_of(*[1] * 5).ask()) == 6  # without a search all may be good
+
+
+def test_one_as_good_as_the_leader_is_left_alone_and_one_that_may_be_better_is_measured():
+    noise = 0.04 * np.random.default_rng(0).standard_normal((3, 100))
+    as_good, unknown = [Entrant(1, searched=0.3 + some) for some in noise], [0.28, 0.32]
+    head = HeadToHead([*as_good, Entrant(1, searched=unknown)])
+    for _ in range(LEAST_RACE):
+        assert 3 in head.ask()
+        levels = {DEFAULT: 0.0, 0: 0.3, 1: 0.3, 2: 0.3, 3: 0.3 + 0.05 * (-1) ** head.race_rounds}
+        head.tell({arm: levels[arm] for arm in head.ask()})
 
 
 def test_each_of_the_two_in_the_final_is_first_as_often_as_the_other():
@@ -394,7 +415,7 @@ def test_each_of_the_two_in_the_final_is_first_as_often_as_the_other():
         while asked := head.ask():
             if head.stage is Stage.FINAL:
                 first.append(asked[0])
-            head.tell({0: noise * rng.standard_normal()})
+            head.tell({DEFAULT: 0.0, 0: noise * rng.standard_normal()})
         assert first.count(DEFAULT) == first.count(0) == len(first) / 2
 
 

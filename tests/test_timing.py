@@ -185,6 +185,9 @@ def test_several_are_warmed_up_in_the_order_given_and_timed_in_turn_against_the_
     assert len({timing.blocks for timing in found}) == 1
     firsts = [name for name, _ in machine.log[-3 * (found[0].blocks - 1) :: 3]]
     assert firsts[:3] == ["fast", "slow", "default"]
+    alone = machine.timer(budget_s=2.0).together(processes[1:], default=None)
+    assert [math.isnan(timing.speedup) for timing in alone] == [True, True]
+    assert alone[1].seconds / alone[0].seconds == pytest.approx(4, rel=0.1)
 
 
 def test_throughput_and_cpu_seconds_are_per_step():

@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ray import cloudpickle as rays
+from steady import Steady, config_of
 
 from kamerton_ray import Decision, InvalidInputError, Objective, verdict
 from kamerton_ray.answer.candidates import kinds_of
 from kamerton_ray.answer.deciding import decide
 from kamerton_ray.answer.final import LEAST_FINAL
 from kamerton_ray.answer.finalists import affordable, contestants, has_time, screen
-from kamerton_ray.answer.head_to_head import DEFAULT, Stage
-from kamerton_ray.answer.race import AT_ONCE
+from kamerton_ray.answer.head_to_head import Stage
+from kamerton_ray.answer.race import AT_ONCE, DEFAULT
 from kamerton_ray.answer.rounds import Contest, Course, groups
 from kamerton_ray.answer.signed_rank import signed_rank_interval
 from kamerton_ray.machine.hardware import Machine
@@ -454,10 +455,31 @@ def test_many_are_measured_in_groups_with_a_default_of_their_own():
     first, second = groups(asked)
     assert sorted(first + second) == sorted([*asked, DEFAULT])
     assert abs(len(first) - len(second)) <= 1
-    found = judged(searched(*(1.0 + 0.01 * n for n in range(AT_ONCE)), 1.5))
+    found = judged(searched(*(1.5 - 0.001 * n for n in range(AT_ONCE + 1))))
     assert [len(one) for one in found.rounds[:2]] == [len(first), len(second)]
-    assert all(sum(one.config is None for one in group) == 1 for group in found.rounds)
-    assert found.config["speed"] == 1.5
+    assert all(sum(one.config is None for one in group) == 1 for group in found.rounds[:2])
+    assert found.config["speed"] >= 1.48
+
+
+def test_without_a_default_they_are_measured_in_one_group_if_there_is_memory_for_it():
+    assert groups([1, 0]) == [[1, 0]]
+    for found in (groups([*range(AT_ONCE + 1)]), groups([2, 0], lambda group: len(group) <= 1)):
+        assert len(found) == 2
+        assert all(group.count(DEFAULT) == 1 for group in found)
+
+
+def test_where_the_default_takes_no_part_their_own_times_choose():
+    """Without it there are no speed-ups."""
+    speeds = {(2, 1): 2.0, (2, 2): 1.97, (1, 2): 1.9}
+    configs = [config_of(*key) for key in speeds]
+    contest = Contest(Steady(speeds, noise=0.03), configs, Objective())
+    while not contest.step():
+        continue
+    without = [found for found in contest.course.rounds if all(one.config for one in found)]
+    assert without
+    assert all(math.isnan(one.speedup) for found in without for one in found)
+    assert contest.course.chosen in configs[:2]
+    assert contest.course.interval.low <= math.log(2) <= contest.course.interval.high
 
 
 def test_what_does_not_fit_into_memory_at_once_is_measured_in_smaller_groups():

@@ -84,6 +84,12 @@ class Chances:
         count = self._levels.shape[1]
         return np.bincount(self._levels.argmax(axis=1), minlength=count) / DRAWS
 
+    def beating(self, row: int, tolerance: float) -> Vector:
+        """The probability that each is the best, and faster than one by more than the tolerance."""
+        beaten = self._highest > self._levels[:, row] + tolerance
+        count = self._levels.shape[1]
+        return np.bincount(self._levels.argmax(axis=1)[beaten], minlength=count) / DRAWS
+
     def good(self, tolerance: float) -> Vector:
         """The probability that none is faster than each by more than the tolerance."""
         return np.asarray((self._levels >= self._highest[:, None] - tolerance).mean(axis=0))

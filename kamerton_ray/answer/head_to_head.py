@@ -1,7 +1,7 @@
 """HeadToHead: which of a few configurations is best, and by how much it beats the default.
 
-It is asked and told in rounds. In each round every configuration that is left and the default are
-measured once more, each in a fresh process. It measures nothing itself and has no clock.
+It is asked and told in rounds. In each round some of the configurations, the default mostly among
+them, are measured once more, each in a fresh process. It measures nothing itself and has no clock.
 
 The number that made a configuration win flatters it. So there are two stages: `race` chooses one,
 and `final` measures it against the default in rounds of their own.
@@ -14,11 +14,8 @@ from collections.abc import Mapping, Sequence
 from enum import Enum
 
 from kamerton_ray.answer.final import Final, FinalEnd
-from kamerton_ray.answer.race import HURRIED, Entrant, Race
+from kamerton_ray.answer.race import DEFAULT, HURRIED, Entrant, Race
 from kamerton_ray.answer.signed_rank import Interval
-
-DEFAULT = -1
-"""Stands for TensorFlow's default among the indices of the configurations."""
 
 
 class Stage(Enum):
@@ -81,8 +78,7 @@ class HeadToHead:
         """
         if self.stage is Stage.DONE:
             return []
-        arms = self._race.next if self.chosen is None else [self.chosen]
-        order = [DEFAULT, *arms]
+        order = self._race.next if self.chosen is None else [DEFAULT, self.chosen]
         number = self.race_rounds + self.final_rounds
         turn = number // 2 % len(order)
         order = order[turn:] + order[:turn]
@@ -92,21 +88,23 @@ class HeadToHead:
         """Take in what a round has found.
 
         Args:
-            turns: For those that were measured in turn, with a default of their own: the log of
-                the speed-up of each over that default; NaN where it failed.
+            turns: For those that were measured in turn, the default mostly among them, the level
+                of each: how much faster it was than something that they have in common, as a log.
+                NaN where it failed.
         """
         working = [
-            {arm: gain for arm, gain in gains.items() if not math.isnan(gain)} for gains in turns
+            {arm: level for arm, level in levels.items() if not math.isnan(level)}
+            for levels in turns
         ]
         if self.stage is Stage.RACE:
             self._race.tell(*working)
-        for arm in {arm for gains in turns for arm in gains}.difference(*working):
+        for arm in {arm for levels in turns for arm in levels}.difference(*working):
             self._drop(arm)
         if self.stage is Stage.RACE and self._race.look():
             self._begin_final()
         elif self._final and self.chosen is not None:
-            for gains in working:
-                self._final.tell(gains[self.chosen])
+            for levels in working:
+                self._final.tell(levels[self.chosen] - levels[DEFAULT])
         self._note_the_end()
 
     def hurry(self) -> None:

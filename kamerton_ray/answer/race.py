@@ -1,13 +1,15 @@
 """The race: which of a few configurations is the best.
 
 It is a Bayesian selection with a belief for each configuration, which begins with what the search
-has measured (see `chances`). Each round measures those that are likeliest the best, so that the
-effort goes to the close ones (the shares are those of Thompson 1933, "On the likelihood that one
-unknown probability exceeds another", Biometrika 25:285-294). The race ends when one is good with a
-high probability: none of the others is faster by more than a tolerance (PGS, Branke, Chick &
-Schmidt 2007, "Selecting a selection procedure", Management Science 53:1916-1932). A belief holds at
-any time, so it may be looked at after every round. A race that is not decided after its most rounds
-promises nothing, and says so.
+has measured (see `chances`). The race ends when one is good with a high probability: none of the
+others is faster by more than a tolerance (PGS, Branke, Chick & Schmidt 2007, "Selecting a selection
+procedure", Management Science 53:1916-1932). What is missing to that are the others' probabilities
+of being the best and faster by more. So each round measures the leader and those where these are
+the highest (the shares are those of Thompson 1933, "On the likelihood that one unknown probability
+exceeds another", Biometrika 25:285-294). A belief holds at any time, so it may be looked at after
+every round. A race that is not decided after its most rounds promises nothing, and says so.
+
+Once it is known that there is a gain, the default is left out: it says nothing of who is the best.
 """
 
 from __future__ import annotations
@@ -20,9 +22,13 @@ import numpy as np
 from kamerton_ray.answer.chances import SEARCHED, Chances, Value
 from kamerton_ray.search.arrays import Matrix, Vector
 
+DEFAULT = -1
+"""Stands for TensorFlow's default among the numbers of the configurations."""
+
 HURRIED, LEAST_RACE, MOST_RACE = 2, 3, 100
 """In a hurry the race ends as it stands after the first number of rounds. By itself it ends after
-the second at the earliest, and after the last as it stands."""
+the second at the earliest, and after the last as it stands. Up to the second the default is
+measured, too: the answer's table needs it."""
 
 GOOD_SELECTION = 0.95
 """The promise: in this share of the races the chosen one is slower than the best by no more than
@@ -40,9 +46,9 @@ least this probability, but not yet very surely, the race waits for it."""
 HARDLY = 0.02
 """A configuration is out while it is good with less than this probability."""
 
-FEWEST, AT_ONCE, WORTH = 2, 6, 0.02
-"""Measured in a round are those likeliest the best: at least the first number, at most the second.
-Any more than the first are the best with at least this share of the probability of the likeliest.
+FEWEST, AT_ONCE, WORTH = 2, 6, 0.05
+"""So many configurations are measured in a round, at the least and at the most. Any more than the
+first number threaten the leader with at least this share of the probability of the likeliest to.
 The second is also how many are measured in turn with a default of their own. Each may hold a model
 in memory meanwhile, and what is measured at times far apart cannot be compared."""
 
@@ -50,7 +56,8 @@ FAR = 100.0
 """Those whose places are unknown lie so far from each other that none tells of another."""
 
 FUTILE = 0.01
-"""The race also ends when a gain above the tolerance has less than this probability."""
+"""The race also ends when a gain above the tolerance has less than this probability. When there is
+none with less than this, it is known that there is one."""
 
 
 @dataclass(frozen=True)
@@ -112,20 +119,27 @@ class Race:
         """How many rounds were run."""
         self.left: list[int] = list(self._in)
         """Those that may be the best; after the race, those not told apart from it."""
-        self.next: list[int] = list(self._in)
-        """Those to be measured in the next round: at first all."""
+        self.next: list[int] = [DEFAULT, *self._first()]
+        """Those to be measured in the next round."""
         self.choice = Choice(arm=0, preferred=False, undecided=True)
         """Whom it chooses, as the last look has left it."""
+
+    def _first(self) -> list[int]:
+        """Whom to measure at first: those that may be good, by what the search has found."""
+        if not self._values:
+            return self._in
+        field = self._field()
+        return sorted({*field.left, *field.threats, *self._named})
 
     def tell(self, *turns: Mapping[int, float]) -> None:
         """Take in a round.
 
         Args:
-            turns: For those that were measured in turn the gain of each over the default's.
+            turns: For those that were measured in turn, the default perhaps among them, the level
+                of each.
         """
-        for gains in turns:
-            told = [(-1, 0.0), *gains.items()]
-            self._values += [Value(arm, self._turns, gain) for arm, gain in told]
+        for levels in turns:
+            self._values += [Value(arm, self._turns, level) for arm, level in levels.items()]
             self._turns += 1
         self.rounds += 1
 
@@ -138,15 +152,16 @@ class Race:
     def look(self) -> bool:
         """See who may be the best, and whether the race is over."""
         field = self._field()
-        named = self._named if self.rounds < LEAST_RACE else []
-        self.left, self.next = field.left, sorted({*field.likeliest, *named})
-        self.choice = field.choice()
+        self.left, self.choice = field.left, field.choice()
+        is_early = self.rounds < LEAST_RACE
+        default = [DEFAULT] if is_early or not field.is_gain_known else []
+        self.next = [*default, *sorted({*field.threats, *(self._named if is_early else [])})]
         if len(self._in) == 1 or self.rounds >= MOST_RACE:
             return True
         return self.rounds >= LEAST_RACE and field.is_decided
 
     def _field(self) -> _Field:
-        row_of = {arm: row for row, arm in enumerate([*self._in, -1])}
+        row_of = {arm: row for row, arm in enumerate([*self._in, DEFAULT])}
         values = [one._replace(arm=row_of[one.arm]) for one in self._values if one.arm in row_of]
         return _Field(
             arms=self._in,
@@ -170,7 +185,7 @@ class _Field:
         self, *, arms: Sequence[int], threads: Sequence[int], chances: Chances, tolerance: float
     ) -> None:
         self._arms, self._threads = arms, threads
-        self._expected, self._best = chances.expected, chances.best()
+        self._chances, self._tolerance = chances, tolerance
         self._good: Vector = chances.good(tolerance)
         self._gains = chances.gains(tolerance)
 
@@ -183,17 +198,24 @@ class _Field:
         ]
 
     @property
-    def likeliest(self) -> list[int]:
-        """Those worth measuring: the likeliest, and two at the least."""
-        rows = np.argsort(-self._best, kind="stable")
-        least = WORTH * self._best.max()
-        count = int(np.clip((self._best >= least).sum(), FEWEST, AT_ONCE))
-        return [self._arms[row] for row in rows[:count]]
+    def threats(self) -> list[int]:
+        """Those worth measuring: the one whose lead is in question, and who may be faster."""
+        focus = self._focus()
+        threats, best = self._chances.beating(focus, self._tolerance), self._chances.best()
+        others = [row for row in np.lexsort((-best, -threats)) if row != focus]
+        worth = (threats > 0) & (threats >= WORTH * threats.max())
+        count = int(np.clip(worth.sum(), FEWEST - 1, AT_ONCE - 1))
+        return [self._arms[row] for row in (focus, *others[:count])]
+
+    @property
+    def is_gain_known(self) -> bool:
+        """Whether the best surely beats the default."""
+        return self._gains >= 1 - FUTILE
 
     @property
     def is_decided(self) -> bool:
         """Whether it is known who is good, or that no gain is worth a final."""
-        is_known = bool(self._good.max() >= ENOUGH) and not self._waits()
+        is_known = bool(self._good.max() >= ENOUGH) and not self._waiting()
         return is_known or self._gains < FUTILE
 
     def choice(self) -> Choice:
@@ -209,14 +231,21 @@ class _Field:
 
     def _lead(self) -> int:
         """The row that is likeliest good; of such the one with the highest level."""
-        rows = range(len(self._arms))
-        return max(rows, key=lambda row: (self._good[row], self._expected[row]))
+        rows, expected = range(len(self._arms)), self._chances.expected
+        return max(rows, key=lambda row: (self._good[row], expected[row]))
 
-    def _waits(self) -> bool:
-        """Whether one with fewer threads is nearly sure enough to take the leader's place."""
+    def _focus(self) -> int:
+        """The row on which it depends whether the race is over."""
+        lead, waiting = self._lead(), self._waiting()
+        if self._good[lead] < ENOUGH or not waiting:
+            return lead
+        return max(waiting, key=lambda row: self._good[row])
+
+    def _waiting(self) -> list[int]:
+        """The rows with fewer threads that are nearly sure enough to take the leader's place."""
         most = self._threads[self._lead()]
-        return any(
-            NEARLY <= good < VERY_SURE
-            for good, threads in zip(self._good, self._threads, strict=True)
-            if threads < most
-        )
+        return [
+            row
+            for row, good in enumerate(self._good)
+            if NEARLY <= good < VERY_SURE and self._threads[row] < most
+        ]

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from kamerton_ray.answer.final import FinalEnd
-from kamerton_ray.answer.head_to_head import DEFAULT, HeadToHead, Stage
+from kamerton_ray.answer.head_to_head import HeadToHead, Stage
 from kamerton_ray.answer.places import places
-from kamerton_ray.answer.race import AT_ONCE, Entrant
+from kamerton_ray.answer.race import AT_ONCE, DEFAULT, Entrant
 from kamerton_ray.answer.signed_rank import Interval
 from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.comparison import RATIO, Comparison
@@ -227,9 +227,11 @@ class Contest:
         return dict(zip(group, found, strict=True))
 
     def _judged(self, found: dict[int, Result]) -> dict[int, float]:
-        """The gain of each over the default beside it; empty where the default failed."""
+        """The level of each, with a default the gain over that; empty where the default failed."""
         judge, by = self._objective, self.course.comparison
-        default = found.pop(DEFAULT)
+        default = found.get(DEFAULT)
+        if default is None:
+            return {arm: judge.own_level(result, by) for arm, result in found.items()}
         if math.isnan(judge.value(default)):
             self.course.error = default.error
             return {}
@@ -250,11 +252,15 @@ def groups(
 ) -> list[list[int]]:
     """Those asked for, in groups as even as can be, the default in its place in each.
 
+    Several groups need it, whether it was asked for or not: they have nothing else in common.
+
     Args:
         asked: Those asked for.
         fits: Whether a group fits into memory; one of a single configuration has to.
     """
     arms = [arm for arm in asked if arm != DEFAULT]
+    if DEFAULT not in asked and not (len(arms) <= AT_ONCE and fits(asked)):
+        asked = [DEFAULT, *asked]
     count = -(-len(arms) // AT_ONCE)
     while True:
         members = [{DEFAULT, *arms[number::count]} for number in range(count)]

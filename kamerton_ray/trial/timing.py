@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -249,8 +249,8 @@ class Timer:
             **ours.found(),
         )
 
-    def together(self, processes: Sequence[Process], *, default: int) -> list[Timing]:
-        """Time several in blocks that take turns, each against one of them, the default.
+    def together(self, processes: Sequence[Process], *, default: int | None) -> list[Timing]:
+        """Time several in blocks that take turns, each against one of them, if that is the default.
 
         They are warmed up in the order given, which is for the caller to balance: the last of them
         is still warm when the blocks begin. The measurement takes `budget_s` for every two of them,
@@ -262,18 +262,21 @@ class Timer:
         blocks, settled = zip(*(self._ready(one, least) for one in processes), strict=True)
         while visit.kept_s < self._options.budget_s * len(processes) / 2:
             visit.window(blocks, self._window_s)
-        found, theirs = visit.found(), blocks[default]
+        timings = [
+            Timing(blocks=len(one), settled=steady, **visit.found(), **one.found())
+            for one, steady in zip(blocks, settled, strict=True)
+        ]
+        if default is None:
+            return timings
+        theirs = blocks[default]
         return [
-            Timing(
+            replace(
+                timing,
                 default_seconds=theirs.seconds,
                 default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
                 speedup=math.exp(hodges_lehmann(theirs.logs() - one.logs())),
-                blocks=len(one),
-                settled=steady,
-                **found,
-                **one.found(),
             )
-            for one, steady in zip(blocks, settled, strict=True)
+            for one, timing in zip(blocks, timings, strict=True)
         ]
 
     @property
