@@ -42,7 +42,9 @@ DISTURBED, MOST_DISTURBED = 2.7, 0.1
 """A fresh value that is so many standard deviations too slow is left out, and a trial's that is so
 far off; at most this share of them."""
 
-DRAWS = 1000
+DRAWS = 4000
+"""So many levels that may be the true ones are drawn: a probability is then known to 0.3 %, and the
+looks do not end a race by chance (with 1000, 95.6 instead of 96.6 % chose well)."""
 
 
 class Value(NamedTuple):
