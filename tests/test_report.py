@@ -696,6 +696,7 @@ def browser(tmp_path_factory):
         options.add_argument(f"--{name}")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(found[1]))
+    driver.get("about:blank")  # the browser's own first page fetches, too
     yield driver
     driver.quit()
 
