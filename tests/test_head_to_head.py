@@ -136,6 +136,16 @@ def test_the_chosen_one_may_fail_in_the_final():
     assert head.final_rounds == 0
 
 
+def test_where_the_only_one_left_fails_the_others_are_in_the_race_again():
+    head = head_of(1, 1)
+    while head.stage is Stage.RACE:
+        head.tell({arm: {DEFAULT: 0.0, 0: 0.5, 1: 0.2}[arm] for arm in head.ask()})
+    assert (head.chosen, head.left) == (0, [0])
+    head.tell({DEFAULT: 0.0, 0: math.nan})
+    assert head.stage is not Stage.DONE
+    assert head.chosen == 1
+
+
 def test_without_any_left_there_is_no_answer():
     head = play([1.5, 1.3], failing={0, 1})
     assert head.interval() is None

@@ -144,10 +144,11 @@ class Race:
         self.rounds += 1
 
     def drop(self, arm: int) -> None:
-        """Take a configuration out that has failed."""
+        """Take out one that has failed; where it alone was left, any other may be the best."""
         for some in (self._in, self.left, self.next, self._named):
             if arm in some:
                 some.remove(arm)
+        self.left = self.left or list(self._in)
 
     def look(self) -> bool:
         """See who may be the best, and whether the race is over."""

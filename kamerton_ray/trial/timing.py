@@ -250,7 +250,7 @@ class Timer:
         )
 
     def together(self, processes: Sequence[Process], *, default: int | None) -> list[Timing]:
-        """Time several in blocks that take turns, each against one of them, if that is the default.
+        """Time several in blocks that take turns, each against the default, where that takes part.
 
         They are warmed up in the order given, which is for the caller to balance: the last of them
         is still warm when the blocks begin. The measurement takes `budget_s` for every two of them,
