@@ -32,9 +32,9 @@ ROOT = HERE.parent
 PLAIN = """
 import os, sys, statistics, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-sys.path.insert(0, {here!r})
 
 def measured(threads):
+    sys.path.insert(0, {here!r})  # in the process of the trial
     from kamerton_ray import set_threading
     set_threading(threads)
     import models
@@ -58,6 +58,7 @@ space = {{name: tune.randint(1, 2 * cpus + 1) for name in ("intra_op", "inter_op
 found = tune.run(
     lambda config: {{"seconds": measured(config)}}, config=space, num_samples=20, verbose=0,
     search_alg=OptunaSearch(), metric="seconds", mode="min", resources_per_trial={{"cpu": cpus}},
+    storage_path=os.getcwd(),
 )
 print(found.best_config)
 """
