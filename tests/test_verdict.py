@@ -459,6 +459,8 @@ def test_many_are_measured_in_groups_with_a_default_of_their_own():
     assert [len(one) for one in found.rounds[:2]] == [len(first), len(second)]
     assert all(sum(one.config is None for one in group) == 1 for group in found.rounds[:2])
     assert found.config["speed"] >= 1.48
+    clear = judged(searched(*(1.0 + 0.01 * n for n in range(AT_ONCE)), 1.5))
+    assert clear.config["speed"] == 1.5
 
 
 def test_without_a_default_they_are_measured_in_one_group_if_there_is_memory_for_it():

@@ -77,20 +77,18 @@ class Chances:
     def __init__(self, values: Sequence[Value], places: Matrix) -> None:
         drawn = _posterior(values, _surfaces(places)).drawn()
         self._levels, self._default = drawn[:, :-1], drawn[:, -1]
-        self._highest = self._levels.max(axis=1)
+        self._highest, self._winners = self._levels.max(axis=1), self._levels.argmax(axis=1)
         self.expected: Vector = self._levels.mean(axis=0)
         """The level of each."""
 
     def best(self) -> Vector:
         """The probability that each is the best."""
-        count = self._levels.shape[1]
-        return np.bincount(self._levels.argmax(axis=1), minlength=count) / DRAWS
+        return self._shares(self._winners)
 
     def beating(self, row: int, tolerance: float) -> Vector:
         """The probability that each is the best, and faster than one by more than the tolerance."""
         beaten = self._highest > self._levels[:, row] + tolerance
-        count = self._levels.shape[1]
-        return np.bincount(self._levels.argmax(axis=1)[beaten], minlength=count) / DRAWS
+        return self._shares(self._winners[beaten])
 
     def good(self, tolerance: float) -> Vector:
         """The probability that none is faster than each by more than the tolerance."""
@@ -99,6 +97,10 @@ class Chances:
     def gains(self, tolerance: float) -> float:
         """The probability that the best beats the default by more than the tolerance."""
         return float((self._highest > self._default + tolerance).mean())
+
+    def _shares(self, winners: Indices) -> Vector:
+        """In which share of the draws each is among some winners."""
+        return np.bincount(winners, minlength=self._levels.shape[1]) / DRAWS
 
 
 @dataclass(frozen=True)

@@ -262,8 +262,9 @@ class Timer:
         blocks, settled = zip(*(self._ready(one, least) for one in processes), strict=True)
         while visit.kept_s < self._options.budget_s * len(processes) / 2:
             visit.window(blocks, self._window_s)
+        found = visit.found()
         timings = [
-            Timing(blocks=len(one), settled=steady, **visit.found(), **one.found())
+            Timing(blocks=len(one), settled=steady, **found, **one.found())
             for one, steady in zip(blocks, settled, strict=True)
         ]
         if default is None:
