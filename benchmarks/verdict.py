@@ -16,8 +16,10 @@ gives N verdicts of MobileNetV2.
 """
 
 import argparse
+import functools
 import itertools
 import math
+import multiprocessing
 import statistics
 from dataclasses import dataclass
 
@@ -302,24 +304,39 @@ def share(found: list[bool]) -> str:
     return f"{np.mean(found):6.1%}" if found else "     -"
 
 
+@functools.cache
+def surfaces_of(*, held_out: bool) -> list[Surface]:
+    """The surfaces of two knobs."""
+    every = [*parametric(90), *published(), *recorded()]
+    return [one for one in every if one.held_out == held_out and set(one.axes) == KNOBS]
+
+
+def one_run(number: int, *, noise: float, levelled: bool, held_out: bool) -> Run:
+    """The run of this number, on the surface whose turn it is."""
+    surfaces = surfaces_of(held_out=held_out)
+    surface = surfaces[number % len(surfaces)]
+    return simulate(surface, noise=noise, levelled=levelled, seed=number)
+
+
 def simulated(runs: int, *, noises: list[float], held_out: bool) -> None:
     """Print how often the verdict, and the lowest trial, are right."""
-    every = [*parametric(90), *published(), *recorded()]
-    surfaces = [one for one in every if one.held_out == held_out and set(one.axes) == KNOBS]
+    count = len(surfaces_of(held_out=held_out))
     if not runs:
         return
-    print(f"{runs} runs each on {len(surfaces)} surfaces of two knobs, at most {TRIALS} trials")
+    print(f"{runs} runs each on {count} surfaces of two knobs, at most {TRIALS} trials")
     head = "                                           verdict   lowest trial"
-    for noise in noises:
-        as_is, level = (
-            [
-                simulate(surfaces[i % len(surfaces)], noise=noise, levelled=levelled, seed=i)
-                for i in range(runs)
-            ]
-            for levelled in (False, True)
-        )
-        print(f"\nnoise {noise:.0%}\n{head}")
-        report(as_is, level)
+    with multiprocessing.get_context("spawn").Pool(usable_cpus().count) as pool:
+        for noise in noises:
+            as_is, level = (
+                pool.map(
+                    functools.partial(one_run, noise=noise, levelled=levelled, held_out=held_out),
+                    range(runs),
+                    chunksize=1,
+                )
+                for levelled in (False, True)
+            )
+            print(f"\nnoise {noise:.0%}\n{head}", flush=True)
+            report(as_is, level)
 
 
 def report(as_is: list[Run], level: list[Run]) -> None:

@@ -106,6 +106,23 @@ def test_turns_that_are_alike_say_less():
     assert in_order < mixed
 
 
+@pytest.mark.parametrize("by", [0.0, 0.6])
+def test_how_alike_neighbouring_turns_are_is_told_by_many_of_them(by):
+    few, many = [], []
+    for seed in range(10):
+        noise = 0.05 * np.random.default_rng(seed).standard_normal((30, 4))
+        for number in range(1, 30):
+            noise[number] = by * noise[number - 1] + math.sqrt(1 - by**2) * noise[number]
+        gains = noise[:, :3] - noise[:, 3:]
+        few.append(Chances(of_rounds(gains[:3]), apart(3)).alike)
+        many.append(Chances(of_rounds(gains), apart(3)).alike)
+    assert 0.5 < np.mean(few) < 0.7
+    if by:
+        assert np.mean(many) > 0.6
+    else:
+        assert np.mean(many) < 0.2
+
+
 @given(
     rounds=st.lists(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3), min_size=1, max_size=6)
 )

@@ -262,6 +262,28 @@ def test_a_final_ends_as_soon_as_it_is_decided(gain):
     assert len(final.gains) <= LEAST_FINAL + ORDERS
 
 
+@pytest.mark.parametrize("by", [0.0, 0.6])
+def test_a_final_ends_sooner_after_a_race_whose_rounds_were_not_alike(by):
+    """Of the rounds themselves, few may hide how alike they are."""
+    sooner, later = [], []
+    for seed in range(40):
+        levels = 0.08 * alike(np.random.default_rng(seed), (200, 3), by) + [1.0, 1.0, 0.0]
+        rounds = iter(levels)
+        head = head_of(2, 2)
+        while asked := head.ask():
+            row = next(rounds)
+            head.tell({arm: row[arm] for arm in asked})
+        if head.race_rounds >= 10:
+            sooner.append(head.final_rounds)
+            used = levels[head.race_rounds :]
+            later.append(len(a_final(used[:, head.chosen] - used[:, DEFAULT]).gains))
+    assert len(sooner) >= 10
+    if by:
+        assert np.mean(sooner) > 0.9 * np.mean(later)
+    else:
+        assert np.mean(sooner) < 0.9 * np.mean(later)
+
+
 def test_a_win_has_to_be_known_well_before_a_final_ends():
     """A gain of 0.5 that may as well be 0.1 is sure to be one, and says little."""
     rng = np.random.default_rng(1)

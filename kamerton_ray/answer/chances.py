@@ -75,11 +75,14 @@ class Chances:
     """
 
     def __init__(self, values: Sequence[Value], places: Matrix) -> None:
-        drawn = _posterior(values, _surfaces(places)).drawn()
+        posterior = _posterior(values, _surfaces(places))
+        drawn = posterior.drawn()
         self._levels, self._default = drawn[:, :-1], drawn[:, -1]
         self._highest, self._winners = self._levels.max(axis=1), self._levels.argmax(axis=1)
         self.expected: Vector = self._levels.mean(axis=0)
         """The level of each."""
+        self.alike = posterior.alike
+        """What a configuration's values in neighbouring turns correlate by, as is expected."""
 
     def best(self) -> Vector:
         """The probability that each is the best."""
@@ -111,11 +114,13 @@ class _Posterior:
         weights: How likely each is; together 1.
         means: The expected levels, a row for each.
         factors: Their covariance is a factor times itself transposed.
+        alike: The likeness of neighbouring turns, in the mean of all.
     """
 
     weights: Vector
     means: Matrix
     factors: Vector
+    alike: float
 
     def drawn(self) -> Matrix:
         """Levels that may be the true ones, a row for each draw."""
@@ -228,12 +233,14 @@ class _Fit:
 
     def posterior(self) -> _Posterior:
         """What they say."""
-        weights = np.exp(self._likelihood - self._likelihood.max()).ravel()
+        weights = np.exp(self._likelihood - self._likelihood.max())
+        weights /= weights.sum()
         size = self._means.shape[-1]
         return _Posterior(
-            weights / weights.sum(),
+            weights.ravel(),
             self._means.reshape(-1, size),
             self._factors.reshape(-1, size, size),
+            alike=float(weights.sum(axis=(1, 2)) @ ALIKE),
         )
 
 

@@ -16,8 +16,8 @@ MOST_CORRELATED = 0.9
 """A correlation above this counts as this."""
 
 SUPPOSED, SUPPOSED_ROUNDS = 0.6, 20
-"""Until the rounds say more, their correlation is supposed to be the first number. It weighs as
-much as so many rounds."""
+"""Until the rounds say more, their correlation is supposed to be the first number, or what a race
+has found before them. It weighs as much as so many rounds."""
 
 LEAST_EFFECTIVE = 2.5
 """Rounds are worth no fewer independent ones than this, however alike they are."""
@@ -42,14 +42,15 @@ def correlation(rows: Floats) -> float:
     return (count * found + 1) / (count - 3)
 
 
-def supposed(found: float, said: int) -> float:
+def supposed(found: float, said: int, *, before: float = SUPPOSED) -> float:
     """The correlation to reckon with, where few rounds say little of it.
 
     Args:
         found: What they say.
         said: By how many pairs of neighbours.
+        before: What was supposed before them.
     """
-    known = (said * found + SUPPOSED_ROUNDS * SUPPOSED) / (said + SUPPOSED_ROUNDS)
+    known = (said * found + SUPPOSED_ROUNDS * before) / (said + SUPPOSED_ROUNDS)
     return min(max(known, 0.0), MOST_CORRELATED)
 
 

@@ -20,7 +20,7 @@ from enum import Enum
 
 import numpy as np
 
-from kamerton_ray.answer.correlation import MOST_CORRELATED, correlation, supposed
+from kamerton_ray.answer.correlation import MOST_CORRELATED, SUPPOSED, correlation, supposed
 from kamerton_ray.answer.signed_rank import Interval, signed_rank_interval
 from kamerton_ray.answer.student import student_quantile
 from kamerton_ray.answer.trimmed import Trimmed
@@ -68,10 +68,11 @@ class Final:
 
     Args:
         tolerance: A gain has to exceed this.
+        alike: How much neighbouring rounds are supposed to be alike before any has said so.
     """
 
-    def __init__(self, tolerance: float) -> None:
-        self._tolerance = tolerance
+    def __init__(self, tolerance: float, *, alike: float = SUPPOSED) -> None:
+        self._tolerance, self._alike = tolerance, alike
         self.gains: list[float] = []
         self.correlation = 0.0
         """How much neighbouring rounds are alike: half way from what is found by now to the most
@@ -99,14 +100,17 @@ class Final:
         """What its rounds say."""
         if len(self.gains) >= LEAST_RANKED:
             return signed_rank_interval(self.gains, correlation=self.correlation)
-        found = Trimmed.of(np.array(self.gains), supposed(0.0, len(self.gains) - 1))
+        found = Trimmed.of(np.array(self.gains), self._supposed(0.0))
         reach = found.error * float(student_quantile([found.freedom], (1 + COVERAGE) / 2)[0])
         return Interval(found.mean, found.mean - reach, found.mean + reach)
+
+    def _supposed(self, found: float) -> float:
+        return supposed(found, len(self.gains) - 1, before=self._alike)
 
     def _looked(self) -> FinalEnd | None:
         """Whether that was enough, if rounds are as alike as few of them may hide."""
         least, count = self._tolerance, len(self.gains)
-        alike = max(self.correlation, supposed(self.correlation, count - 1))
+        alike = max(self.correlation, self._supposed(self.correlation))
         found = signed_rank_interval(self.gains, correlation=alike)
         if count >= MOST_FINAL or max(found.high - found.middle, found.middle - found.low) <= least:
             return FinalEnd.PRECISE

@@ -131,7 +131,8 @@ class HeadToHead:
         choice = self._race.choice
         self.chosen, self.preferred = choice.arm, choice.preferred
         self.undecided = choice.undecided
-        self._final, self.stage = Final(self._tolerance), Stage.FINAL
+        self._final = Final(self._tolerance, alike=self._race.alike)
+        self.stage = Stage.FINAL
 
     def _drop(self, arm: int) -> None:
         """Go on without a configuration that failed; the race goes on if it was the chosen one."""

@@ -20,6 +20,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from kamerton_ray.answer.chances import SEARCHED, Chances, Value
+from kamerton_ray.answer.correlation import SUPPOSED
 from kamerton_ray.search.arrays import Matrix, Vector
 
 DEFAULT = -1
@@ -34,7 +35,7 @@ GOOD_SELECTION = 0.95
 """The promise: in this share of the races the chosen one is slower than the best by no more than
 the tolerance, or the race says that it was not decided."""
 
-ENOUGH, VERY_SURE = 0.97, 0.995
+ENOUGH, VERY_SURE = 0.98, 0.995
 """The race ends when one is good with the first probability. Those good with the second are as good
 as the leader, and of these the one with the fewest threads wins. Noise is not quite what is
 believed of it, so the first is a little higher than what is promised (benchmarks/verdict.py)."""
@@ -123,6 +124,8 @@ class Race:
         """Those to be measured in the next round."""
         self.choice = Choice(arm=0, preferred=False, undecided=True)
         """Whom it chooses, as the last look has left it."""
+        self.alike = SUPPOSED
+        """How much neighbouring rounds are alike, by all that was seen at the last look."""
 
     def _first(self) -> list[int]:
         """Whom to measure at first: those that may be good, by what the search has found."""
@@ -153,7 +156,7 @@ class Race:
     def look(self) -> bool:
         """See who may be the best, and whether the race is over."""
         field = self._field()
-        self.left, self.choice = field.left, field.choice()
+        self.left, self.choice, self.alike = field.left, field.choice(), field.alike
         is_early = self.rounds < LEAST_RACE
         default = [DEFAULT] if is_early or not field.is_gain_known else []
         self.next = [*default, *sorted({*field.threats, *(self._named if is_early else [])})]
@@ -207,6 +210,11 @@ class _Field:
         worth = (threats > 0) & (threats >= WORTH * threats.max())
         count = int(np.clip(worth.sum(), FEWEST - 1, AT_ONCE - 1))
         return [self._arms[row] for row in (focus, *others[:count])]
+
+    @property
+    def alike(self) -> float:
+        """How much neighbouring rounds are alike."""
+        return self._chances.alike
 
     @property
     def is_gain_known(self) -> bool:
