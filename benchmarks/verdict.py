@@ -320,9 +320,9 @@ def one_run(number: int, *, noise: float, levelled: bool, held_out: bool) -> Run
 
 def simulated(runs: int, *, noises: list[float], held_out: bool) -> None:
     """Print how often the verdict, and the lowest trial, are right."""
-    count = len(surfaces_of(held_out=held_out))
     if not runs:
         return
+    count = len(surfaces_of(held_out=held_out))
     print(f"{runs} runs each on {count} surfaces of two knobs, at most {TRIALS} trials")
     head = "                                           verdict   lowest trial"
     with multiprocessing.get_context("spawn").Pool(usable_cpus().count) as pool:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from correlated import alike
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -97,10 +98,8 @@ def test_a_trial_beside_a_disturbed_default_is_left_out():
 
 def test_turns_that_are_alike_say_less():
     rng = np.random.default_rng(3)
-    alike = rng.standard_normal((20, 2))
-    for number in range(1, 20):
-        alike[number] = 0.6 * alike[number - 1] + 0.8 * alike[number]
-    level = [0.03, 0.0] + 0.05 * (alike - alike.mean(axis=0))
+    noise = alike(rng, (20, 2), 0.6)
+    level = [0.03, 0.0] + 0.05 * (noise - noise.mean(axis=0))
     in_order = Chances(of_rounds(level), apart(2)).best()[0]
     mixed = Chances(of_rounds(rng.permutation(level)), apart(2)).best()[0]
     assert in_order < mixed
@@ -110,9 +109,7 @@ def test_turns_that_are_alike_say_less():
 def test_how_alike_neighbouring_turns_are_is_told_by_many_of_them(by):
     few, many = [], []
     for seed in range(10):
-        noise = 0.05 * np.random.default_rng(seed).standard_normal((30, 4))
-        for number in range(1, 30):
-            noise[number] = by * noise[number - 1] + math.sqrt(1 - by**2) * noise[number]
+        noise = 0.05 * alike(np.random.default_rng(seed), (30, 4), by)
         gains = noise[:, :3] - noise[:, 3:]
         few.append(Chances(of_rounds(gains[:3]), apart(3)).alike)
         many.append(Chances(of_rounds(gains), apart(3)).alike)
