@@ -54,6 +54,8 @@ class Surface:
         seconds: The true step time of a configuration.
         held_out: Whether it is kept for the final comparison.
         constraint: What a configuration has to keep, if anything.
+        smooth: The same step time without what each configuration has for itself, by chance and
+            unlike its neighbours; None where it has nothing, or nobody knows.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Surface:
     seconds: Callable[[Config], float]
     held_out: bool
     constraint: AtMost | None = None
+    smooth: Callable[[Config], float] | None = None
 
     @functools.cached_property
     def optimum(self) -> float:
@@ -232,15 +235,16 @@ def _drawn(number: int, knobs: int, seed: int) -> Surface:
         start["batch"] = BATCHES[0]
     rough = rng.uniform(0.0, 0.02)
 
-    @functools.cache
-    def seconds(*values: int) -> float:
-        config = dict(zip(axes, values, strict=True))
+    def smooth(config: Config) -> float:
         instances, batch = config.get("instances", 1), config.get("batch", 1)
         taken = graph.seconds(machine, config["intra_op"], config["inter_op"], load=instances)
         spill = 1 + 0.15 * max(0.0, math.log2(batch * instances / graph.cache))
-        per_item = (taken * spill + 0.3 * graph.serial / batch) / instances
+        return (taken * spill + 0.3 * graph.serial / batch) / instances
+
+    @functools.cache
+    def seconds(*values: int) -> float:
         bump = np.random.default_rng([seed, number, *values]).standard_normal()
-        return float(per_item * math.exp(rough * bump))
+        return float(smooth(dict(zip(axes, values, strict=True))) * math.exp(rough * bump))
 
     return Surface(
         name=f"{knobs} knobs, machine {number}",
@@ -249,6 +253,7 @@ def _drawn(number: int, knobs: int, seed: int) -> Surface:
         start=start,
         seconds=lambda config: seconds(*(config[name] for name in axes)),
         held_out=number % 3 == 2,  # noqa: PLR2004 - every third
+        smooth=smooth,
     )
 
 
@@ -307,6 +312,7 @@ def _combed(number: int, seed: int) -> Surface:
         start={"intra_op": cpus, "inter_op": min(cpus, few)},
         seconds=lambda config: seconds(config["intra_op"], config["inter_op"]),
         held_out=number % 3 == 2,  # noqa: PLR2004 - every third
+        smooth=lambda config: graph.seconds(machine, config["intra_op"], config["inter_op"]),
     )
 
 

@@ -39,6 +39,31 @@ def test_the_best_is_the_lowest_and_of_equals_the_first_told():
     assert known.worked() == [(2,), (4,), (3,), (0,)]
 
 
+@pytest.mark.parametrize(
+    ("first", "little", "more"),
+    [(100.0, 99.0, 97.9), (-1.0, -1.01, -1.03), (0.01, 0.0099, -0.01)],
+)
+def test_what_noise_may_better_the_best_by_is_no_improvement(first, little, more):
+    known = known_of(first, little)
+    assert (known.best, known.stalled) == ((1,), 1)
+    known.learn((2,), more)
+    assert (known.best, known.stalled) == ((2,), 0)
+
+
+def test_many_small_steps_are_an_improvement():
+    known = known_of(100.0, 99.0, 98.5)
+    assert (known.best, known.stalled) == ((2,), 2)
+    known.learn((3,), 97.9)
+    assert known.stalled == 0
+
+
+def test_any_lower_value_is_an_improvement_on_zero_or_on_a_failure():
+    known = known_of(math.inf, 0.0)
+    assert known.stalled == 0
+    known.learn((2,), -1e-9)
+    assert (known.best, known.stalled) == ((2,), 0)
+
+
 def test_of_equals_the_best_comes_first_though_another_has_a_lower_place():
     known = Measurements()
     known.learn((5,), 1.0)

@@ -29,7 +29,7 @@ differences rather than their ratios."""
 LEAST_NOISE, MOST_NOISE = 1e-4, 1e4
 """Between these a told standard error is taken seriously, as a height."""
 
-WORTH = 0.0003
+WORTH = 0.0002
 """A point is measured again while the choice is expected to become better by this share."""
 
 DISTURBED, ENOUGH = 0.25, 3

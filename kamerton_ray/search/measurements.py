@@ -18,6 +18,10 @@ from kamerton_ray.search.points import Point, distinct
 LOOKED_AT = 64
 """The surrogate is fitted to this many of the best points."""
 
+IMPROVEMENT = 0.02
+"""A value has to be lower by so much of the last improvement to be one itself. Noise alone betters
+the best by less again and again, and would keep a search going (benchmarks/search.py)."""
+
 MOST_AHEAD = 15
 """This many points are worth measuring beside the one that is needed."""
 
@@ -40,7 +44,8 @@ class Measurements:
         fresh: The values of the points that were measured again.
         forgotten: The points whose values were discarded, to be measured before any other.
         best: The point with the lowest value, of equals the first told; None while none worked.
-        stalled: How many points in a row have brought no better one.
+        improved: The value of the last point that was an improvement; infinite while none was.
+        stalled: How many points in a row have brought no improvement.
         order: The points by their values, of equals by their place.
     """
 
@@ -49,6 +54,7 @@ class Measurements:
     fresh: dict[Point, list[float]] = field(default_factory=dict)
     forgotten: list[Point] = field(default_factory=list)
     best: Point | None = field(init=False)
+    improved: float = field(init=False)
     stalled: int = field(init=False)
     order: list[Point] = field(init=False)
 
@@ -56,16 +62,19 @@ class Measurements:
         self._recount()
 
     def _recount(self) -> None:
-        self.best, self.stalled, self.order = None, 0, []
+        self.best, self.improved, self.stalled, self.order = None, math.inf, 0, []
         for point in self.values:
             self._note(point)
 
     def _note(self, point: Point) -> None:
         """Put a point that has its value into the order, and see whether it is the best."""
         bisect.insort(self.order, point, key=lambda known: (self.values[known], known))
+        value = self.values[point]
+        if value < (math.inf if self.best is None else self.values[self.best]):
+            self.best = point
         self.stalled += 1
-        if self.values[point] < (math.inf if self.best is None else self.values[self.best]):
-            self.best, self.stalled = point, 0
+        if value < self.improved and self.improved - value > IMPROVEMENT * abs(value):
+            self.improved, self.stalled = value, 0
 
     def copy(self) -> Measurements:
         """The same, to be told more without changing this one."""
