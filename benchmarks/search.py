@@ -48,6 +48,7 @@ class Where:
         combed: Those on which few numbers of threads are good.
         held_out: Those that are kept for the end, or those to design with.
         tables: The folder of measured ones, instead of all others.
+        draw: Settles which are drawn.
     """
 
     knobs: int = 2
@@ -56,6 +57,7 @@ class Where:
     combed: bool = False
     held_out: bool = False
     tables: Path | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,11 @@ def surfaces(where: Where) -> list[Surface]:
     if where.tables:
         return measured(where.tables)
     if where.instances:
-        found = served(where.count)
+        found = served(where.count, where.draw)
     elif where.combed:
-        found = combed(where.count)
+        found = combed(where.count, where.draw)
     else:
-        found = parametric(where.count, where.knobs)
+        found = parametric(where.count, where.knobs, where.draw)
         if where.knobs == 2:  # noqa: PLR2004 - the others have two
             found += [*published(), *recorded()]
     return [surface for surface in found if surface.held_out == where.held_out]
@@ -288,6 +290,7 @@ def where_of(args: argparse.Namespace, knobs: int) -> Where:
         combed=args.combed,
         held_out=args.held_out,
         tables=args.tables,
+        draw=args.draw,
     )
 
 
@@ -318,6 +321,7 @@ def main() -> None:
         help="measured surfaces: a CSV file each, whose columns are the counts and the seconds",
     )
     parser.add_argument("--surfaces", type=int, default=200, help="parametric ones (%(default)s)")
+    parser.add_argument("--draw", type=int, default=0, help="draw others; no decision saw them")
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
     parser.add_argument("--knobs", type=int, nargs="+", default=[2], choices=(2, 3, 4))
     parser.add_argument(
