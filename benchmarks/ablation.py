@@ -1,6 +1,7 @@
 """What each part of the search is worth: the same searches with one part after another left out.
 
-Runs on the surfaces to design with, two knobs and 2 % noise; see search.py for the columns.
+Runs on the surfaces to design with, or others by --draw, two knobs and 2 % noise; see search.py
+for the columns.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from unittest import mock
 
 from search import OURS, Run, Where, search, surfaces, table
 
-from kamerton_ray.search import opening, phases
+from kamerton_ray.search import measurements, opening, phases
 from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.phases import Phases
 from kamerton_ray.search.progress import Phase, Progress
@@ -35,18 +36,19 @@ WITHOUT = {
     "no quadratic": lambda: mock.patch.object(phases, "lowest_nearby", return_value=None),
     "no neighbours": lambda: mock.patch.object(Lattice, "neighbours", return_value=[]),
     "no teeth": lambda: mock.patch.object(Lattice, "passed", return_value=[]),
+    "any improvement counts": lambda: mock.patch.object(measurements, "IMPROVEMENT", 0.0),
     "no repeats": lambda: mock.patch.object(
         Phases, "_with_finalists", lambda _, progress: progress
     ),
 }
 
 
-def _searches(job: tuple[str, int, int]) -> list[Run]:
-    name, count, seeds = job
+def _searches(job: tuple[str, int, int, int]) -> list[Run]:
+    name, count, draw, seeds = job
     with WITHOUT[name]():
         runs = [
             search(OURS, surface, 0.02, seed, 1)
-            for surface in surfaces(Where(count=count))
+            for surface in surfaces(Where(count=count, draw=draw))
             for seed in range(seeds)
         ]
     return [dataclasses.replace(run, searcher=name) for run in runs]
@@ -56,10 +58,11 @@ def main() -> None:
     """Search and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--surfaces", type=int, default=200, help="parametric ones (%(default)s)")
+    parser.add_argument("--draw", type=int, default=0, help="draw others; no decision saw them")
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     args = parser.parse_args()
-    jobs = [(name, args.surfaces, args.seeds) for name in WITHOUT]
+    jobs = [(name, args.surfaces, args.draw, args.seeds) for name in WITHOUT]
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
         table([run for found in pool.map(_searches, jobs) for run in found], "2 knobs, 2% noise")
 
