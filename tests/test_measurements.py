@@ -40,27 +40,28 @@ def test_the_best_is_the_lowest_and_of_equals_the_first_told():
 
 
 @pytest.mark.parametrize(
-    ("first", "little", "more"),
-    [(100.0, 99.0, 97.9), (-1.0, -1.01, -1.03), (0.01, 0.0099, -0.01)],
+    ("far", "first", "little", "more"),
+    [(200.0, 100.0, 99.0, 97.9), (-0.5, -1.0, -1.01, -1.03), (1e5 + 100, 1e5, 1e5 - 1, 1e5 - 3)],
+    ids=["lower", "higher is better", "a range of a thousandth"],
 )
-def test_what_noise_may_better_the_best_by_is_no_improvement(first, little, more):
-    known = known_of(first, little)
-    assert (known.best, known.stalled) == ((1,), 1)
-    known.learn((2,), more)
-    assert (known.best, known.stalled) == ((2,), 0)
+def test_what_noise_may_better_the_best_by_is_no_improvement(far, first, little, more):
+    known = known_of(far, first, little)
+    assert (known.best, known.stalled) == ((2,), 1)
+    known.learn((3,), more)
+    assert (known.best, known.stalled) == ((3,), 0)
 
 
-def test_many_small_steps_are_an_improvement():
-    known = known_of(100.0, 99.0, 98.5)
-    assert (known.best, known.stalled) == ((2,), 2)
-    known.learn((3,), 97.9)
+def test_many_small_steps_are_an_improvement_and_failures_are_not():
+    known = known_of(200.0, 100.0, 99.0, 98.5, math.inf)
+    assert (known.best, known.stalled) == ((3,), 3)
+    known.learn((5,), 97.9)
     assert known.stalled == 0
 
 
-def test_any_lower_value_is_an_improvement_on_zero_or_on_a_failure():
-    known = known_of(math.inf, 0.0)
+def test_any_lower_value_is_an_improvement_on_a_failure_and_on_the_only_value():
+    known = known_of(math.inf, 1.0)
     assert known.stalled == 0
-    known.learn((2,), -1e-9)
+    known.learn((2,), 1.0 - 1e-9)
     assert (known.best, known.stalled) == ((2,), 0)
 
 

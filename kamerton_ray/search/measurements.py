@@ -19,8 +19,9 @@ LOOKED_AT = 64
 """The surrogate is fitted to this many of the best points."""
 
 IMPROVEMENT = 0.02
-"""A value has to be lower by so much of the last improvement to be one itself. Noise alone betters
-the best by less again and again, and would keep a search going (benchmarks/search.py)."""
+"""An improvement is lower than the last one by so much of its value, or of the range of all values
+where that is less. Noise alone betters the best by less again and again, and would keep a search
+going (benchmarks/ablation.py)."""
 
 MOST_AHEAD = 15
 """This many points are worth measuring beside the one that is needed."""
@@ -44,6 +45,7 @@ class Measurements:
         fresh: The values of the points that were measured again.
         forgotten: The points whose values were discarded, to be measured before any other.
         best: The point with the lowest value, of equals the first told; None while none worked.
+        highest: The highest value of those that worked; minus infinity while none did.
         improved: The value of the last point that was an improvement; infinite while none was.
         stalled: How many points in a row have brought no improvement.
         order: The points by their values, of equals by their place.
@@ -54,6 +56,7 @@ class Measurements:
     fresh: dict[Point, list[float]] = field(default_factory=dict)
     forgotten: list[Point] = field(default_factory=list)
     best: Point | None = field(init=False)
+    highest: float = field(init=False)
     improved: float = field(init=False)
     stalled: int = field(init=False)
     order: list[Point] = field(init=False)
@@ -62,18 +65,22 @@ class Measurements:
         self._recount()
 
     def _recount(self) -> None:
-        self.best, self.improved, self.stalled, self.order = None, math.inf, 0, []
+        self.best, self.stalled, self.order = None, 0, []
+        self.highest, self.improved = -math.inf, math.inf
         for point in self.values:
             self._note(point)
 
     def _note(self, point: Point) -> None:
-        """Put a point that has its value into the order, and see whether it is the best."""
+        """Put a point that has its value into the order, and see what it has brought."""
         bisect.insort(self.order, point, key=lambda known: (self.values[known], known))
-        value = self.values[point]
-        if value < (math.inf if self.best is None else self.values[self.best]):
-            self.best = point
         self.stalled += 1
-        if value < self.improved and self.improved - value > IMPROVEMENT * abs(value):
+        value = self.values[point]
+        if not math.isfinite(value):
+            return
+        self.highest = max(self.highest, value)
+        if self.best is None or value < self.values[self.best]:
+            self.best = point
+        if self.improved - value > IMPROVEMENT * min(abs(value), self.highest - value):
             self.improved, self.stalled = value, 0
 
     def copy(self) -> Measurements:
