@@ -769,6 +769,7 @@ def page_of(tmp_path_factory):
 @pytest.fixture
 def open_page(browser, page_of):
     """Open one of them in a size and colour scheme."""
+    from selenium.webdriver.support.ui import WebDriverWait
 
     def go(name, size="light"):
         width, scheme = SIZES[size]
@@ -778,6 +779,10 @@ def open_page(browser, page_of):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
         browser.get_log("performance")  # what came before is read, and so forgotten
         browser.get(page_of(name).as_uri())
+        # On a busy machine it has come back with the first half of a long page.
+        WebDriverWait(browser, 30).until(
+            lambda page: page.execute_script("return document.readyState") == "complete"
+        )
         return browser
 
     return go

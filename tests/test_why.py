@@ -1,6 +1,7 @@
 """Why: what is said of a model's traits, by what was measured; and the look inside of a step."""
 
 import math
+import statistics
 import sys
 import time
 
@@ -213,7 +214,9 @@ def looked(bench, monkeypatch):
     """What a first round finds of the default of what is built."""
 
     def go(build):
-        monkeypatch.delenv("PYTEST_CURRENT_TEST")  # another environment would be another nest
+        monkeypatch.delenv(
+            "PYTEST_CURRENT_TEST", raising=False
+        )  # another environment would be another nest
         bench._has_looked = False
         _, default = bench.measure_round([{"build": build, "intra_op": 1, "inter_op": 1}, None])
         assert default.outcome is Outcome.OK, default.error
@@ -224,9 +227,10 @@ def looked(bench, monkeypatch):
 
 @SHARED
 def test_what_keras_does_around_a_small_model_is_pythons(looked):
-    default = looked(predicting)
-    assert default.python_seconds > 0.5 * default.seconds
-    assert default.loop == "predict"
+    # Other work may double the one step that is timed.
+    found = [looked(predicting) for _ in range(3)]
+    assert statistics.median(one.python_seconds / one.seconds for one in found) > 0.5
+    assert {one.loop for one in found} == {"predict"}
 
 
 @SHARED
