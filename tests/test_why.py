@@ -214,9 +214,8 @@ def looked(bench, monkeypatch):
     """What a first round finds of the default of what is built."""
 
     def go(build):
-        monkeypatch.delenv(
-            "PYTEST_CURRENT_TEST", raising=False
-        )  # another environment would be another nest
+        # Another environment would be another nest.
+        monkeypatch.delenv("PYTEST_CURRENT_TEST", raising=False)
         bench._has_looked = False
         _, default = bench.measure_round([{"build": build, "intra_op": 1, "inter_op": 1}, None])
         assert default.outcome is Outcome.OK, default.error
