@@ -300,10 +300,12 @@ def _combed(number: int, seed: int) -> Surface:
     rough = rng.uniform(0.0, 0.02)
     few = min(max(4, cpus), FEW_INTER)
 
+    smooth = functools.partial(graph.seconds, machine)
+
     @functools.cache
     def seconds(intra: int, inter: int) -> float:
         bump = np.random.default_rng([seed, number, intra, inter, 5]).standard_normal()
-        return graph.seconds(machine, intra, inter) * math.exp(rough * bump)
+        return smooth(intra, inter) * math.exp(rough * bump)
 
     return Surface(
         name=f"combed, machine {number}",
@@ -312,7 +314,7 @@ def _combed(number: int, seed: int) -> Surface:
         start={"intra_op": cpus, "inter_op": min(cpus, few)},
         seconds=lambda config: seconds(config["intra_op"], config["inter_op"]),
         held_out=number % 3 == 2,  # noqa: PLR2004 - every third
-        smooth=lambda config: graph.seconds(machine, config["intra_op"], config["inter_op"]),
+        smooth=lambda config: smooth(config["intra_op"], config["inter_op"]),
     )
 
 
