@@ -56,9 +56,8 @@ class NelderMead:
         mode: `"min"` or `"max"`.
         seed: Settles what the search leaves open: where restarts go on a large lattice.
         budget: Stop after asking for this many points. Without it the search ends by itself.
-        patience: How many points in a row may pass without an improvement before the search ends;
-            3 (d + 1) for d axes by default. Less than 2 % of the value is none, or of the range of
-            all values where that is less.
+        patience: How many points in a row may pass without an improvement, of 2 % of the value or
+            of the range of all, before the search ends; 3 (d + 1) for d axes by default.
         repeats: How often each of the last few is measured again at the end, at most; 0 never
             does. A function without noise is found out and left alone.
         constraints: What every point asked has to keep, one or several: `AtMost`, or a function of

@@ -57,8 +57,7 @@ class NelderMeadSearcher(Searcher):  # type: ignore[misc]  # Ray is untyped
         seed: Settles what the search leaves open: with the same results it repeats itself.
         scale: `"linear"` or `"log"` by parameter name; see `IntegerSpace`.
         budget: Ask for at most so many configurations (`num_samples` does the same).
-        patience: How many configurations in a row may pass without an improvement; see
-            `NelderMead`.
+        patience: How many in a row may pass without an improvement; see `NelderMead`.
         repeats: How often each of the last few configurations is run again at the end, at most,
             while that makes the choice better; 0 never does. A result may say how sure it is under
             the key `<metric>_sem`, the metric's standard error, or as `<metric>_low` and
