@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -69,10 +68,19 @@ class Blocks:
     before it has overdrawn. Its steps begin with a full quota. What is done in the first period
     does not count, nor what is done after `PERIODS` more. So it holds the time that steps take and
     the time that the quota makes them wait, as they are in the long run.
+
+    Args:
+        process: What runs the steps.
+        step_s: How long one takes.
+        gauges: What is read of the machine.
+        least: How long a block is.
+        settled: Whether the warm-up has ended with a steady step time.
     """
 
-    def __init__(self, process: Process, step_s: float, gauges: Gauges, least: Least) -> None:
-        self._process, self._gauges = process, gauges
+    def __init__(
+        self, process: Process, step_s: float, gauges: Gauges, least: Least, *, settled: bool
+    ) -> None:
+        self._process, self._gauges, self._settled = process, gauges, settled
         self._quota = gauges.quota
         length_s = least.seconds
         if self._quota is not None:
@@ -140,6 +148,8 @@ class Blocks:
             "memory": self._process.memory or math.nan,
             "throttled": self.throttling.share if quota else math.nan,
             "throttled_s": self.throttling.seconds if quota else math.nan,
+            "blocks": len(self),
+            "settled": self._settled,
         }
 
 
@@ -147,36 +157,42 @@ class Visit:
     """A trial's measuring, in windows that are taken again where other work disturbs them.
 
     Attributes:
+        blocks: What was measured of each process, as many of one as of another.
         kept_s: How many seconds the windows took that count.
     """
 
     def __init__(self, gauges: Gauges, watch: Watch) -> None:
         self._gauges, self._watch = gauges, watch
+        self.blocks: list[Blocks] = []
         self._begin_s, self._stolen_s = gauges.clock(), gauges.stolen()
         self.kept_s = self._others_s = 0.0
         self._turns = 0
         self._disturbed = False
 
-    def window(self, blocks: Sequence[Blocks], seconds: float) -> None:
+    def __len__(self) -> int:
+        """How many blocks of each."""
+        return len(self.blocks[0])
+
+    def window(self, seconds: float) -> None:
         """Measure in turn for so long; undisturbed, if patience allows."""
         while True:
-            kept, mark = [len(one) for one in blocks], self._watch.start()
-            self._turn(blocks)
+            kept, mark = len(self), self._watch.start()
+            self._turn()
             while self._gauges.clock() < mark.clock + seconds:
-                self._turn(blocks)
+                self._turn()
             reading = self._watch.since(mark)
             if not self._watch.again(reading):
                 break
-            for one, count in zip(blocks, kept, strict=True):
-                one.keep(count)
+            for one in self.blocks:
+                one.keep(kept)
         self.kept_s += reading.seconds
         self._others_s += reading.cpus * reading.seconds
         self._disturbed = self._disturbed or reading.disturbed
 
-    def _turn(self, blocks: Sequence[Blocks]) -> None:
+    def _turn(self) -> None:
         """A block of each; the one to go first changes, so that a steady drift favours nobody."""
-        first = self._turns % len(blocks)
-        for one in (*blocks[first:], *blocks[:first]):
+        first = self._turns % len(self.blocks)
+        for one in (*self.blocks[first:], *self.blocks[:first]):
             one.measure()
         self._turns += 1
 

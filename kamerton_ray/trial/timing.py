@@ -35,7 +35,7 @@ import numpy as np
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, Watch, patience
 from kamerton_ray.numeric import positive
-from kamerton_ray.trial.blocks import PERIODS, Blocks, Least, Process, Visit, least_of
+from kamerton_ray.trial.blocks import PERIODS, Blocks, Process, Visit, least_of
 from kamerton_ray.trial.estimate import (
     BATCHES,
     Estimate,
@@ -211,43 +211,30 @@ class Timer:
 
     def alone(self, process: Process) -> Timing:
         """Time a candidate by itself."""
-        visit = Visit(self._gauges, self._watch)
-        ours, settled = self._ready(process, least_of(process))
-        while visit.kept_s < self._options.budget_s or len(ours) < LEAST_PAIRS:
-            visit.window([ours], self._window_s)
-        return Timing(blocks=len(ours), settled=settled, **visit.found(), **ours.found())
+        visit = self._visit(process)
+        while visit.kept_s < self._options.budget_s or len(visit) < LEAST_PAIRS:
+            visit.window(self._window_s)
+        return _timings(visit)[0]
 
     def against(self, candidate: Process, default: Process) -> Timing:
         """Time a candidate and the default in blocks that take turns, never at the same time."""
-        visit = Visit(self._gauges, self._watch)
-        least = least_of(candidate, default)
-        theirs, _ = self._ready(default, least)
-        ours, settled = self._ready(candidate, least)
+        visit = self._visit(candidate, default)
+        ours, theirs = visit.blocks
         cut_short = False
         while True:
-            visit.window([ours, theirs], self._window_s)
-            if len(ours) < LEAST_PAIRS:
+            visit.window(self._window_s)
+            if len(visit) < LEAST_PAIRS:
                 continue
             estimate = self._estimate(ours, theirs)
-            if len(ours) >= 2 * BATCHES:
+            if len(visit) >= 2 * BATCHES:
                 cut_short = estimate.interval()[1] < CLEARLY_WORSE
-            precise = len(ours) >= 2 * BATCHES and estimate.reach <= self._options.precision
+            precise = len(visit) >= 2 * BATCHES and estimate.reach <= self._options.precision
             if cut_short or precise or visit.kept_s >= self._options.budget_s:
                 break
         self._default_levels.append(float(np.median(theirs.logs())))
         low, high = estimate.interval()
-        return Timing(
-            default_seconds=theirs.seconds,
-            default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
-            speedup=math.exp(estimate.log_speedup),
-            speedup_low=low,
-            speedup_high=high,
-            blocks=len(ours),
-            settled=settled,
-            cut_short=cut_short,
-            **visit.found(),
-            **ours.found(),
-        )
+        timing = _timings(visit, default=1)[0]
+        return replace(timing, speedup_low=low, speedup_high=high, cut_short=cut_short)
 
     def together(self, processes: Sequence[Process], *, default: int | None) -> list[Timing]:
         """Time several in blocks that take turns, each against the default, where that takes part.
@@ -257,40 +244,43 @@ class Timer:
         or one block of each where that takes longer. No interval is given: what one process of each
         shows says little of the next.
         """
-        visit = Visit(self._gauges, self._watch)
-        least = least_of(*processes)
-        blocks, settled = zip(*(self._ready(one, least) for one in processes), strict=True)
+        visit = self._visit(*processes)
         while visit.kept_s < self._options.budget_s * len(processes) / 2:
-            visit.window(blocks, self._window_s)
-        found = visit.found()
-        timings = [
-            Timing(blocks=len(one), settled=steady, **found, **one.found())
-            for one, steady in zip(blocks, settled, strict=True)
-        ]
-        if default is None:
-            return timings
-        theirs = blocks[default]
-        return [
-            replace(
-                timing,
-                default_seconds=theirs.seconds,
-                default_throttled=theirs.throttling.share if self._gauges.quota else math.nan,
-                speedup=math.exp(hodges_lehmann(theirs.logs() - one.logs())),
-            )
-            for one, timing in zip(blocks, timings, strict=True)
-        ]
+            visit.window(self._window_s)
+        return _timings(visit, default=default)
 
     @property
     def _window_s(self) -> float:
         return min(WINDOW_S, self._options.budget_s)
 
-    def _ready(self, process: Process, least: Least) -> tuple[Blocks, bool]:
-        """A process that is warm, and whether its step time has settled."""
-        step_s, settled = self.warm_up(process)
-        process.look()
-        return Blocks(process, step_s, self._gauges, least), settled
+    def _visit(self, *processes: Process) -> Visit:
+        """Processes that are ready to be measured; they are warmed up in this order."""
+        visit, least = Visit(self._gauges, self._watch), least_of(*processes)
+        for process in processes:
+            step_s, settled = self.warm_up(process)
+            process.look()
+            visit.blocks.append(Blocks(process, step_s, self._gauges, least, settled=settled))
+        return visit
 
     def _estimate(self, ours: Blocks, theirs: Blocks) -> Estimate:
         gains = theirs.logs() - ours.logs()
         levels = [*self._default_levels, float(np.median(theirs.logs()))]
         return Estimate(hodges_lehmann(gains), batch_reach(gains), session_spread(levels))
+
+
+def _timings(visit: Visit, *, default: int | None = None) -> list[Timing]:
+    """What was measured of each, beside the default where one of them is that."""
+    shared = visit.found()
+    timings = [Timing(**shared, **one.found()) for one in visit.blocks]
+    if default is None:
+        return timings
+    usual, theirs = timings[default], visit.blocks[default].logs()
+    return [
+        replace(
+            timing,
+            default_seconds=usual.seconds,
+            default_throttled=usual.throttled,
+            speedup=math.exp(hodges_lehmann(theirs - one.logs())),
+        )
+        for one, timing in zip(visit.blocks, timings, strict=True)
+    ]
