@@ -151,7 +151,7 @@ def take_turns(default: Arm, tuned: Arm, options: argparse.Namespace) -> None:
 def say_ratio(default: Arm, tuned: Arm, promised: str) -> None:
     """Print how many times as many requests the setting serves."""
     gains = [math.log(new / old) for new, old in zip(tuned.rates, default.rates, strict=True)]
-    alike = correlation(np.array([gains])) if len(gains) >= LEAST_ROUNDS else 0.0
+    alike = correlation(np.array(gains)) if len(gains) >= LEAST_ROUNDS else 0.0
     found = signed_rank_interval(gains, correlation=alike)
     middle, low, high = (math.exp(one) for one in (found.middle, found.low, found.high))
     of = "95 %" if len(gains) >= LEAST_ROUNDS else "least and greatest"

@@ -223,13 +223,13 @@ def test_the_correlation_of_neighbours_is_found_without_bias_and_despite_outlier
     rng = np.random.default_rng(0)
     for by in (0.0, 0.3, 0.6):
         rounds = alike(rng, (20, 2000), by).T
-        found = np.mean([correlation(one[None]) for one in rounds])
+        found = np.mean([correlation(one) for one in rounds])
         assert found == pytest.approx(by, abs=0.07)
         rounds[rng.random(rounds.shape) < 0.02] += 20
-        found = np.mean([correlation(one[None]) for one in rounds])
+        found = np.mean([correlation(one) for one in rounds])
         assert found == pytest.approx(by, abs=0.12)
-    assert correlation(np.ones((1, 16))) == 0.0
-    assert correlation(np.array([[1.0, 2.0, 3.0]])) == 0.0
+    assert correlation(np.ones(16)) == 0.0
+    assert correlation(np.array([1.0, 2.0, 3.0])) == 0.0
 
 
 def test_correlated_rounds_are_worth_fewer_and_never_narrow_the_interval():

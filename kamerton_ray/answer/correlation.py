@@ -23,8 +23,8 @@ LEAST_EFFECTIVE = 2.5
 """Rounds are worth no fewer independent ones than this, however alike they are."""
 
 
-def correlation(rows: Floats) -> float:
-    """The correlation of neighbouring values in a row, estimated from their ranks over all rows.
+def correlation(values: Floats) -> float:
+    """The correlation of neighbouring values, estimated from their ranks.
 
     Ranks are taken because the final's interval is one of ranks, and because outliers would hide a
     correlation of the values themselves (Wald & Wolfowitz 1943, "An exact test for randomness in
@@ -32,13 +32,13 @@ def correlation(rows: Floats) -> float:
     values is too low by (1 + 3 r) / n (Kendall 1954, "Note on bias in the estimation of
     autocorrelation", Biometrika 41:403-404); this is corrected.
     """
-    count = len(rows[0])
-    ranked = np.array([ranks(one) for one in rows])
-    ranked -= ranked.mean(axis=1, keepdims=True)
-    square = float((ranked**2).sum())
+    count = len(values)
+    ranked = ranks(values)
+    ranked -= ranked.mean()
+    square = float(ranked @ ranked)
     if count < LEAST_ROUNDS or square == 0.0:
         return 0.0
-    found = float((ranked[:, 1:] * ranked[:, :-1]).sum()) / square
+    found = float(ranked[1:] @ ranked[:-1]) / square
     return (count * found + 1) / (count - 3)
 
 

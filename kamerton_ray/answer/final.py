@@ -85,7 +85,7 @@ class Final:
         self.gains.append(gain)
         count = len(self.gains)
         if count >= LEAST_FINAL and count % ORDERS == 0:
-            found = correlation(np.array([self.gains])) * (1 + MARGIN / math.sqrt(count))
+            found = correlation(np.array(self.gains)) * (1 + MARGIN / math.sqrt(count))
             now = min(max(0.0, found), MOST_CORRELATED)
             self._most_alike = max(self._most_alike, now)
             self.correlation = (now + self._most_alike) / 2
