@@ -227,11 +227,12 @@ def test_another_machine_goes_on_from_shared_storage(cluster, storage):
 # --- a Ray that runs here, or did, is not ours ----------------------------------------------------
 
 ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "tests" / "test_examples.py"
 
 ON_THEIR_OWN = {
     "the command line": "-m kamerton_ray.cli exec --trials 1 --no-compare --quiet -- true",
     "an example": f"{ROOT / 'examples' / 'quadratic.py'}",
-    "a test": f"-m pytest -q -p no:cacheprovider {ROOT / 'tests' / 'test_examples.py'} -k runs[1]",
+    "a test": f"-m pytest -m docs -q -p no:cacheprovider {EXAMPLES} -k runs[1]",
 }
 
 
