@@ -154,6 +154,38 @@ def test_waiting_is_neither_python_nor_tensorflow():
     assert inside.loop == ""
 
 
+def test_time_is_counted_where_it_passes():
+    def predict(rounds):
+        time.sleep(0.01)
+        return [sorted(range(9999)) for _ in range(rounds)]
+
+    inside = look_inside(lambda: predict(20), 2)
+    assert 0.02 <= inside.waiting_s < inside.seconds
+    assert inside.loop == ""  # it is none of Keras's
+
+
+def test_the_caller_of_a_method_that_pybind_has_bound_is_not_lost():
+    optree = pytest.importorskip("optree")  # Keras brings it
+    names = {"optree": optree}
+    lines = "def predict():\n    return [optree.tree_map(abs, [1, 2]) for _ in range(999)]\n"
+    exec(compile(lines, "keras/of_the_test.py", "exec"), names)  # noqa: S102 - of this test
+    assert look_inside(names["predict"], 3).loop == "predict"
+
+
+def test_beside_another_profiler_nothing_is_seen():
+    other = lambda *_: None  # noqa: E731 - two of the same are told apart
+    sys.setprofile(other)
+    try:
+        with pytest.raises(ValueError, match="another profiler is at work"):
+            look_inside(list, 1)
+        assert sys.getprofile() is other
+    finally:
+        sys.setprofile(None)
+    with pytest.raises(ValueError, match="a profiler of its own"):
+        look_inside(lambda: sys.setprofile(None), 1)
+    assert sys.getprofile() is None
+
+
 def predicting():
     import tensorflow as tf
 

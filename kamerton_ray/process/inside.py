@@ -1,18 +1,23 @@
 """A look inside of a step: what of its time passes in TensorFlow, and what before its door.
 
-Python's own profiler tells it, call by call. It slows down Python alone: what TensorFlow does in a
-call takes as long as ever. So that is what is counted, and what Python takes is for the reader to
-find, as the rest of a step's usual time.
+A profile tells it, call by call. It slows down Python alone: what TensorFlow does in a call takes
+as long as ever. So that is what is counted, and what Python takes is for the reader to find, as the
+rest of a step's usual time.
+
+It is not `cProfile`. Since Python 3.12 that takes the return from a compiled method which another
+package binds itself, as pybind11 does, for the return of its caller, and so loses whole callers.
 """
 
 from __future__ import annotations
 
-import cProfile
 import math
 import re
+import sys
 import time
-from collections.abc import Callable
-from types import CodeType
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from types import BuiltinFunctionType, CodeType, FrameType
+from typing import Any
 
 from kamerton_ray.process.messages import Inside
 
@@ -23,9 +28,7 @@ OF_TENSORFLOW = re.compile(r"TFE_|tensorflow|pywrap")
 """The names of the compiled functions by which Python calls TensorFlow
 (tensorflow/python/tfe_wrapper.cc)."""
 
-WAITING = re.compile(
-    r"built-in method time\.sleep|'acquire' of|'wait' of|select\.|posix\.|'re(ad|cv)"
-)
+WAITING = re.compile(r"time\.sleep|\.acquire|\.wait|select\.|posix\.|\.(read|recv)")
 """Compiled functions that wait for something else."""
 
 NEXT_BATCH = ("iterator_get_next", "gen_dataset_ops.py")
@@ -48,23 +51,77 @@ def look_inside(step: Callable[[], object], count: int) -> Inside:
     Raises:
         ValueError: Another profiler is at work.
     """
-    profile = cProfile.Profile()
+    profile = _Profile()
     begin = time.perf_counter()
-    for _ in range(count):
-        profile.runcall(step)
+    profile.run(step, count)
     seconds = time.perf_counter() - begin
-    entries = profile.getstats()
-    compiled = {one.code: one.inlinetime for one in entries if isinstance(one.code, str)}
-    python = {one.code: one.totaltime for one in entries if isinstance(one.code, CodeType)}
     return Inside(
         count,
         seconds,
-        tensorflow_s=math.fsum(t for name, t in compiled.items() if OF_TENSORFLOW.search(name)),
-        functions_s=math.fsum(t for name, t in compiled.items() if OF_A_FUNCTION in name),
-        waiting_s=math.fsum(t for name, t in compiled.items() if WAITING.search(name)),
-        input_s=math.fsum(took for code, took in python.items() if _is_next_batch(code)),
-        loop=_loop(python, MOSTLY * seconds),
+        tensorflow_s=profile.compiled_s(OF_TENSORFLOW),
+        functions_s=profile.compiled_s(re.compile(OF_A_FUNCTION)),
+        waiting_s=profile.compiled_s(WAITING),
+        input_s=math.fsum(took for code, took in profile.python.items() if _is_next_batch(code)),
+        loop=_loop(profile.python, MOSTLY * seconds),
     )
+
+
+class _Profile:
+    """Where the time of this thread's calls passes.
+
+    Attributes:
+        python: The seconds in each function of Python, what it calls included.
+        compiled: The seconds in each compiled function, without what that calls.
+    """
+
+    def __init__(self) -> None:
+        self.python: defaultdict[CodeType, float] = defaultdict(float)
+        self.compiled: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self._calls: list[list[float]] = []  # when each began, and what passed in those it made
+
+    def run(self, step: Callable[[], object], count: int) -> None:
+        """Run so many steps.
+
+        Raises:
+            ValueError: Another profiler is at work, or a step has brought one.
+        """
+        if sys.getprofile() is not None:
+            raise ValueError("another profiler is at work")
+        note = self._note
+        sys.setprofile(note)
+        try:
+            for _ in range(count):
+                step()
+            if sys.getprofile() is not note:
+                raise ValueError("a step has brought a profiler of its own")
+        finally:
+            sys.setprofile(None)
+
+    def compiled_s(self, names: re.Pattern[str]) -> float:
+        """The seconds in the compiled functions with such names."""
+        found = (took for name, took in self.compiled.items() if names.search(".".join(name)))
+        return math.fsum(found)
+
+    def _note(self, frame: FrameType, event: str, function: Any) -> None:  # noqa: ANN401 - of c_call
+        """A call begins or ends."""
+        now = time.perf_counter()
+        if event in ("call", "c_call"):
+            self._calls.append([now, 0.0])
+        elif self._calls:  # not the return to a caller that was there before
+            began, within = self._calls.pop()
+            took = now - began
+            if self._calls:
+                self._calls[-1][1] += took
+            if event == "return":
+                self.python[frame.f_code] += took
+            else:
+                self.compiled[_names(function)] += took - within
+
+
+def _names(function: BuiltinFunctionType) -> tuple[str, str]:
+    """Where a compiled function is from, and its name."""
+    owner = function.__module__ or type(function.__self__).__name__
+    return owner, function.__name__
 
 
 def _is_next_batch(code: CodeType) -> bool:
@@ -72,7 +129,7 @@ def _is_next_batch(code: CodeType) -> bool:
     return code.co_name == name and code.co_filename.endswith(file)
 
 
-def _loop(python: dict[CodeType, float], least_s: float) -> str:
+def _loop(python: Mapping[CodeType, float], least_s: float) -> str:
     """Keras's function in which most of the time passes; empty where it is none of them."""
     found = {
         code.co_name: took

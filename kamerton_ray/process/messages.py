@@ -197,7 +197,7 @@ class RunSteps(Message):
 
 @dataclass(frozen=True)
 class LookInside(Message):
-    """Run so many steps under Python's profiler; `Inside` is the answer."""
+    """Run so many steps under a profile; `Inside` is the answer."""
 
     count: int
 
@@ -250,7 +250,7 @@ class Inside(Message):
 
     Attributes:
         count: How many steps were run.
-        seconds: How long they took, the profiler included.
+        seconds: How long they took, the profile included.
         tensorflow_s: For how long of that Python was waiting for TensorFlow, or calling it.
         functions_s: For how long of that it called a `tf.function`, and not single operations.
         waiting_s: For how long it slept, or waited for another thread or a file.
