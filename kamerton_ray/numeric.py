@@ -12,6 +12,20 @@ NORMAL_95 = 1.96
 """The half-width of a normal 95 % interval, in standard errors."""
 
 
+class Alike:
+    """A record that equals another one whose fields are the same, `math.nan` among them.
+
+    A dataclass's own comparison does so up to Python 3.12, which compares tuples. Since 3.13 it
+    compares field by field, and NaN, which stands for what was not measured, differs from itself.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is a record of the same kind with the same fields."""
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    __hash__ = None  # type: ignore[assignment]  # some of the fields have none
+
+
 def number(value: object) -> float:
     """A reported value as a finite Python float; NaN where it is none.
 

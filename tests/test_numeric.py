@@ -7,6 +7,7 @@ import pytest
 
 from kamerton_ray.numeric import as_float, number
 from kamerton_ray.trial.result import Result
+from kamerton_ray.trial.timing import Timing
 
 
 class Tensor:
@@ -122,3 +123,11 @@ def test_what_no_framework_takes_for_a_number_is_none(value):
 )
 def test_a_standard_error_is_given_or_follows_from_a_95_percent_interval(result, expected):
     assert Result.of(result).standard_error("loss") == pytest.approx(expected, nan_ok=True)
+
+
+def test_what_was_not_measured_is_alike():
+    one, other = (Result.of({"speedup": 2.0, "seconds": None}) for _ in range(2))
+    assert one == other
+    assert math.isnan(one.seconds)
+    assert one != Result.of({"speedup": 2.1, "seconds": None})
+    assert Timing(seconds=1.0) == Timing(seconds=1.0) != Result(seconds=1.0)

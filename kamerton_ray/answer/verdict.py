@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from kamerton_ray.machine.hardware import UNKNOWN, Machine
-from kamerton_ray.numeric import number, plain
+from kamerton_ray.numeric import Alike, number, plain
 from kamerton_ray.trial.comparison import DIFFERENCE, RATIO, Comparison
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.result import Result
@@ -31,8 +31,8 @@ class Decision(Enum):
     """No trial worked, or none has ended."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Standing:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Standing(Alike):
     """What the fresh runs of a configuration found, as medians over them.
 
     Attributes:
@@ -68,8 +68,8 @@ class Standing:
         return cls(**{**told, "config": row["config"], "runs": runs})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Verdict(Alike):
     """The answer, and what it rests on.
 
     Attributes:

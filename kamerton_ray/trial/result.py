@@ -20,7 +20,7 @@ from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.timing import Timing
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Result(Timing):
     """What a trial reported: what was timed, and all else that is known of it.
 
