@@ -1,11 +1,13 @@
 """Knobs beside the threads: each takes effect in the trial's process, and the default has none."""
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cloudpickle
 import pytest
@@ -16,7 +18,7 @@ from kamerton_ray.machine import knobs as records
 from kamerton_ray.machine.hardware import cpu_model
 from kamerton_ray.machine.knobs import KNOBS, STOCK, exported, joined, offered
 from kamerton_ray.machine.libraries import find_library, missing_preload
-from kamerton_ray.process.effects import without_effect
+from kamerton_ray.process.effects import NAMED_SINCE, without_effect
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.report.exports import export
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
@@ -34,6 +36,8 @@ JEMALLOC = find_library("libjemalloc.so.2")
 needs_jemalloc = pytest.mark.skipif(JEMALLOC is None, reason="jemalloc is not installed")
 
 ALLOCATORS = offered(["allocator", "malloc", "thp"]).words.get("allocator", ())
+TENSORFLOW = tuple(map(int, importlib.metadata.version("tensorflow").split(".")[:2]))
+NAMES_ITS_THREADS = TENSORFLOW >= NAMED_SINCE
 SHOWN = ("LD_PRELOAD", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
 
 
@@ -313,13 +317,17 @@ def test_a_knob_that_took_no_effect_fails_the_trial():
             tf.config.optimizer.set_experimental_options({name: False})
         return lambda: time.sleep(0.002)
 
+    cases = {"removed": "xla", "undone": "bfloat16"}
+    if NAMES_ITS_THREADS:
+        cases["idle"] = "xla"
     with bench(build, "xla", "bfloat16", tensorflow=True) as made:
         found = {
             case: made.measure({"xla": STOCK, "bfloat16": STOCK, "case": case, knob: "on"})
-            for case, knob in {"idle": "xla", "removed": "xla", "undone": "bfloat16"}.items()
+            for case, knob in cases.items()
         }
     assert {one.outcome for one in found.values()} == {Outcome.NO_EFFECT}
-    assert "XLA has compiled nothing of the first step" in found["idle"].error
+    if NAMES_ITS_THREADS:
+        assert "XLA has compiled nothing of the first step" in found["idle"].error
     assert "is not in the environment" in found["removed"].error
     assert "as if nothing were rounded" in found["undone"].error
 
@@ -340,6 +348,17 @@ def test_what_was_set_too_late_is_seen_to_have_no_effect(name, value, said, monk
     monkeypatch.setenv(name, value)
     assert said in without_effect({name: value})
     assert bool(without_effect({name: value})) is bool(said)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [("2.18.1", ""), ("2.20.0", ""), ("2.21.0", "XLA"), ("3.0.0-rc1", "XLA")]
+)
+def test_a_tensorflow_whose_threads_have_no_names_is_trusted_to_compile(version, said, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(__version__=version))
+    monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_auto_jit=2")
+    found = without_effect({"TF_XLA_FLAGS": "--tf_xla_auto_jit=2"})
+    assert said in found
+    assert bool(found) is bool(said)
 
 
 @needs_jemalloc

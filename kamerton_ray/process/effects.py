@@ -41,6 +41,9 @@ HEAP = b"<heap nr="
 XLA_THREADS = "XLAEigen"
 """In the name of the threads that XLA starts when it first compiles something."""
 
+NAMED_SINCE = (2, 21)
+"""The first TensorFlow whose threads have names. Those of older ones have Python's."""
+
 
 def prepare() -> None:
     """Make the calls that TensorFlow has no variables for; before the user's code runs."""
@@ -103,7 +106,16 @@ def _no_system_malloc(_: str) -> str:
 def _no_xla(value: str) -> str:
     if not wants_xla(value) or any(XLA_THREADS in name for name in _thread_names()):
         return ""
+    if not _names_its_threads():
+        return ""  # nothing here shows whether it has, so it is taken on trust
     return "XLA has compiled nothing of the first step"
+
+
+def _names_its_threads() -> bool:
+    """Whether TensorFlow does; where it is not imported, nothing has been compiled either way."""
+    version = getattr(sys.modules.get("tensorflow"), "__version__", "")
+    known = re.match(r"(\d+)\.(\d+)", version)
+    return known is None or tuple(map(int, known.groups())) >= NAMED_SINCE
 
 
 def _no_bfloat16(_: str) -> str:
