@@ -1,7 +1,7 @@
 """What each part of the search is worth: the same searches with one part after another left out.
 
-Runs on the surfaces to design with, or others by --draw, two knobs and 2 % noise; see search.py
-for the columns.
+Runs on the surfaces to design with, or others by --draw, and two knobs; see search.py for the
+columns.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from unittest import mock
 
 from search import OURS, Run, Where, search, surfaces, table
 
-from kamerton_ray.search import measurements, opening, phases
+from kamerton_ray.search import finalists, measurements, opening, phases
 from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.phases import Phases
 from kamerton_ray.search.progress import Phase, Progress
@@ -37,17 +37,20 @@ WITHOUT = {
     "no neighbours": lambda: mock.patch.object(Lattice, "neighbours", return_value=[]),
     "no teeth": lambda: mock.patch.object(Lattice, "passed", return_value=[]),
     "any improvement counts": lambda: mock.patch.object(measurements, "IMPROVEMENT", 0.0),
+    "noise asks for no more repeats": lambda: mock.patch.object(
+        finalists, "NOISY", finalists.QUIET
+    ),
     "no repeats": lambda: mock.patch.object(
         Phases, "_with_finalists", lambda _, progress: progress
     ),
 }
 
 
-def _searches(job: tuple[str, int, int, int]) -> list[Run]:
-    name, count, draw, seeds = job
+def _searches(job: tuple[str, float, int, int, int]) -> list[Run]:
+    name, noise, count, draw, seeds = job
     with WITHOUT[name]():
         runs = [
-            search(OURS, surface, 0.02, seed, 1)
+            search(OURS, surface, noise, seed, 1)
             for surface in surfaces(Where(count=count, draw=draw))
             for seed in range(seeds)
         ]
@@ -60,11 +63,13 @@ def main() -> None:
     parser.add_argument("--surfaces", type=int, default=200, help="parametric ones (%(default)s)")
     parser.add_argument("--draw", type=int, default=0, help="draw others; no decision saw them")
     parser.add_argument("--seeds", type=int, default=3, help="searches a surface (%(default)s)")
+    parser.add_argument("--noise", type=float, default=0.02, help="of a measurement (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     args = parser.parse_args()
-    jobs = [(name, args.surfaces, args.draw, args.seeds) for name in WITHOUT]
+    jobs = [(name, args.noise, args.surfaces, args.draw, args.seeds) for name in WITHOUT]
     with concurrent.futures.ProcessPoolExecutor(args.jobs) as pool:
-        table([run for found in pool.map(_searches, jobs) for run in found], "2 knobs, 2% noise")
+        runs = [run for found in pool.map(_searches, jobs) for run in found]
+    table(runs, f"2 knobs, {args.noise:.0%} noise")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from kamerton_ray import (
     StopRule,
     Suggestion,
 )
+from kamerton_ray.search import finalists
 from kamerton_ray.search.finalists import MOST_FINALISTS
 from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.measurements import MOST_AHEAD
@@ -604,6 +605,17 @@ def test_a_told_standard_error_says_what_can_be_told_apart(sem, expected):
     assert bool(again) == expected
 
 
+def test_the_noisier_the_more_is_measured_again(monkeypatch):
+    def again(share):
+        search = NelderMead({"x": range(1, 33), "y": range(1, 9)}, seed=1)
+        return len(repeats_of(search, noisy(lambda point: 1 + bowl(20, 3)(point) / 99, 5, share)))
+
+    quiet, noisiest = again(0.02), again(0.08)
+    assert noisiest >= 2 * quiet > 0
+    monkeypatch.setattr(finalists, "NOISY", finalists.QUIET)
+    assert again(0.08) < noisiest
+
+
 def test_the_last_of_a_budget_goes_to_measuring_again():
     search = NelderMead({"x": range(1, 17), "y": range(1, 9)}, budget=16)
     assert repeats_of(search, noisy(plateau, 3, share=0.05))
@@ -640,7 +652,7 @@ def test_the_budget_binds_from_the_first_of_many_start_points():
 
 
 def test_it_ends_when_the_whole_lattice_is_measured():
-    search = NelderMead({"x": range(3), "y": range(4)}, patience=1000)
+    search = NelderMead({"x": range(3), "y": range(4)}, patience=1000, repeats=0)
     asked = run(search, noise(0))
     assert sorted(asked) == sorted(itertools.product(range(3), range(4)))
     assert search.stopped_by is StopRule.EXHAUSTED

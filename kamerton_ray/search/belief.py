@@ -67,6 +67,11 @@ class Beliefs:
         """How high each point is expected to lie."""
         return self.weights @ self.means
 
+    @property
+    def noise(self) -> Vector:
+        """The standard deviation of a measurement of each point, as is expected."""
+        return self.weights @ self.noises
+
     def knowledge_gradients(self) -> Vector:
         """By how much lower the chosen point is expected to lie if each is measured once more.
 

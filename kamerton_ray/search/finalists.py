@@ -16,7 +16,7 @@ from kamerton_ray.search.lattice import Lattice
 from kamerton_ray.search.measurements import Measurements
 from kamerton_ray.search.points import Point, distinct
 
-MOST_FINALISTS = 6
+MOST_FINALISTS = 10
 """At most this many points are measured again at the end."""
 
 COMPARED = 24
@@ -29,8 +29,13 @@ differences rather than their ratios."""
 LEAST_NOISE, MOST_NOISE = 1e-4, 1e4
 """Between these a told standard error is taken seriously, as a height."""
 
-WORTH = 0.0002
+WORTH = 0.0004
 """A point is measured again while the choice is expected to become better by this share."""
+
+QUIET, NOISY = 0.02, 0.08
+"""Noise above the first, as a height, lowers what is worth it, by its square: so many times as many
+measurements it takes to know as much, and each of them tells as much less. Noise above the second
+counts as this (benchmarks/ablation.py)."""
 
 DISTURBED, ENOUGH = 0.25, 3
 """Of a point with enough values one so much higher than their median, as a height, is left out."""
@@ -54,7 +59,8 @@ def worth_repeating(
     if is_exact(known) or not (left := _working(known, finalists)):
         return []
     found = _beliefs(known, lattice, left)
-    gradients, chosen = found.knowledge_gradients(), int(found.expected.argmin())
+    noises, chosen = np.clip(found.noise, QUIET, NOISY), int(found.expected.argmin())
+    gradients = found.knowledge_gradients() * (noises / QUIET) ** 2
     if known.fresh and left[chosen] not in known.fresh:
         gradients[chosen] = math.inf
     worth = [left[i] for i in np.argsort(-gradients, kind="stable") if gradients[i] >= WORTH]

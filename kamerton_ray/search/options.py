@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.numeric import as_float
 
-USUAL_REPEATS = 4
+USUAL_REPEATS = 6
 """How often each of the last few is measured again at most, where the caller does not say."""
 
 MOST_REPEATS = 1000
