@@ -37,9 +37,7 @@ WITHOUT = {
     "no neighbours": lambda: mock.patch.object(Lattice, "neighbours", return_value=[]),
     "no teeth": lambda: mock.patch.object(Lattice, "passed", return_value=[]),
     "any improvement counts": lambda: mock.patch.object(measurements, "IMPROVEMENT", 0.0),
-    "noise asks for no more repeats": lambda: mock.patch.object(
-        finalists, "NOISY", finalists.QUIET
-    ),
+    "noise buys no repeats": lambda: mock.patch.object(finalists, "NOISY", finalists.QUIET),
     "no repeats": lambda: mock.patch.object(
         Phases, "_with_finalists", lambda _, progress: progress
     ),
