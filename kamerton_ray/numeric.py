@@ -1,4 +1,4 @@
-"""What counts as a number in a result: the one place where reported values become floats."""
+"""What counts as a number in a result, and how records compare that have none somewhere."""
 
 from __future__ import annotations
 
