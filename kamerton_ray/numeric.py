@@ -12,7 +12,7 @@ NORMAL_95 = 1.96
 """The half-width of a normal 95 % interval, in standard errors."""
 
 
-class Alike:
+class NanEqual:
     """A record that equals another one whose fields are the same, `math.nan` among them.
 
     A dataclass's own comparison does so up to Python 3.12, which compares tuples. Since 3.13 it

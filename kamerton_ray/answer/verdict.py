@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from kamerton_ray.machine.hardware import UNKNOWN, Machine
-from kamerton_ray.numeric import Alike, number, plain
+from kamerton_ray.numeric import NanEqual, number, plain
 from kamerton_ray.trial.comparison import DIFFERENCE, RATIO, Comparison
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.result import Result
@@ -32,7 +32,7 @@ class Decision(Enum):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Standing(Alike):
+class Standing(NanEqual):
     """What the fresh runs of a configuration found, as medians over them.
 
     Attributes:
@@ -69,7 +69,7 @@ class Standing(Alike):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Verdict(Alike):
+class Verdict(NanEqual):
     """The answer, and what it rests on.
 
     Attributes:

@@ -34,7 +34,7 @@ import numpy as np
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.neighbours import WINDOW_S, Gauges, Watch, patience
-from kamerton_ray.numeric import Alike, positive
+from kamerton_ray.numeric import NanEqual, positive
 from kamerton_ray.trial.blocks import PERIODS, Blocks, Process, Visit, least_of
 from kamerton_ray.trial.estimate import (
     BATCHES,
@@ -86,7 +86,7 @@ class TimingOptions:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Timing(Alike):
+class Timing(NanEqual):
     """What one trial measured; of what was not measured its numbers are NaN.
 
     Attributes:
