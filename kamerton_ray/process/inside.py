@@ -4,8 +4,9 @@ A profile tells it, call by call. It slows down Python alone: what TensorFlow do
 as long as ever. So that is what is counted, and what Python takes is for the reader to find, as the
 rest of a step's usual time.
 
-It is not `cProfile`. Since Python 3.12 that takes the return from a compiled method which another
-package binds itself, as pybind11 does, for the return of its caller, and so loses whole callers.
+It is not `cProfile`. Python 3.12 says of a compiled method which another package binds itself, as
+pybind11 does, that it returns, but not that it was called. `cProfile`, up to 3.13 at least, takes
+that for the return of its caller, and so loses whole callers. Here such a return is passed over.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import BuiltinFunctionType, CodeType, FrameType
 from typing import Any
 
@@ -77,7 +79,7 @@ class _Profile:
     def __init__(self) -> None:
         self.python: defaultdict[CodeType, float] = defaultdict(float)
         self.compiled: defaultdict[tuple[str, str], float] = defaultdict(float)
-        self._calls: list[list[float]] = []  # when each began, and what passed in those it made
+        self._calls: list[_Call] = []
 
     def run(self, step: Callable[[], object], count: int) -> None:
         """Run so many steps.
@@ -104,18 +106,38 @@ class _Profile:
 
     def _note(self, frame: FrameType, event: str, function: Any) -> None:  # noqa: ANN401 - of c_call
         """A call begins or ends."""
-        now = time.perf_counter()
+        now, is_python = time.perf_counter(), event in ("call", "return")
+        called = frame.f_code if is_python else _names(function)
         if event in ("call", "c_call"):
-            self._calls.append([now, 0.0])
-        elif self._calls:  # not the return to a caller that was there before
-            began, within = self._calls.pop()
-            took = now - began
-            if self._calls:
-                self._calls[-1][1] += took
-            if event == "return":
-                self.python[frame.f_code] += took
-            else:
-                self.compiled[_names(function)] += took - within
+            self._calls.append(_Call(called, now))
+        elif self._calls:
+            last = self._calls[-1].called
+            if last is called or (not is_python and last == called):
+                self._ended(self._calls.pop(), now)
+
+    def _ended(self, call: _Call, now: float) -> None:
+        took = now - call.began
+        if self._calls:
+            self._calls[-1].within += took
+        if isinstance(call.called, CodeType):
+            self.python[call.called] += took
+        else:
+            self.compiled[call.called] += took - call.within
+
+
+@dataclass
+class _Call:
+    """A call that has not ended.
+
+    Attributes:
+        called: The code of the function, or the names of a compiled one.
+        began: When it began.
+        within: How many seconds passed in the calls that it made.
+    """
+
+    called: CodeType | tuple[str, str]
+    began: float
+    within: float = 0.0
 
 
 def _names(function: BuiltinFunctionType) -> tuple[str, str]:
