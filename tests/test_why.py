@@ -256,18 +256,23 @@ def looked(bench, monkeypatch):
     return go
 
 
+def pythons_share(found):
+    """How much of a step is Python's: the median, since other work may double a timing."""
+    return statistics.median(one.python_seconds / one.seconds for one in found)
+
+
 @SHARED
 def test_what_keras_does_around_a_small_model_is_pythons(looked):
-    # Other work may double the one step that is timed.
     found = [looked(predicting) for _ in range(3)]
-    assert statistics.median(one.python_seconds / one.seconds for one in found) > 0.5
+    assert pythons_share(found) > 0.5
     assert {one.loop for one in found} == {"predict"}
 
 
 @SHARED
 def test_what_a_function_of_tensorflows_does_is_not_pythons(looked, bench):
-    default = looked(multiplying)
-    assert default.python_seconds < 0.2 * default.seconds
+    found = [looked(multiplying) for _ in range(3)]
+    assert pythons_share(found) < 0.2
+    default = found[-1]
     assert (default.input_seconds, default.loop) == (0.0, "")
     assert default.faults < 200
     again = bench.measure_round([{"build": multiplying, "intra_op": 1, "inter_op": 1}, None])

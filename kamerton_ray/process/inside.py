@@ -106,13 +106,14 @@ class _Profile:
 
     def _note(self, frame: FrameType, event: str, function: Any) -> None:  # noqa: ANN401 - of c_call
         """A call begins or ends."""
-        now, is_python = time.perf_counter(), event in ("call", "return")
-        called = frame.f_code if is_python else _names(function)
-        if event in ("call", "c_call"):
-            self._calls.append(_Call(called, now))
+        now = time.perf_counter()
+        if event == "call":
+            self._calls.append(_Call(frame.f_code, now))
+        elif event == "c_call":
+            self._calls.append(_Call(_names(function), now))
         elif self._calls:
             last = self._calls[-1].called
-            if last is called or (not is_python and last == called):
+            if last is frame.f_code if event == "return" else last == _names(function):
                 self._ended(self._calls.pop(), now)
 
     def _ended(self, call: _Call, now: float) -> None:
@@ -125,7 +126,7 @@ class _Profile:
             self.compiled[call.called] += took - call.within
 
 
-@dataclass
+@dataclass(slots=True)
 class _Call:
     """A call that has not ended.
 
