@@ -23,7 +23,7 @@ from typing import Any
 
 from kamerton_ray.process.messages import Inside
 
-OF_A_FUNCTION = "TFE_Py_Execute"
+OF_A_FUNCTION = re.compile(r"TFE_Py_Execute")
 """In the name of the compiled function that calls a `tf.function`; others call operations."""
 
 OF_TENSORFLOW = re.compile(r"TFE_|tensorflow|pywrap")
@@ -61,7 +61,7 @@ def look_inside(step: Callable[[], object], count: int) -> Inside:
         count,
         seconds,
         tensorflow_s=profile.compiled_s(OF_TENSORFLOW),
-        functions_s=profile.compiled_s(re.compile(OF_A_FUNCTION)),
+        functions_s=profile.compiled_s(OF_A_FUNCTION),
         waiting_s=profile.compiled_s(WAITING),
         input_s=math.fsum(took for code, took in profile.python.items() if _is_next_batch(code)),
         loop=_loop(profile.python, MOSTLY * seconds),
@@ -78,7 +78,7 @@ class _Profile:
 
     def __init__(self) -> None:
         self.python: defaultdict[CodeType, float] = defaultdict(float)
-        self.compiled: defaultdict[tuple[str, str], float] = defaultdict(float)
+        self.compiled: defaultdict[str, float] = defaultdict(float)
         self._calls: list[_Call] = []
 
     def run(self, step: Callable[[], object], count: int) -> None:
@@ -101,8 +101,7 @@ class _Profile:
 
     def compiled_s(self, names: re.Pattern[str]) -> float:
         """The seconds in the compiled functions with such names."""
-        found = (took for name, took in self.compiled.items() if names.search(".".join(name)))
-        return math.fsum(found)
+        return math.fsum(took for name, took in self.compiled.items() if names.search(name))
 
     def _note(self, frame: FrameType, event: str, function: Any) -> None:  # noqa: ANN401 - of c_call
         """A call begins or ends."""
@@ -110,10 +109,10 @@ class _Profile:
         if event == "call":
             self._calls.append(_Call(frame.f_code, now))
         elif event == "c_call":
-            self._calls.append(_Call(_names(function), now))
+            self._calls.append(_Call(_name(function), now))
         elif self._calls:
             last = self._calls[-1].called
-            if last is frame.f_code if event == "return" else last == _names(function):
+            if last is frame.f_code if event == "return" else last == _name(function):
                 self._ended(self._calls.pop(), now)
 
     def _ended(self, call: _Call, now: float) -> None:
@@ -131,20 +130,20 @@ class _Call:
     """A call that has not ended.
 
     Attributes:
-        called: The code of the function, or the names of a compiled one.
+        called: The code of the function, or the name of a compiled one.
         began: When it began.
         within: How many seconds passed in the calls that it made.
     """
 
-    called: CodeType | tuple[str, str]
+    called: CodeType | str
     began: float
     within: float = 0.0
 
 
-def _names(function: BuiltinFunctionType) -> tuple[str, str]:
-    """Where a compiled function is from, and its name."""
+def _name(function: BuiltinFunctionType) -> str:
+    """A compiled function's name, after that of its module or, of a method, of its class."""
     owner = function.__module__ or type(function.__self__).__name__
-    return owner, function.__name__
+    return f"{owner}.{function.__name__}"
 
 
 def _is_next_batch(code: CodeType) -> bool:
