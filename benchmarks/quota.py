@@ -5,18 +5,23 @@ TensorFlow's default is measured in turn, as a trial does it, and each alone, ov
 speed-up should agree with the ratio of the two alone within 10 %.
 
 With `--capped` a program that runs the model's steps is started there instead, as it is and by
-`kamerton-ray exec --no-search`: in how many of its periods does the quota stop it?
+`kamerton-ray exec --no-search`: in how many of its periods does the quota stop it, and for what
+share of the CPU time? Beside it: a program without TensorFlow whose two threads take turns, which
+never asks for more than one CPU, and one of a single thread.
 
 It needs the right to make a cgroup, of version 1 or 2.
 """
 
 import argparse
 import contextlib
+import functools
+import hashlib
 import os
 import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from machines import PERIOD_US, UnavailableError, cgroup
@@ -89,9 +94,24 @@ def inside(procs: Path, model: str, seconds: float, times: int) -> None:
     print(f"medians: in turn {one:.2f}x, alone {other:.2f}x: {abs(one / other - 1):.0%} apart")
 
 
-def run_steps(model: str, seconds: float) -> None:
-    """Run steps of a model for so long, and print how many a second."""
-    step = next(one for one in MODELS if one.__name__ == model)()
+def hashing(pool: ThreadPoolExecutor | None = None) -> None:
+    """Work for some milliseconds: a little here, the most here too or in the pool's thread."""
+    work = functools.partial(hashlib.pbkdf2_hmac, "sha256", b"any", b"salt")
+    work(2000)
+    if pool is None:
+        work(20000)
+    else:
+        pool.submit(work, 20000).result()
+
+
+ONE_THREAD, IN_TURN = "one thread, no model", "two in turn, no model"
+BESIDE = {ONE_THREAD: hashing, IN_TURN: functools.partial(hashing, ThreadPoolExecutor(1))}
+"""What never asks for more than one CPU, by name."""
+
+
+def run_steps(name: str, seconds: float) -> None:
+    """Run steps of a model, or of what stands beside it, for so long; print how many a second."""
+    step = BESIDE.get(name) or next(one for one in MODELS if one.__name__ == name)()
     step()
     begin, count = time.monotonic(), 0
     while time.monotonic() < begin + seconds:
@@ -100,19 +120,20 @@ def run_steps(model: str, seconds: float) -> None:
     print(f"{count / (time.monotonic() - begin):.1f} steps/s", end="")
 
 
-def say_throttled(name: str, prefix: list[str], args: argparse.Namespace) -> None:
+def say_throttled(name: str, prefix: list[str], model: str, args: argparse.Namespace) -> None:
     """Run a program in the cgroup, and print in how many of its periods the quota stops it."""
-    program = [sys.executable, __file__, "--steps", "--model", args.model]
+    program = [sys.executable, __file__, "--steps", "--model", model]
     program += ["--seconds", str(args.seconds * args.times)]
     with cgroup(args.cpus) as procs:
         join = f'echo $$ > {procs} && exec "$@"'
         command = ["/bin/sh", "-c", join, "sh", *prefix, *program]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        found = Quota(args.cpus, 1.0, procs).throttling()
-    share = 1e6 * found.seconds / (found.periods * PERIOD_US)
+        quota = Quota(args.cpus * PERIOD_US / 1e6, PERIOD_US / 1e6, procs)
+        found = quota.throttling()
     print(
-        f"{name:<22} {done.stdout}, stopped in {found.share:.1%} of {found.periods} periods, for "
-        f"{share:.1%} of the time"
+        f"{name:<22} {done.stdout}, stopped in {found.share:.1%} of {found.periods} periods; "
+        f"{quota.held_back(found):.2%} of the CPU time had to wait",
+        flush=True,
     )
 
 
@@ -144,8 +165,10 @@ def main() -> None:
                 "--quiet",
                 "--",
             ]
-            say_throttled("as it is", [], args)
-            say_throttled("exec --no-search", ours, args)
+            say_throttled("as it is", [], args.model, args)
+            say_throttled("exec --no-search", ours, args.model, args)
+            for name in BESIDE:
+                say_throttled(name, [], name, args)
             return
         with cgroup(args.cpus) as procs:
             command = [sys.executable, __file__, "--inside", str(procs), *sys.argv[1:]]

@@ -45,6 +45,8 @@ def test_version_2_counts_in_microseconds(machine):
     quota = tightest_quota(machine(V2))
     assert quota.throttling() == Throttling(1682, 1219, 2.5)
     assert quota.throttling().share == pytest.approx(0.72, abs=0.01)
+    # 2.5 s stood still beside 1682 periods of 0.1 CPU seconds.
+    assert quota.held_back(quota.throttling()) == pytest.approx(2.5 / 170.7, abs=1e-4)
 
 
 def test_what_happened_meanwhile_is_a_difference(machine):
@@ -53,7 +55,7 @@ def test_what_happened_meanwhile_is_a_difference(machine):
     before = quota.throttling()
     machine({"sys/fs/cgroup/a/cpu.stat": "nr_periods 1692\nnr_throttled 1224\n"})
     assert (quota.throttling() - before).share == 0.5
-    assert (before - before).share == 0.0
+    assert (before - before).share == quota.held_back(before - before) == 0.0
 
 
 def test_without_a_quota_there_is_none(machine):

@@ -74,7 +74,7 @@ class Simulated:
             "stolen": self.odd.get("stolen", 0.0),
             "others": self.odd.get("others", 0.0),
             "beside": self.odd.get("beside", ""),
-            "throttled": self.odd.get("throttled", {}).get(broken, math.nan),
+            "held_back": self.odd.get("held_back", {}).get(broken, math.nan),
             "unchecked": self.odd.get("unchecked", {}).get(broken, ()),
         }
 
@@ -329,14 +329,19 @@ def test_what_runs_on_every_machine_is_no_other_work():
 
 
 def test_a_quota_that_stops_the_default_is_said():
-    found = judged(searched(1.0, 1.3), throttled={"default": 0.43, "1.3": 0.0})
+    found = judged(searched(1.0, 1.3), held_back={"default": 0.43, "1.3": 0.0})
     said = [reason for reason in found.reasons if "quota" in reason]
     assert said == [
         (
-            "The CPU quota stopped TensorFlow's default in 43% and intra_op=2 inter_op=2 speed=1.3 "
-            "in 0% of its periods until the next began."
+            "The CPU quota made TensorFlow's default wait for 43% and intra_op=2 inter_op=2 "
+            "speed=1.3 wait for 0% of the CPU time that was asked for."
         )
     ]
+
+
+def test_a_quota_that_stops_many_periods_for_no_time_is_not_said():
+    found = judged(searched(1.0, 1.3), held_back={"default": 0.001, "1.3": 0.002})
+    assert not [reason for reason in found.reasons if "quota" in reason]
 
 
 @pytest.mark.parametrize(

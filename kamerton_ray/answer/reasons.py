@@ -14,7 +14,7 @@ from kamerton_ray.answer.standings import standing
 from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
-from kamerton_ray.machine.cgroups import THROTTLED
+from kamerton_ray.machine.cgroups import HELD_BACK
 from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.knobs import ONEDNN, XLA, warnings
 from kamerton_ray.machine.neighbours import QUIET
@@ -87,7 +87,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_groups(course, objective),
         *_alike(course),
         *_drift(course, searched),
-        *_throttled(course),
+        *_held_back(course),
         *_stolen(course),
         *_cheaper(course, objective),
         *_first_step(course),
@@ -233,16 +233,16 @@ def _alike(course: Course) -> list[str]:
     ]
 
 
-def _throttled(course: Course) -> list[str]:
-    """How often a CPU quota has stopped the two of the final."""
+def _held_back(course: Course) -> list[str]:
+    """How long a CPU quota has stopped the two of the final."""
     shares = {
-        in_words(config): median_of(course.of(config, final=True), "throttled")
+        in_words(config): median_of(course.of(config, final=True), "held_back")
         for config in (None, course.chosen)
     }
-    if not any(share > THROTTLED for share in shares.values()):
+    if not any(share > HELD_BACK for share in shares.values()):
         return []
-    said = " and ".join(f"{who} in {share:.0%}" for who, share in shares.items())
-    return [f"The CPU quota stopped {said} of its periods until the next began."]
+    said = " and ".join(f"{who} wait for {share:.0%}" for who, share in shares.items())
+    return [f"The CPU quota made {said} of the CPU time that was asked for."]
 
 
 def _stolen(course: Course) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kamerton_ray.machine.cgroups import THROTTLED, Quota, Throttling, read, tightest_quota
+from kamerton_ray.machine.cgroups import HELD_BACK, Quota, Throttling, read, tightest_quota
 from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
 from kamerton_ray.machine.knobs import AARCH64, ONEDNN, onednn_default, wants_onednn
 from kamerton_ray.machine.neighbours import Reading, command_lines, look
@@ -221,15 +221,15 @@ def _other_work(looked: tuple[Reading, str]) -> Finding:
 
 
 def _quota(quota: Quota, before: Throttling) -> Finding:
-    """How often a CPU quota has stopped this process and its neighbours in the container."""
+    """How much a CPU quota has stopped this process and its neighbours in the container."""
     now = quota.throttling()
     found = (
         f"{quota.cpus:g} CPUs, in periods of {1e3 * quota.period_s:g} ms, {now.share:.0%} of which "
-        "have used it up so far"
+        f"have used it up so far; {quota.held_back(now):.0%} of the CPU time asked for had to wait"
     )
-    advice = ""
-    if now.throttled > before.throttled or now.share > THROTTLED:
-        rising = "stops" if now.throttled > before.throttled else "has often stopped"
+    advice, rises = "", quota.held_back(now - before) > HELD_BACK
+    if rises or quota.held_back(now) > HELD_BACK:
+        rising = "stops" if rises else "has often stopped"
         advice = (
             f"The CPU quota {rising} what runs here: it has more busy threads than CPUs. Cap them: "
             "kamerton-ray exec --no-search -- PROGRAM."

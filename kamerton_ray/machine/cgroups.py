@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-THROTTLED = 0.05
-"""Above this share of its periods a quota that stops a process is worth a word."""
+HELD_BACK = 0.01
+"""Above this share of the CPU time a quota that holds processes back is worth a word.
+
+Not by the share of the periods: of a program whose two threads take turns, and so keep within a
+quota of 1 CPU, the kernel stops up to 23 %, for 0.1 % of the time (`benchmarks/quota.py --capped`).
+"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,14 @@ class Quota:
     def cpus(self) -> float:
         """The same in CPUs."""
         return self.allowed_s / self.period_s
+
+    def held_back(self, throttling: Throttling) -> float:
+        """The share of the CPU time asked for, in [0, 1), that its processes had to wait for.
+
+        What they had is taken to be all that the quota allows.
+        """
+        had = throttling.periods * self.allowed_s
+        return throttling.seconds / (throttling.seconds + had) if throttling.periods else 0.0
 
     def throttling(self) -> Throttling:
         """How often it has held its processes up so far."""

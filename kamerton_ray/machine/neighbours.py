@@ -283,13 +283,13 @@ class Circumstances:
         others: How many CPUs other work took, as a mean; NaN where that is not counted.
         beside: Who that was, where it was more than runs on every machine.
         throttled: The share of the CPU quota's periods that were used up; NaN without a quota.
-        throttled_s: How long the CPUs stood still for that, in seconds; NaN likewise.
+        held_back: The share of the CPU time that it had to wait for; NaN likewise.
     """
 
     others: float = math.nan
     beside: str = ""
     throttled: float = math.nan
-    throttled_s: float = math.nan
+    held_back: float = math.nan
 
 
 def undisturbed(
@@ -307,25 +307,25 @@ def undisturbed(
     """
     while True:
         mark = watch.start()
-        result, throttling = _under_quota(watch.gauges, measure)
+        result, stopped = _under_quota(watch.gauges, measure)
         reading = watch.since(mark)
         if not worked(result) or not watch.again(reading):
             beside = watch.beside if reading.disturbed else ""
-            if throttling is None:
-                return result, Circumstances(reading.cpus, beside)
-            return result, Circumstances(reading.cpus, beside, throttling.share, throttling.seconds)
+            return result, Circumstances(reading.cpus, beside, *stopped)
 
 
 def _under_quota(
     gauges: Gauges, measure: Callable[[], Measured]
-) -> tuple[Measured, cgroups.Throttling | None]:
-    """Measure with a full quota, where there is one, and say how often it was used up."""
-    if gauges.quota is None:
-        return measure(), None
-    gauges.sleep(gauges.quota.period_s)
-    before = gauges.quota.throttling()
+) -> tuple[Measured, tuple[float, float]]:
+    """Measure with a full quota, where there is one, and say how much it stopped: both shares."""
+    quota = gauges.quota
+    if quota is None:
+        return measure(), (math.nan, math.nan)
+    gauges.sleep(quota.period_s)
+    before = quota.throttling()
     result = measure()
-    return result, gauges.quota.throttling() - before
+    throttling = quota.throttling() - before
+    return result, (throttling.share, quota.held_back(throttling))
 
 
 def look(seconds: float = WINDOW_S) -> tuple[Reading, str]:

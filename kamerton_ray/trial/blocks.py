@@ -130,7 +130,7 @@ class Blocks:
     def found(self) -> dict[str, Any]:
         """The step time and its percentiles, and what a step costs, as `Timing` names them."""
         steps = np.concatenate([one.step_times for one in self._windows])
-        quota = self._quota is not None
+        quota, throttling = self._quota, self.throttling
         throughput = sum(one.steps for one in self._windows) / sum(
             one.seconds for one in self._windows
         )
@@ -146,8 +146,8 @@ class Blocks:
             "faults": each.faults,
             "cpus": each.cpu_s * throughput,
             "memory": self._process.memory or math.nan,
-            "throttled": self.throttling.share if quota else math.nan,
-            "throttled_s": self.throttling.seconds if quota else math.nan,
+            "throttled": throttling.share if quota else math.nan,
+            "held_back": quota.held_back(throttling) if quota else math.nan,
             "blocks": len(self),
             "settled": self._settled,
         }

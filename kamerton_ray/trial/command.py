@@ -55,7 +55,7 @@ SECONDS_PER_PROGRAM = "seconds_per_program"
 
 NAMES = (
     *("objective", "read", "line", "other_lines", "seconds", "outcome", "error", "restarted"),
-    *("cpu_seconds", "cpus", "machine", "others", "beside", "throttled", "throttled_s"),
+    *("cpu_seconds", "cpus", "machine", "others", "beside", "throttled", "held_back"),
 )
 """What a trial reports, `SECONDS_PER_PROGRAM` where a time counts, and `UNCHECKED` if it has it."""
 

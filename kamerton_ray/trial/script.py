@@ -34,7 +34,7 @@ from kamerton_ray.trial.result import Result
 
 NAMES = (
     *("objective", "seconds", "left", "outcome", "error", "restarted"),
-    *("others", "beside", "throttled", "throttled_s"),
+    *("others", "beside", "throttled", "held_back"),
 )
 """What a trial reports, and `UNCHECKED` if it has it."""
 

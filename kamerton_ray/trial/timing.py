@@ -115,7 +115,8 @@ class Timing(NanEqual):
         beside: Who that was, where it was more than runs on every machine.
         throttled: The share of the CPU quota's periods in which the candidate used it up and stood
             still; NaN without a quota.
-        throttled_s: How long the CPUs stood still for that, added up, in seconds.
+        held_back: The share of the CPU time that the candidate had to wait for because of the
+            quota; NaN likewise.
         default_throttled: The share of the periods of the default.
         python_seconds: How much of a step passes in Python, outside of TensorFlow's calls and
             without waiting; in a loop of Keras's, all that passes around the model's call. NaN
@@ -148,7 +149,7 @@ class Timing(NanEqual):
     others: float = math.nan
     beside: str = ""
     throttled: float = math.nan
-    throttled_s: float = math.nan
+    held_back: float = math.nan
     default_throttled: float = math.nan
     python_seconds: float = math.nan
     input_seconds: float = math.nan
