@@ -10,7 +10,7 @@ and no other one's. It needs two CPUs, and for the model under a quota the right
 
 import argparse
 import contextlib
-import mmap
+import fcntl
 import os
 import random
 import subprocess
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import cloudpickle
 from machines import UnavailableError, cgroup, neighbours
@@ -35,7 +36,7 @@ from kamerton_ray.trial.timing import TimingOptions
 
 FINALISTS = [{"instances": n, "intra_op": 1, "inter_op": 1} for n in (1, 2)]
 
-WEIGHTS = Path(tempfile.gettempdir()) / f"kamerton-ray-traits-{os.getpid()}"
+LOCK = Path(tempfile.gettempdir()) / f"kamerton-ray-traits-{os.getpid()}"
 """What the instances of `sharing` share."""
 
 TRAITS = {
@@ -46,7 +47,7 @@ TRAITS = {
     "threads that wait": "Threads that wait",
     "crowded": "Instances in each other's way",
     "two groups": "The rounds fall into two groups",
-    "quota": "The CPU quota stopped",
+    "quota": "The CPU quota made",
     "neighbour": "The machine was busy",
 }
 """How the sentence of each begins."""
@@ -116,32 +117,33 @@ def allocating():
 
 
 def sharing():
-    """Adds to weights that all instances share, as Hogwild does, after some dense layers.
+    """Dense layers under a lock that all instances share, which spins, as locks in memory do.
 
-    So their cores take the cache lines from each other. Bandwidth would be as good a trait, but two
-    readers of 256 MB use it up in some runs alone, on two CPUs of a large machine.
+    Cache lines that several write, or bandwidth, would be as good a trait, but what they cost
+    depends on where the machine's two CPUs lie.
     """
-    import numpy as np
     import tensorflow as tf
 
-    file = os.open(WEIGHTS, os.O_RDWR | os.O_CREAT, 0o600)
-    os.ftruncate(file, 1 << 20)
-    weights = np.frombuffer(mmap.mmap(file, 1 << 20), np.float32)
-    update = np.zeros_like(weights)
+    call, lock = dense(), LOCK.open("w")
 
-    def add(found):
-        for _ in range(450):
-            np.add(weights, update, out=weights)
+    def step():
+        while not taken(lock):
+            continue
+        found = call()
+        fcntl.lockf(lock, fcntl.LOCK_UN)
+        tf.reduce_sum(found)
         return found
 
-    layer, x = tf.random.uniform((1024, 1024)), tf.random.uniform((512, 1024))
-
-    @tf.function
-    def step():
-        found = tf.matmul(tf.matmul(x, layer), layer)
-        return tf.numpy_function(add, [found[0, 0]], tf.float32)
-
     return step
+
+
+def taken(lock: IO[str]) -> bool:
+    """Take a lock, unless another process has it."""
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def moody(config):
@@ -214,7 +216,7 @@ def compared(build: Callable, seconds: float) -> Verdict:
             continue
     finally:
         bench.close()
-        WEIGHTS.unlink(missing_ok=True)
+        LOCK.unlink(missing_ok=True)
     return decide(contest.course, Objective(), searched=Kind(UNKNOWN, [], []))
 
 

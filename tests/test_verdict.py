@@ -658,7 +658,10 @@ def timed(speeds, *, budget_s):
 @pytest.mark.parametrize(
     ("speed", "rounds", "decision", "said"),
     [
-        (1.05, 6, Decision.UNSURE, "Undecided so far: intra_op=2 inter_op=1 speed=1.05 is 1."),
+        (
+            *(1.05, 6, Decision.UNSURE),
+            "Undecided so far: intra_op=2 inter_op=1 speed=1.05 against TensorFlow's default, 1.",
+        ),
         (2.0, 6, Decision.USE, "intra_op=2 inter_op=1 speed=2.0 is 2."),
         (0.5, 6, Decision.KEEP, "No configuration beat TensorFlow's default"),
         (2.0, 1, Decision.UNSURE, "intra_op=2 inter_op=1 speed=2.0 is the best so far"),

@@ -93,7 +93,8 @@ def _decided(course: Course, interval: Interval, objective: Objective) -> tuple[
     if interval.low > least:
         return Decision.USE, f"{best} {gain}{beside_one_process(course, objective)}."
     if course.ended is FinalEnd.STOPPED and interval.high > least:
-        return Decision.UNSURE, f"Undecided so far: {best} {gain}."
+        found = _found(course, interval, objective)
+        return Decision.UNSURE, f"Undecided so far: {best} against TensorFlow's default, {found}."
     return Decision.KEEP, _no_win(course, interval, objective)
 
 
@@ -121,12 +122,18 @@ def _no_win(course: Course, interval: Interval, objective: Objective) -> str:
     beyond = "beyond noise"
     if interval.low > 0:
         beyond = f"by surely more than {objective.share(by)}"
-    better = "" if by.is_ratio else f" {objective.better(by)}"
-    better += objective.below(by.amount(interval.middle), by)
     return (
         f"No configuration beat TensorFlow's default {beyond} (chosen for the final: {best}, "
-        f"{_amount(by, interval)}{better} {_runs(course)}): keep the default."
+        f"{_found(course, interval, objective)}): keep the default."
     )
+
+
+def _found(course: Course, interval: Interval, objective: Objective) -> str:
+    """What was measured where no gain is claimed, as in "1.02x [0.97, 1.07] (95 %, ...)"."""
+    by = course.comparison
+    better = "" if by.is_ratio else f" {objective.better(by)}"
+    better += objective.below(by.amount(interval.middle), by)
+    return f"{_amount(by, interval)}{better} {_runs(course)}"
 
 
 def _amount(by: Comparison, interval: Interval) -> str:
