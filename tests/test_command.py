@@ -1,6 +1,7 @@
 """Running commands: what they see, what is taken from them, and every way that one can fail."""
 
 import math
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from kamerton_ray import InvalidInputError
 from kamerton_ray.process.outcome import Outcome
-from kamerton_ray.trial.command import CommandOptions, Direction, Runner, read_as
+from kamerton_ray.trial.command import CommandOptions, Runner
+from kamerton_ray.trial.reading import Direction, read_as
 from kamerton_ray.trial.result import Result
 
 CONFIG = {"intra_op": 2, "inter_op": 1, "KNOB": 3}
@@ -115,6 +117,33 @@ def test_of_a_long_line_the_part_around_the_number_is_kept(measure):
 def test_a_time_is_read_from_no_line(measure):
     result = measure("true")
     assert read_as(result, Direction.ASSUMED) == result.line == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "pattern", "number"),
+    [
+        ("Throughput: 60.2 images/sec", "'Throughput: ([0-9.]+)'", 60.2),
+        ("p50 12 ms, 30 req/s", "'ms, ([0-9.]+) req/s'", 30),
+        ("3 of 4: QPS=99.5", "': QPS=([0-9.]+)'", 99.5),
+        ("100%|##| 60/60 [00:03<00:00, 15.28it/s]", "', ([0-9.]+)it/s'", 15.28),
+        ("images per second (mean): 12.3 [x]", r"'images per second \(mean\): ([0-9.]+)'", 12.3),
+    ],
+)
+def test_a_rate_that_is_printed_may_count_instead_of_the_time(measure, line, pattern, number):
+    result = measure("printf", "%s\n", "epoch 1", line, "done 1")
+    said = read_as(result, Direction.ASSUMED)
+    assert result.objective == result.seconds
+    assert said.endswith(f'--objective {pattern} --maximize counts its "{line}" instead')
+    again = measure("printf", "%s\n", line, objective=shlex.split(pattern)[0])
+    assert again.objective == number
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["loss 0.3", "Throughput: 1,234.5 images/sec", "throughput: 1,234", "QPS 1e3", "Throughput:"],
+)
+def test_what_may_be_no_rate_is_not_offered(measure, line):
+    assert read_as(measure("echo", line), Direction.ASSUMED) == ""
 
 
 def test_what_is_no_finite_number_is_passed_over(measure):

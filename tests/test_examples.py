@@ -157,7 +157,7 @@ def test_the_snippet_runs(number, tmp_path):
     output = run("snippet.py", cwd=tmp_path)
     if "verdict(" in code:
         known = r"default \(95 %, \d+ fresh runs each\)|keep the default|a shared machine"
-        in_short = "no time to compare it with the default|comparison with the default did not end"
+        in_short = "no time to compare the two|comparison with the default did not end"
         assert re.search(rf"({known}|{in_short})\.$", output)
     if "print(search.best.config" in code:
         assert re.search(r"\{.x.: 5, .y.: 7\} \d+ CONVERGED", output)

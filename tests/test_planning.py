@@ -9,9 +9,10 @@ from kamerton_ray.cli.options import SearchOptions, constraint, instances, knob
 from kamerton_ray.cli.planning import ProgramTask
 from kamerton_ray.cli.timing import total_s
 from kamerton_ray.machine import knobs as records
-from kamerton_ray.trial.command import CommandOptions, Direction
+from kamerton_ray.trial.command import CommandOptions
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.reading import Direction
 from kamerton_ray.tune.run import searcher_of
 
 CPUS = usable_cpus().count

@@ -143,7 +143,7 @@ def _not_compared(kind: Kind, best: Candidate, why: str) -> Verdict:
     return Verdict(
         decision=Decision.UNSURE,
         config=best.config,
-        sentence=f"{in_words(best.config)} was the best of the search, but {why} to compare it "
-        "with the default.",
+        sentence=f"{in_words(best.config)} was the best of the search beside the default, but "
+        f"{why} to compare the two.",
         machine=kind.machine,
     )

@@ -20,9 +20,10 @@ from kamerton_ray.cli.searching import compare, nothing_on_standard_output
 from kamerton_ray.cli.target import load_function
 from kamerton_ray.cli.timing import schedule_of
 from kamerton_ray.errors import InvalidInputError
-from kamerton_ray.trial.command import CommandOptions, Direction
+from kamerton_ray.trial.command import CommandOptions
 from kamerton_ray.trial.config import key_of
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.reading import Direction
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.folders import Json
 from kamerton_ray.tune.goal import Limits

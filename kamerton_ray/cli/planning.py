@@ -29,10 +29,11 @@ from kamerton_ray.machine.threads import (
 from kamerton_ray.machine.topology import topology, worth_pinning
 from kamerton_ray.search.constraints import AtMost
 from kamerton_ray.trial.bench import Bench
-from kamerton_ray.trial.command import TIME, CommandOptions, Direction
+from kamerton_ray.trial.command import CommandOptions
 from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.reading import TIME, Direction
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
 from kamerton_ray.tune.goal import Bounds, Domain, Goal, is_bounds
 from kamerton_ray.tune.hosts import hosted

@@ -21,9 +21,9 @@ from kamerton_ray.cli.resuming import check_ranges, open_session, settled, work_
 from kamerton_ray.cli.saying import mistakes, say
 from kamerton_ray.cli.timing import comparison_s, say_how_long, schedule_of
 from kamerton_ray.machine.neighbours import look, patience
-from kamerton_ray.trial.command import read_as
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words
 from kamerton_ray.trial.instances import Combine
+from kamerton_ray.trial.reading import read_as
 from kamerton_ray.trial.result import Result
 from kamerton_ray.tune.ending import INTERRUPTED, TIME_SPENT, Ending
 from kamerton_ray.tune.goal import Goal, Limits

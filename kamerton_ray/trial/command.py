@@ -5,13 +5,11 @@ The program needs no change: TensorFlow reads `TF_NUM_INTRAOP_THREADS` and `TF_N
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import user_environment
@@ -20,35 +18,15 @@ from kamerton_ray.machine.neighbours import Gauges, Watch, patience
 from kamerton_ray.numeric import positive
 from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.command_nest import CommandNest
-from kamerton_ray.process.handle import TAIL
 from kamerton_ray.process.messages import StartCommand
-from kamerton_ray.process.outcome import AttemptError, Outcome
+from kamerton_ray.process.outcome import AttemptError
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, environment
 from kamerton_ray.trial.instances import Combine, all_found, environments
 from kamerton_ray.trial.knobs import Knobs, check_preload, check_program_knobs
 from kamerton_ray.trial.logged import KEPT, UNCHECKED, check_effects
 from kamerton_ray.trial.measurer import despite_a_lost_nest, undisturbed_result
+from kamerton_ray.trial.reading import TIME, Reading, read
 from kamerton_ray.trial.result import Result
-
-NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-
-RATE = re.compile(
-    r"(?:/|(?<![a-z])per)[\s_-]*(?:s|secs?|seconds?|mins?|minutes?|h|hours?)(?![a-z0-9])"
-    r"|throughput|(?<![a-z])(?:[fqrt]ps|iops|[kmgtp]?flops)(?![a-z])",
-    re.IGNORECASE,
-)
-"""What is so much in a second is mostly better the higher it is."""
-
-AROUND = 80
-"""How much of a line is kept before and after the number that is read from it."""
-
-LAST_LINES = 10
-"""So many of the last lines are shown of an output in which the number is not found."""
-
-OTHERS = 8
-"""So many of the last other lines with numbers are kept: one of them may hold the one meant."""
-
-TIME, LAST = "time", "last"
 
 SECONDS_PER_PROGRAM = "seconds_per_program"
 """The key of a time divided by how many instances ran: their work is that of so many programs."""
@@ -58,30 +36,6 @@ NAMES = (
     *("cpu_seconds", "cpus", "machine", "others", "beside", "throttled", "held_back"),
 )
 """What a trial reports, `SECONDS_PER_PROGRAM` where a time counts, and `UNCHECKED` if it has it."""
-
-
-class Direction(Enum):
-    """Which numbers of a command are better; each value says it, and how that is known."""
-
-    LOWER = "no (--minimize)"
-    HIGHER = "yes (--maximize)"
-    ASSUMED = "no (--maximize)"
-    """Lower, since nobody has said it."""
-
-    @property
-    def mode(self) -> str:
-        """`"min"` or `"max"`."""
-        return "max" if self is Direction.HIGHER else "min"
-
-    def doubt(self, text: str) -> str:
-        """Why the direction has to be said first; empty where it has, or the text is no rate."""
-        found = RATE.search(text)
-        if self is not Direction.ASSUMED or found is None:
-            return ""
-        return (
-            f"'{text}' looks like a rate ('{found[0].strip()}'): say --maximize if a higher number "
-            "is better, or --minimize if a lower one is"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,35 +103,20 @@ class CommandOptions:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The number of a run, and where it was found.
+class Run:
+    """What a run of the program came to.
 
     Attributes:
-        objective: The number.
-        read: It as it was printed; empty for a time, as the next.
-        line: What it was read from: its line, or the middle of a long one.
-        other_lines: The last of the other lines that hold numbers.
-        seconds: How long the run took.
+        reading: Its number.
+        seconds: How long it took.
         cpu_s: The CPU seconds of the program, and of those that it waited for.
         unchecked: Which variables of knobs nothing shows to have taken effect.
     """
 
-    objective: float
-    read: str = ""
-    line: str = ""
-    other_lines: tuple[str, ...] = ()
-    seconds: float = math.nan
-    cpu_s: float = math.nan
-    unchecked: tuple[str, ...] = ()
-
-
-def read_as(result: Result, direction: Direction) -> str:
-    """What was read in a run, and how it is meant; empty where nothing was, as for a time."""
-    if not result.line:
-        return ""
-    said = f'reading {result.read} from "{result.line}"'
-    asked = "? (--maximize or --minimize)"
-    return f"{said}; higher is better: {asked if direction.doubt(said) else direction.value}"
+    reading: Reading
+    seconds: float
+    cpu_s: float
+    unchecked: tuple[str, ...]
 
 
 class Runner:
@@ -239,30 +178,30 @@ class Runner:
             found = Result(outcome=error.outcome, error=str(error), names=NAMES)
         return replace(found, machine=this_machine())
 
-    def _runs(self, config: Config) -> list[Reading]:
+    def _runs(self, config: Config) -> list[Run]:
         """What each instance comes to."""
         own = {**self._knobs.variables(config), **environment(config)}
         check_preload(own)
         with self._nest.started(self._commands(config), keep=KEPT) as attempts:
             begin = time.perf_counter()
 
-            def look(attempt: Attempt) -> Reading | None:
+            def look(attempt: Attempt) -> Run | None:
                 if not attempt.finished():
                     return None
                 seconds, silent = time.perf_counter() - begin, check_effects(attempt, own)
-                found = _reading(self._options.objective, seconds, attempt)
-                return replace(found, seconds=seconds, cpu_s=attempt.cpu_s, unchecked=silent)
+                found = read(self._options.objective, seconds, attempt)
+                return Run(found, seconds, attempt.cpu_s, silent)
 
             return all_found(attempts, look, self._options.timeout_s)
 
-    def _combined(self, runs: Sequence[Reading], config: Config) -> Result:
+    def _combined(self, runs: Sequence[Run], config: Config) -> Result:
         """What the instances come to, of which there is one where a configuration has none."""
-        first, seconds = runs[0], max(run.seconds for run in runs)
+        first, seconds = runs[0].reading, max(run.seconds for run in runs)
         taken = math.fsum(run.cpu_s for run in runs)
-        numbers, is_time = [run.objective for run in runs], self._options.objective == TIME
+        numbers, is_time = [run.reading.objective for run in runs], self._options.objective == TIME
         share = {SECONDS_PER_PROGRAM: seconds / len(runs)} if is_time else {}
         several = INSTANCES_KEY in config
-        silent = (UNCHECKED,) if first.unchecked else ()
+        unchecked = runs[0].unchecked
         return Result(
             objective=self._options.combining().of(numbers) if several else first.objective,
             read=first.read,
@@ -271,9 +210,9 @@ class Runner:
             seconds=seconds,
             cpu_seconds=taken / len(runs),
             cpus=taken / seconds,
-            unchecked=first.unchecked,
+            unchecked=unchecked,
             more=share,
-            names=(*NAMES, *share, *silent),
+            names=(*NAMES, *share, *((UNCHECKED,) if unchecked else ())),
         )
 
     def _commands(self, config: Config) -> list[StartCommand]:
@@ -282,29 +221,3 @@ class Runner:
         env = {**self._knobs.applied(env, config), **environment(config)}
         argv = list(self._options.argv)
         return [StartCommand(argv, {**env, **own}, self._cwd) for own in environments(config)]
-
-
-def _reading(objective: str, seconds: float, attempt: Attempt) -> Reading:
-    if objective == TIME:
-        return Reading(seconds)
-    pattern = NUMBER if objective == LAST else objective
-    for text in attempt.printed, attempt.complained:
-        for match in reversed(list(re.finditer(pattern, text, re.MULTILINE))):
-            group = match.re.groups
-            with contextlib.suppress(ValueError, TypeError):
-                if math.isfinite(value := float(match.group(group))):
-                    line, others = _place(text, *match.span(group))
-                    return Reading(value, match.group(group).strip(), line, others)
-    shown = "\n".join(attempt.printed[-TAIL:].splitlines()[-LAST_LINES:])
-    said = f"Its last lines of stdout:\n{shown}" if shown else "It printed nothing to stdout."
-    raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by '{pattern}'\n{said}")
-
-
-def _place(text: str, begin: int, end: int) -> tuple[str, tuple[str, ...]]:
-    """What stands around a part of a text in its line, and the last other lines with numbers."""
-    before, after = text[:begin].splitlines(), text[end:].splitlines()
-    first = "" if text[:begin].endswith(("\n", "\r")) or not before else before.pop()
-    rest = "" if text[end:].startswith(("\n", "\r")) or not after else after.pop(0)
-    others = [line[: 2 * AROUND] for line in (*before, *after) if re.search(NUMBER, line)]
-    line = first[-AROUND:] + text[begin:end] + rest[:AROUND]
-    return line.strip(), tuple(others[-OTHERS:])

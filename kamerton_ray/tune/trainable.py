@@ -11,13 +11,14 @@ from kamerton_ray.machine.environment import working_directory
 from kamerton_ray.machine.neighbours import patience
 from kamerton_ray.numeric import positive
 from kamerton_ray.trial.bench import Bench, BenchOptions, Isolation
-from kamerton_ray.trial.command import TIME, CommandOptions, Runner
+from kamerton_ray.trial.command import CommandOptions, Runner
 from kamerton_ray.trial.config import Config
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.judged import check_keys
 from kamerton_ray.trial.measurer import Measurer
 from kamerton_ray.trial.nests import Env
 from kamerton_ray.trial.objective import Objective
+from kamerton_ray.trial.reading import TIME
 from kamerton_ray.trial.timing import TimingOptions
 from kamerton_ray.tune.placement import node_to_itself, one_per_node
 from kamerton_ray.tune.ray_api import Actor, Resources
