@@ -146,6 +146,15 @@ def test_what_may_be_no_rate_is_not_offered(measure, line):
     assert read_as(measure("echo", line), Direction.ASSUMED) == ""
 
 
+def test_the_threads_of_a_program_and_what_it_starts_are_counted(measure):
+    wait = "import threading, time; [threading.Timer(3, print).start() for _ in range(KNOB)]"
+    python = shlex.quote(sys.executable)
+    code = f"{python} -c '{wait}' & {python} -c '{wait}'; wait; true".replace("KNOB", "$KNOB")
+    result = measure(*shell(code.replace("'", '"')))
+    assert result.threads == 1 + 2 * (1 + CONFIG["KNOB"])
+    assert measure("true").threads == 0
+
+
 def test_what_is_no_finite_number_is_passed_over(measure):
     assert measure(*shell("echo loss 5; echo loss nan"), objective="loss (.*)").objective == 5
 

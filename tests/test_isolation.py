@@ -24,10 +24,10 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @contextlib.contextmanager
-def an_attempt(build, *, config=None, timeout=30.0, **options):
-    """An attempt in a nest that knows nothing of TensorFlow."""
+def an_attempt(build, *, config=None, timeout=30.0, tensorflow=False, **options):
+    """An attempt in a nest that knows nothing of TensorFlow, unless it is told."""
     nest = ModelNest(
-        cloudpickle.dumps(build), env=options.pop("env", dict(os.environ)), tensorflow=False
+        cloudpickle.dumps(build), env=options.pop("env", dict(os.environ)), tensorflow=tensorflow
     )
     try:
         with nest.attempt(Threading(1, 1), config, timeout=timeout) as attempt:
@@ -144,6 +144,23 @@ def test_an_exception_in_step_comes_with_its_traceback():
     error = failure(build)
     assert error.outcome is Outcome.STEP_RAISED
     assert "ZeroDivisionError: in the middle" in error.detail
+
+
+def test_a_model_that_sets_other_threads_than_the_trial_fails():
+    def build(config):
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(config["intra_op"])
+        return lambda: tf.constant(1)
+
+    with an_attempt(build, config={"intra_op": 1}, tensorflow=True) as attempt:
+        built(attempt)  # the trial has set one thread, too
+    error = failure(build, config={"intra_op": 3}, tensorflow=True)
+    assert error.outcome is Outcome.NO_EFFECT
+    assert error.detail == (
+        "the model sets intra_op=3 inter_op=1 in place of the trial's intra_op=1 inter_op=1: leave "
+        "tf.config.threading out of it"
+    )
 
 
 def test_build_must_return_a_callable():

@@ -84,6 +84,49 @@ def test_a_trait_of_the_default_is_said_alone_with_its_evidence(default, begins,
     assert holds in sentence
 
 
+def runs(threads):
+    """Runs of a program with one to three threads of each kind, which had so many in all."""
+    return [
+        {
+            "config": {"intra_op": intra, "inter_op": inter},
+            "objective": 3.0,
+            "threads": threads(intra, inter),
+            "outcome": "ok",
+        }
+        for intra, inter in [(1, 1), (2, 1), (3, 1), (1, 2), (1, 3)]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("threads", "in_all", "names"),
+    [
+        (lambda _, __: 5, "5", "intra_op and inter_op"),
+        (lambda _, inter: 4 + inter, "5 to 7", "intra_op"),
+        (lambda intra, _: 4 + intra, "5 to 7", "inter_op"),
+    ],
+)
+def test_counts_that_change_nothing_in_a_program_are_said(threads, in_all, names):
+    (sentence,) = said(searched=runs(threads))
+    assert sentence.startswith(
+        f"No effect: the program had as many threads, {in_all}, whatever {names} said."
+    )
+
+
+def test_counts_that_change_something_are_not_said_to_be_without_effect():
+    assert said(searched=runs(lambda intra, inter: intra + inter)) == []
+    chance = iter(range(9))
+    assert said(searched=runs(lambda _, __: next(chance))) == []
+    assert said(searched=runs(lambda _, __: 0)) == []
+    assert said(searched=runs(lambda _, __: 5)[:2]) == []
+    several = [one | {"config": one["config"] | {"instances": 2}} for one in runs(lambda *_: 5)]
+    assert said(searched=several) == []
+
+
+def test_what_has_one_thread_and_sets_it_itself_is_not_advised_more_processes():
+    (sentence,) = said(searched=runs(lambda _, __: 5), cpus=1.0)
+    assert sentence.startswith("No effect: ")
+
+
 def test_more_processes_are_advised_only_where_none_were_tried():
     assert "--instances auto" in said(ALONE, cpus=1.0)[0]
     assert "--instances" not in said(ALONE, BOTH, cpus=1.0)[0]

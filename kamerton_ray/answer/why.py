@@ -16,6 +16,7 @@ from kamerton_ray.answer.candidates import Kind
 from kamerton_ray.answer.one_process import ms
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.machine.neighbours import QUIET
+from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, in_words, instances_of, key_of
 from kamerton_ray.trial.result import Result, median_of
 
@@ -158,7 +159,7 @@ def _one_thread(seen: Seen) -> str:
     least, most = ONE_THREAD
     if not (usable > 1 and least <= busy <= most) or seen.disturbed:
         return ""
-    if _python(seen) or _input(seen) or _memory(seen):  # which is why
+    if _python(seen) or _input(seen) or _memory(seen) or _unheard(seen):  # which is why
         return ""
     tried = any(instances_of(one.tuned) > 1 for one in seen.others)
     more = "" if tried else " More processes have: --instances auto."
@@ -170,6 +171,33 @@ def _one_thread(seen: Seen) -> str:
     return (
         f"One thread does nearly all: the default keeps {busy:.1f} of {usable} CPUs busy, "
         f"{as_what}. More threads have nothing to do.{more}"
+    )
+
+
+def _unheard(seen: Seen) -> str:
+    """A program has as many threads whatever its counts are."""
+    runs = [one for one in seen.others if one.threads and instances_of(one.tuned) == 1]
+    names = [name for name in THREADS if _changes_nothing(name, runs)]
+    if not names:
+        return ""
+    least, most = (extreme(one.threads for one in runs) for extreme in (min, max))
+    in_all = f"{least}" if least == most else f"{least} to {most}"
+    return (
+        f"No effect: the program had as many threads, {in_all}, whatever {' and '.join(names)} "
+        "said. It sets them itself, by tf.config.threading or a session's ConfigProto: leave that "
+        "out. Or it does not run TensorFlow."
+    )
+
+
+def _changes_nothing(name: str, runs: Sequence[Result]) -> bool:
+    """Whether a count has changed no number of threads where it alone was changed."""
+    threads: dict[str, dict[object, set[int]]] = {}
+    for one in runs:
+        rest = key_of({key: value for key, value in one.tuned.items() if key != name})
+        threads.setdefault(rest, {}).setdefault(one.tuned.get(name), set()).add(one.threads)
+    compared = [by_value for by_value in threads.values() if len(by_value) > 1]
+    return sum(len(one) - 1 for one in compared) >= ENOUGH and all(
+        len(set().union(*one.values())) == 1 for one in compared
     )
 
 
@@ -231,6 +259,7 @@ def _times(value: float, other: float) -> float:
 RULES: tuple[Callable[[Seen], str], ...] = (
     _python,
     _input,
+    _unheard,
     _memory,
     _one_thread,
     _idle_threads,

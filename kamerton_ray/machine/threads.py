@@ -103,17 +103,39 @@ def set_threading(config: Threading | Mapping[str, Any] | Sequence[int]) -> Thre
         tf.config.threading.set_intra_op_parallelism_threads(threading.intra_op)
         tf.config.threading.set_inter_op_parallelism_threads(threading.inter_op)
     except RuntimeError as error:
-        running = Threading(
-            tf.config.threading.get_intra_op_parallelism_threads(),
-            tf.config.threading.get_inter_op_parallelism_threads(),
-        )
         raise RuntimeStartedError(
-            f"TensorFlow's runtime has already started with {running}, so {threading} cannot be "
-            "set: TensorFlow fixes its thread pools when the first tensor or operation exists "
+            f"TensorFlow's runtime has already started with {_last_set()}, so {threading} cannot "
+            "be set: TensorFlow fixes its thread pools when the first tensor or operation exists "
             f"('{error}'). Call set_threading before anything that makes one, in a process of its "
             "own for each configuration; with Ray Tune leave reuse_actors off."
         ) from error
     return threading
+
+
+def overruled(threading: Threading) -> str:
+    """That the model has set this process's counts after the trial had; empty if it has not.
+
+    Args:
+        threading: What the trial has set.
+    """
+    now = _last_set()
+    if now == threading:
+        return ""
+    ours, theirs = ("intra_op={} inter_op={}".format(*counts) for counts in (threading, now))
+    return (
+        f"the model sets {theirs} in place of the trial's {ours}: leave tf.config.threading out of "
+        "it"
+    )
+
+
+def _last_set() -> Threading:
+    """The counts as they were last set in this process."""
+    import tensorflow as tf  # noqa: PLC0415 - it is there already
+
+    return Threading(
+        tf.config.threading.get_intra_op_parallelism_threads(),
+        tf.config.threading.get_inter_op_parallelism_threads(),
+    )
 
 
 def runtime_started() -> bool:

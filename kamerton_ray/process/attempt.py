@@ -281,7 +281,11 @@ class Attempt:
 
 
 def each_found(
-    attempts: Sequence[AnAttempt], look: Callable[[AnAttempt], Found | None], timeout: float
+    attempts: Sequence[AnAttempt],
+    look: Callable[[AnAttempt], Found | None],
+    timeout: float,
+    *,
+    every_s: float = math.inf,
 ) -> Iterator[tuple[AnAttempt, Found]]:
     """What is found of each of several attempts, as soon as it is.
 
@@ -291,6 +295,7 @@ def each_found(
         attempts: The attempts.
         look: What is found of an attempt by now; None as long as nothing is. It does not wait.
         timeout: How many seconds there are for all of them.
+        every_s: It is called after so many seconds at the latest, though there is no news.
 
     Raises:
         AttemptError: One failed, and keeps it as its `error`; or the nest was lost.
@@ -308,7 +313,7 @@ def each_found(
             continue  # its notice was read for another one, so no source has news of it
         if (left := deadline - time.monotonic()) <= 0:
             raise waited[0].failed(Outcome.TIMEOUT, f"of {timeout:g} s")
-        wait(list(set().union(*(attempt.sources for attempt in waited))), left)
+        wait(list(set().union(*(attempt.sources for attempt in waited))), min(left, every_s))
 
 
 def oom_kills(path: Path = Path("/proc/vmstat")) -> int:

@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import NoReturn, cast
 
 from kamerton_ray.machine.hardware import Machine, this_machine
-from kamerton_ray.machine.threads import Threading, runtime_started, set_threading
+from kamerton_ray.machine.threads import Threading, overruled, runtime_started, set_threading
 from kamerton_ray.machine.topology import pin
 from kamerton_ray.process.effects import onednn, prepare, without_effect
 from kamerton_ray.process.inside import look_inside
@@ -151,7 +151,7 @@ def _answer(channel: Channel, loader: _Loader) -> None:
     channel.send(Built(_machine().to_json()))
     # What the first step alone does, tracing and allocating, is part of building.
     order: RunSteps | LookInside = RunSteps(1)
-    asked = building.knobs
+    is_first = True
     while True:
         run = look_inside if isinstance(order, LookInside) else _block
         try:
@@ -159,10 +159,11 @@ def _answer(channel: Channel, loader: _Loader) -> None:
         except Exception as error:  # noqa: BLE001 - it is the answer
             channel.send(_failed(error, Outcome.STEP_RAISED, loader.source))
             return
-        if asked and (reason := without_effect(asked)):
+        # What took effect once stays.
+        if is_first and (reason := _without_effect(building, loader)):
             channel.send(Failed(Outcome.NO_EFFECT.name, reason))
             return
-        asked = {}  # what took effect once stays
+        is_first = False
         channel.send(done)
         order = from_json(channel.receive_bytes(), RunSteps, LookInside)
 
@@ -192,6 +193,13 @@ def _built(loader: _Loader, threads: Threading, config: bytes) -> Step:
 
     build = loader.load(before)
     return build(_unpickled(config)) if takes_config(build) else build()
+
+
+def _without_effect(order: BuildStep, loader: _Loader) -> str:
+    """What of an order took no effect, and how that is seen; empty for none."""
+    if loader.tensorflow and (reason := overruled(Threading(*order.threads))):
+        return reason
+    return without_effect(order.knobs)
 
 
 def takes_config(build: Callable[..., object]) -> bool:

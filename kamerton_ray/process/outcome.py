@@ -27,7 +27,7 @@ class Outcome(Enum):
     EXITED = "the process exited"
     SIGNALLED = "the process was ended by a signal"
     OUT_OF_MEMORY = "out of memory"
-    NO_EFFECT = "a knob did not take effect"
+    NO_EFFECT = "what the trial has set did not take effect"
     NO_ROOM = "it would not fit into memory, so it was not started"
     TIMEOUT = "it took longer than the timeout"
     OUTPUT_FLOOD = "it printed too much"

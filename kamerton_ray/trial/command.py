@@ -20,6 +20,7 @@ from kamerton_ray.process.attempt import Attempt
 from kamerton_ray.process.command_nest import CommandNest
 from kamerton_ray.process.messages import StartCommand
 from kamerton_ray.process.outcome import AttemptError
+from kamerton_ray.process.threads_seen import EVERY_S, ThreadsSeen
 from kamerton_ray.trial.config import INSTANCES_KEY, Config, environment
 from kamerton_ray.trial.instances import Combine, all_found, environments
 from kamerton_ray.trial.knobs import Knobs, check_preload, check_program_knobs
@@ -33,7 +34,7 @@ SECONDS_PER_PROGRAM = "seconds_per_program"
 
 NAMES = (
     *("objective", "read", "line", "other_lines", "seconds", "outcome", "error", "restarted"),
-    *("cpu_seconds", "cpus", "machine", "others", "beside", "throttled", "held_back"),
+    *("cpu_seconds", "cpus", "threads", "machine", "others", "beside", "throttled", "held_back"),
 )
 """What a trial reports, `SECONDS_PER_PROGRAM` where a time counts, and `UNCHECKED` if it has it."""
 
@@ -110,12 +111,14 @@ class Run:
         reading: Its number.
         seconds: How long it took.
         cpu_s: The CPU seconds of the program, and of those that it waited for.
+        threads: The most threads that it was seen to have; 0 where nobody looked.
         unchecked: Which variables of knobs nothing shows to have taken effect.
     """
 
     reading: Reading
     seconds: float
     cpu_s: float
+    threads: int
     unchecked: tuple[str, ...]
 
 
@@ -184,15 +187,17 @@ class Runner:
         check_preload(own)
         with self._nest.started(self._commands(config), keep=KEPT) as attempts:
             begin = time.perf_counter()
+            seen = {attempt: ThreadsSeen() for attempt in attempts}
 
             def look(attempt: Attempt) -> Run | None:
                 if not attempt.finished():
+                    seen[attempt].look(attempt.pid)
                     return None
                 seconds, silent = time.perf_counter() - begin, check_effects(attempt, own)
                 found = read(self._options.objective, seconds, attempt)
-                return Run(found, seconds, attempt.cpu_s, silent)
+                return Run(found, seconds, attempt.cpu_s, seen[attempt].most, silent)
 
-            return all_found(attempts, look, self._options.timeout_s)
+            return all_found(attempts, look, self._options.timeout_s, every_s=EVERY_S)
 
     def _combined(self, runs: Sequence[Run], config: Config) -> Result:
         """What the instances come to, of which there is one where a configuration has none."""
@@ -210,6 +215,7 @@ class Runner:
             seconds=seconds,
             cpu_seconds=taken / len(runs),
             cpus=taken / seconds,
+            threads=runs[0].threads,
             unchecked=unchecked,
             more=share,
             names=(*NAMES, *share, *((UNCHECKED,) if unchecked else ())),

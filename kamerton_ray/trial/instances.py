@@ -87,7 +87,11 @@ class InstanceError(AttemptError):
 
 
 def all_found(
-    attempts: Sequence[AnAttempt], look: Callable[[AnAttempt], Found | None], timeout: float
+    attempts: Sequence[AnAttempt],
+    look: Callable[[AnAttempt], Found | None],
+    timeout: float,
+    *,
+    every_s: float = math.inf,
 ) -> list[Found]:
     """What is found of each instance, in their order.
 
@@ -95,6 +99,7 @@ def all_found(
         attempts: The instances.
         look: What is found of one by now; None as long as nothing is.
         timeout: How many seconds they may take.
+        every_s: They are looked at after so many seconds at the latest.
 
     Raises:
         AttemptError: One failed, and the others are waited for no more. Where there are several,
@@ -102,7 +107,8 @@ def all_found(
     """
     found: dict[AnAttempt, Found] = {}
     try:
-        found.update(each_found(attempts, look, timeout))  # what came before an error is kept
+        # What came before an error is kept.
+        found.update(each_found(attempts, look, timeout, every_s=every_s))
     except AttemptError as error:
         failed = [place for place, one in enumerate(attempts, 1) if one.error is error]
         if not failed or not attempts[1:]:

@@ -38,6 +38,8 @@ class Result(Timing):
         read: That number as it was printed; empty for a time, as the next.
         line: What it was read from: its line, or the middle of a long one.
         other_lines: The last of the other lines that hold numbers.
+        threads: The most threads that a program, with what it has started, was seen to have, or the
+            first of its instances; 0 where nobody looked.
         left: Whether the body of Kamerton's loop left its loop.
         unchecked: The variables that knobs set in a program of which nothing shows that they took
             effect.
@@ -63,6 +65,7 @@ class Result(Timing):
     read: str = ""
     line: str = ""
     other_lines: tuple[str, ...] = ()
+    threads: int = 0
     left: bool = False
     unchecked: tuple[str, ...] = ()
     machine: Machine = UNKNOWN
