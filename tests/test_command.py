@@ -155,6 +155,12 @@ def test_the_threads_of_a_program_and_what_it_starts_are_counted(measure):
     assert measure("true").threads == 0
 
 
+def test_what_the_default_is_in_the_programs_environment_is_in_the_result(measure):
+    machine = measure("true", env={"TF_NUM_INTRAOP_THREADS": "1000"}).machine
+    assert machine.default_intra_op == machine.default_threads["intra_op"] == 1000
+    assert machine.default_inter_op == 0
+
+
 def test_what_is_no_finite_number_is_passed_over(measure):
     assert measure(*shell("echo loss 5; echo loss nan"), objective="loss (.*)").objective == 5
 

@@ -555,9 +555,9 @@ def test_a_word_that_is_not_on_this_node_fails_the_run(monkeypatch):
 
 def test_stock_with_the_defaults_threads_is_the_default_and_any_other_word_is_not():
     counts = {"intra_op": 2, "inter_op": 2}
-    assert _is_default({**counts, "allocator": STOCK, "xla": STOCK}, 2, set())
-    assert not _is_default({**counts, "allocator": "jemalloc"}, 2, {"allocator"})
-    assert not _is_default({**counts, "mode": STOCK}, 2, set())
+    assert _is_default({**counts, "allocator": STOCK, "xla": STOCK}, counts, set())
+    assert not _is_default({**counts, "allocator": "jemalloc"}, counts, {"allocator"})
+    assert not _is_default({**counts, "mode": STOCK}, counts, set())
 
 
 def test_an_export_sets_what_the_words_mean():

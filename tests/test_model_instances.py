@@ -120,6 +120,8 @@ def test_pinned_instances_share_no_cpu(pinned, tmp_path):
     count = min(2, len(os.sched_getaffinity(0)))
     found = measured(build, {**TWO, "instances": count, "pinned": pinned})
     assert found.outcome is Outcome.OK
+    assert found.machine.usable_cpus == usable_cpus().count  # the machine's, not an instance's
+    assert found.machine.default_intra_op == 0
     sets = [set(path.read_text().split(",")) for path in tmp_path.iterdir()]
     assert sum(map(len, sets)) == (1 if pinned else count) * len(os.sched_getaffinity(0))
 

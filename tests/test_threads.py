@@ -15,7 +15,7 @@ from kamerton_ray import (
     thread_space,
     usable_cpus,
 )
-from kamerton_ray.machine import threads
+from kamerton_ray.machine import hardware, threads
 from kamerton_ray.tune.thread_space import trial_cpus
 
 # --- the two counts -------------------------------------------------------------------------------
@@ -112,6 +112,28 @@ def refused(counts):
     except RuntimeStartedError as error:
         return str(error)
 """
+
+
+@pytest.mark.parametrize(
+    ("env", "affinity", "expected"),
+    [
+        ({}, None, (0, 0)),
+        ({}, 1000, (1000, 1000)),
+        ({"TF_NUM_INTRAOP_THREADS": "999"}, None, (999, 0)),
+        ({"TF_NUM_INTEROP_THREADS": "999", "TF_NUM_INTRAOP_THREADS": "0"}, 1000, (1000, 999)),
+        ({"TF_NUM_INTRAOP_THREADS": "-1", "TF_NUM_INTEROP_THREADS": "many"}, None, (0, 0)),
+    ],
+)
+def test_the_default_of_a_machine_is_what_the_environment_or_the_affinity_says(
+    env, affinity, expected, monkeypatch
+):
+    """A quota leaves fewer usable CPUs than the affinity, of which TensorFlow knows nothing."""
+    if affinity:
+        monkeypatch.setattr(hardware, "affinity", lambda: affinity)
+    found = hardware.machine_with_default(env)
+    assert (found.default_intra_op, found.default_inter_op) == expected
+    cpus = usable_cpus().count
+    assert list(found.default_threads.values()) == [count or cpus for count in expected]
 
 
 def test_tensorflow_runs_with_the_counts_until_it_has_started_and_then_refuses_others(
@@ -364,7 +386,7 @@ def test_without_a_cluster_it_asks_this_machine():
     program = (
         "import os, kamerton_ray\n"
         "from kamerton_ray.machine import cpus\n"
-        "cpus._affinity = lambda: 7\n"
+        "cpus.affinity = lambda: 7\n"
         "cpus.Path = lambda _: __import__('pathlib').Path('/nonexistent')\n"
         "print({k: (d.lower, d.upper) for k, d in kamerton_ray.thread_space().items()})"
     )

@@ -454,6 +454,33 @@ def test_the_best_of_the_search_are_the_finalists():
     assert [one.config["speed"] for one in chosen] == [1.5, 1.45]
 
 
+QUOTA = {**MACHINE, "usable_cpus": 1, "default_intra_op": 2, "default_inter_op": 2}
+"""A container that may use one of two CPUs: TensorFlow counts two."""
+
+
+def test_under_a_quota_the_counts_that_it_allows_are_not_the_default():
+    results = [
+        {**one, "config": {"intra_op": intra, "inter_op": inter}}
+        for one, (intra, inter) in zip(
+            searched(1.8, 1.7, 1.0, machine=QUOTA), [(1, 1), (1, 2), (2, 2)], strict=True
+        )
+    ]
+    (kind,) = kinds_of(trial_results(results))
+    compared = [
+        (one.config["intra_op"], one.config["inter_op"]) for one in contestants(kind, SECONDS)
+    ]
+    assert compared == [(1, 1), (1, 2)]
+
+
+def test_what_the_default_was_is_said_where_nobody_expects_it():
+    found = judged(searched(1.3, machine=QUOTA), machine=QUOTA)
+    (said,) = [one for one in found.reasons if "usable CPUs" in one]
+    assert said.startswith(
+        "TensorFlow's default was intra_op=2 inter_op=2 here (usable CPUs: 1), since "
+    )
+    assert not [one for one in judged(searched(1.3)).reasons if "usable CPUs" in one]
+
+
 def test_many_are_measured_in_groups_with_a_default_of_their_own():
     assert groups([1, DEFAULT, 0]) == [[1, DEFAULT, 0]]
     asked = [*range(AT_ONCE), DEFAULT, AT_ONCE]

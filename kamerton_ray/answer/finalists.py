@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kamerton_ray.answer.candidates import Candidate, Kind, candidates, miss_of
 from kamerton_ray.answer.rounds import RACE_SHARE
 from kamerton_ray.machine.knobs import is_stock, word_of
-from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.trial.config import INSTANCES_KEY, PINNED, Config, instances_of, is_variable
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, median_of
@@ -41,16 +40,15 @@ def contestants(kind: Kind, objective: Objective) -> list[Candidate]:
         for name in {name for one in found for name in one.config}
         if len({repr(one.config.get(name)) for one in found}) == 1
     }
-    cpus = kind.machine.usable_cpus
-    return [one for one in found if not _is_default(one.config, cpus, fixed)] or found
+    usual = kind.machine.default_threads
+    return [one for one in found if not _is_default(one.config, usual, fixed)] or found
 
 
-def _is_default(config: Config, cpus: int, fixed: Collection[str]) -> bool:
+def _is_default(config: Config, usual: Mapping[str, int], fixed: Collection[str]) -> bool:
     """Whether a configuration runs what the default does, which has the same fixed values.
 
     The default runs without variables, whose names are in capitals, and without knobs.
     """
-    usual = default_threads(cpus)
     counts = {name: value for name, value in config.items() if name in usual}
     others = {
         name: said

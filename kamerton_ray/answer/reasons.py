@@ -15,7 +15,7 @@ from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.cgroups import HELD_BACK
-from kamerton_ray.machine.hardware import Machine
+from kamerton_ray.machine.hardware import VARIABLES, Machine
 from kamerton_ray.machine.knobs import ONEDNN, XLA, warnings
 from kamerton_ray.machine.neighbours import QUIET
 from kamerton_ray.process.outcome import Outcome
@@ -80,6 +80,7 @@ def reasons(course: Course, objective: Objective, searched: Kind, machine: Machi
         *_unchecked(course),
         *_preferred(course, objective),
         *_tied(course),
+        *_another_default(machine),
         *_another_machine(searched.machine, machine),
         *_slow_nodes(searched),
         *_alone(course),
@@ -124,6 +125,19 @@ def _tied(course: Course) -> list[str]:
         return []
     others = [in_words(one) for one in course.left if one != course.chosen]
     return [f"Not told apart from the best: {'; '.join(others)}."] if others else []
+
+
+def _another_default(machine: Machine) -> list[str]:
+    """What the default was, where it was not one thread of each kind for each usable CPU."""
+    if not (machine.default_intra_op or machine.default_inter_op):
+        return []
+    return [
+        (
+            f"TensorFlow's default was {in_words(machine.default_threads)} here (usable CPUs: "
+            f"{machine.usable_cpus}), since {' or '.join(VARIABLES)} is set, or a quota gives "
+            "fewer CPUs than TensorFlow counts."
+        )
+    ]
 
 
 def _another_machine(searched: Machine, compared: Machine) -> list[str]:

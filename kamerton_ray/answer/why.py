@@ -159,6 +159,8 @@ def _one_thread(seen: Seen) -> str:
     least, most = ONE_THREAD
     if not (usable > 1 and least <= busy <= most) or seen.disturbed:
         return ""
+    if any(one.machine.default_intra_op == 1 for one in seen.default):  # somebody wants it so
+        return ""
     if _python(seen) or _input(seen) or _memory(seen) or _unheard(seen):  # which is why
         return ""
     tried = any(instances_of(one.tuned) > 1 for one in seen.others)

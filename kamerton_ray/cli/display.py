@@ -15,7 +15,6 @@ from kamerton_ray.answer.head_to_head import Stage
 from kamerton_ray.answer.rounds import Course
 from kamerton_ray.cli.saying import printable
 from kamerton_ray.machine.memory import in_words as in_bytes
-from kamerton_ray.machine.threads import default_threads
 from kamerton_ray.process.outcome import TRACEBACK
 from kamerton_ray.trial.config import ONE_PROCESS, in_words, instances_of
 from kamerton_ray.trial.instances import SHARED
@@ -207,9 +206,9 @@ def _unchecked(result: Result) -> str:
 
 def is_default(result: Result) -> bool:
     """Whether a trial ran with the counts that TensorFlow chooses by itself, and nothing else."""
-    cpus = result.machine.usable_cpus
-    usual = {**ONE_PROCESS, **default_threads(cpus)}
-    return bool(cpus) and {**ONE_PROCESS, **result.tuned} == usual
+    machine = result.machine
+    usual = {**ONE_PROCESS, **machine.default_threads}
+    return bool(machine.usable_cpus) and {**ONE_PROCESS, **result.tuned} == usual
 
 
 def in_unit(metric: str, value: float) -> str:

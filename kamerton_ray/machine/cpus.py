@@ -55,7 +55,7 @@ def usable_cpus(*, root: Path | str = "/") -> UsableCpus:
         root: Where `proc` and `sys` are found.
     """
     root = Path(root)
-    limits = [CpuLimit("affinity", float(_affinity()), "the CPUs the scheduler may place it on")]
+    limits = [CpuLimit("affinity", float(affinity()), "the CPUs the scheduler may place it on")]
     limits += [_of_quota(quota) for quota in cgroups.quotas(root)]
     limits += [
         CpuLimit("cgroup cpuset", float(one.count), f"CPUs {one.cpus}, {one.path}")
@@ -65,7 +65,8 @@ def usable_cpus(*, root: Path | str = "/") -> UsableCpus:
     return UsableCpus(count=max(1, math.ceil(least)), limits=tuple(limits))
 
 
-def _affinity() -> int:
+def affinity() -> int:
+    """How many CPUs the scheduler may place this process on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

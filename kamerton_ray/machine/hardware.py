@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kamerton_ray.machine.cpus import usable_cpus
+from kamerton_ray.machine.cpus import affinity, usable_cpus
+from kamerton_ray.machine.threads import Threading
+
+VARIABLES = tuple(Threading().environment())
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -30,12 +33,26 @@ class Machine:
         tensorflow: TensorFlow's version.
         onednn: Whether TensorFlow's oneDNN kernels are `"on"`; `"unknown"` where it does not say,
             and `"tuned"` where a search tries both.
+        default_intra_op: How many intra-op threads TensorFlow's default has, where these are not as
+            many as the usable CPUs: the environment says others, or a quota gives less CPUs than
+            there are, which TensorFlow does not know. Else 0.
+        default_inter_op: Likewise of inter-op threads.
     """
 
     cpu_model: str = ""
     usable_cpus: int = 0
     tensorflow: str = ""
     onednn: str = ""
+    default_intra_op: int = 0
+    default_inter_op: int = 0
+
+    @property
+    def default_threads(self) -> dict[str, int]:
+        """What TensorFlow's default has there of both counts; 0 where nobody knows."""
+        return {
+            "intra_op": self.default_intra_op or self.usable_cpus,
+            "inter_op": self.default_inter_op or self.usable_cpus,
+        }
 
     @classmethod
     def of(cls, told: object) -> Machine:
@@ -66,6 +83,26 @@ UNKNOWN = Machine()
 def this_machine() -> Machine:
     """The CPU's model, and how many of them this process can use."""
     return Machine(cpu_model=cpu_model(), usable_cpus=usable_cpus().count)
+
+
+def machine_with_default(env: Mapping[str, str]) -> Machine:
+    """This machine, and what TensorFlow's default is there in a process with these variables.
+
+    TensorFlow takes a positive number from its variables, or else counts the CPUs that it may run
+    on, of which a quota takes none away (core/common_runtime/process_util.cc;
+    tsl/platform/default/port.cc, `NumSchedulableCPUs`).
+    """
+    machine = this_machine()
+    counts = [_said(env.get(name, "")) or affinity() for name in VARIABLES]
+    intra, inter = (0 if count == machine.usable_cpus else count for count in counts)
+    return dataclasses.replace(machine, default_intra_op=intra, default_inter_op=inter)
+
+
+def _said(text: str) -> int:
+    """The number of threads that a variable says; 0 where it says none."""
+    with contextlib.suppress(ValueError):
+        return max(0, int(text))
+    return 0
 
 
 def cpu_model(info: Path = CPU_INFO) -> str:

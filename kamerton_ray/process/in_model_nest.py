@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NoReturn, cast
 
-from kamerton_ray.machine.hardware import Machine, this_machine
+from kamerton_ray.machine.hardware import Machine, machine_with_default
 from kamerton_ray.machine.threads import Threading, overruled, runtime_started, set_threading
 from kamerton_ray.machine.topology import pin
 from kamerton_ray.process.effects import onednn, prepare, without_effect
@@ -138,6 +138,7 @@ def _attempt(channel: Channel, loader: _Loader) -> NoReturn:
 def _answer(channel: Channel, loader: _Loader) -> None:
     building = channel.receive(BuildStep)
     config = channel.receive_bytes()
+    hardware = machine_with_default(os.environ)  # before it gets a place, which is a part of it
     try:
         _settle(building)
         step = _built(loader, Threading(*building.threads), config)
@@ -148,7 +149,7 @@ def _answer(channel: Channel, loader: _Loader) -> None:
         returned = f"but it returned {step!r} of type {type(step).__name__}"
         channel.send(Failed(Outcome.WRONG_RETURN.name, returned))
         return
-    channel.send(Built(_machine().to_json()))
+    channel.send(Built(_machine(hardware).to_json()))
     # What the first step alone does, tracing and allocating, is part of building.
     order: RunSteps | LookInside = RunSteps(1)
     is_first = True
@@ -233,10 +234,10 @@ def _block(step: Step, count: int) -> StepSeconds:
     )
 
 
-def _machine() -> Machine:
+def _machine(hardware: Machine) -> Machine:
     """What identifies the hardware and the build, so that results of two are not mixed."""
     return replace(
-        this_machine(),
+        hardware,
         tensorflow=getattr(sys.modules.get("tensorflow"), "__version__", ""),
         onednn=onednn(),
     )

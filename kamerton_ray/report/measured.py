@@ -12,8 +12,9 @@ from enum import Enum
 
 from kamerton_ray.answer.candidates import check_reported, miss_of, value_of
 from kamerton_ray.errors import InvalidInputError
+from kamerton_ray.machine.hardware import UNKNOWN, Machine
 from kamerton_ray.machine.knobs import STOCK, is_stock
-from kamerton_ray.machine.threads import THREADS, default_threads
+from kamerton_ray.machine.threads import THREADS
 from kamerton_ray.trial.comparison import Comparison
 from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, Config, flat, in_words, key_of
 from kamerton_ray.trial.objective import Objective
@@ -162,10 +163,14 @@ class Measured:
         return {name for one in self.results for name, _ in flat(one.tuned)}
 
     @property
+    def machine(self) -> Machine:
+        """What the trials ran on, as far as it is known."""
+        return next((one.machine for one in self.results if one.machine.usable_cpus), UNKNOWN)
+
+    @property
     def cpus(self) -> int:
         """How many CPUs the trials had; 0 where nobody knows."""
-        counts = (one.machine.usable_cpus for one in self.results)
-        return next((count for count in counts if count), 0)
+        return self.machine.usable_cpus
 
     @property
     def working(self) -> list[Row]:
@@ -226,7 +231,7 @@ class Measured:
         Where anything else was tuned it is unknown.
         """
         stock = {name: STOCK for name in self.names if is_stock(name, STOCK)}
-        usual: Config = {**ONE_PROCESS, **default_threads(self.cpus), **stock}
+        usual: Config = {**ONE_PROCESS, **self.machine.default_threads, **stock}
         if not self.cpus or not self.axes or set(self.axes) - set(usual):
             return None
         fixed = {k: v for k, v in flat(self.results[0].tuned) if k in usual}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.environment import user_environment
-from kamerton_ray.machine.hardware import this_machine
+from kamerton_ray.machine.hardware import machine_with_default
 from kamerton_ray.machine.neighbours import Gauges, Watch, patience
 from kamerton_ray.numeric import positive
 from kamerton_ray.process.attempt import Attempt
@@ -179,7 +179,7 @@ class Runner:
             found = self._combined(self._runs(config), config)
         except AttemptError as error:
             found = Result(outcome=error.outcome, error=str(error), names=NAMES)
-        return replace(found, machine=this_machine())
+        return replace(found, machine=machine_with_default(self._env()))
 
     def _runs(self, config: Config) -> list[Run]:
         """What each instance comes to."""
@@ -221,9 +221,12 @@ class Runner:
             names=(*NAMES, *share, *((UNCHECKED,) if unchecked else ())),
         )
 
+    def _env(self) -> dict[str, str]:
+        """What a program gets that no configuration says."""
+        return {**user_environment(), **self._options.env}
+
     def _commands(self, config: Config) -> list[StartCommand]:
         """The command of each instance."""
-        env = {**user_environment(), **self._options.env}
-        env = {**self._knobs.applied(env, config), **environment(config)}
+        env = {**self._knobs.applied(self._env(), config), **environment(config)}
         argv = list(self._options.argv)
         return [StartCommand(argv, {**env, **own}, self._cwd) for own in environments(config)]
