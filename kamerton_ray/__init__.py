@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from kamerton_ray.search.space import Axis, IntegerSpace, Scale
     from kamerton_ray.trial.loop import Vertex, kamerton
     from kamerton_ray.trial.objective import Objective
+    from kamerton_ray.trial.saved_model import SavedModel
     from kamerton_ray.tune.concurrency import every_node
     from kamerton_ray.tune.placement import node_kinds, one_per_node, trial_nodes
     from kamerton_ray.tune.searcher import NelderMeadSearcher
@@ -53,6 +54,7 @@ __all__ = [
     "Objective",
     "Report",
     "RuntimeStartedError",
+    "SavedModel",
     "Scale",
     "Signal",
     "Standing",
@@ -110,6 +112,7 @@ _HOMES = {
     "Vertex": "trial.loop",
     "kamerton": "trial.loop",
     "Objective": "trial.objective",
+    "SavedModel": "trial.saved_model",
     "node_kinds": "tune.placement",
     "one_per_node": "tune.placement",
     "trial_nodes": "tune.placement",

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from kamerton_ray.cli import checking, searching
+from kamerton_ray.cli.checking import task_of
 from kamerton_ray.cli.commands import main
 from kamerton_ray.report.exports import export
 from kamerton_ray.report.report import report
@@ -44,6 +46,7 @@ def build():
 LOOP = """
 import os, sys
 from pathlib import Path
+from types import SimpleNamespace
 from kamerton_ray import kamerton
 with Path(sys.argv[1]).open("a") as file:
     file.write("x")
@@ -700,6 +703,30 @@ def test_the_search_and_its_comparison_import_tensorflow_once(search, tmp_path):
     folder = Path((tmp_path / "folder").read_text())  # of the process that forks
     assert folder.name.startswith("kamerton_ray-")
     assert not folder.exists()
+
+
+def test_a_saved_model_is_tuned_checked_and_resumed_with_the_same_inputs(
+    search, in_tensorflow, tmp_path
+):
+    in_tensorflow(f"""
+import tensorflow as tf
+tf.keras.Sequential([tf.keras.layers.Input((6,)), tf.keras.layers.Dense(4)]).save(
+    "{tmp_path}/model.keras"
+)
+""")
+    target = str(tmp_path / "model.keras")
+    typed = ("--trials", "2", "--seconds", "0.1", "--quick", target)
+    out, _ = search("tune", "--batch", "3", *typed)
+    assert "TensorFlow's default" in out
+    folder = folder_of(tmp_path)
+    description = json.loads((folder / "session.json").read_text())
+    assert (description["target"], description["batch"]) == (target, 3)
+    _, err = search("tune", "--resume", str(folder), "--batch", "4", *typed, code=2)
+    assert "resumed search must be for the same batch as before, 3, but got 4" in err
+    checked = task_of(description, SimpleNamespace(within=0.02))
+    assert (checked.build.path, checked.build.batch) == (target, 3)
+    _, err = search("tune", "--batch", "4", "json:dumps", code=2)
+    assert "--batch and --shape must be of a saved model" in err
 
 
 def test_a_lost_host_is_started_again_and_its_trial_tried_again(search, tmp_path, caplog):

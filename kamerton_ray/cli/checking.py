@@ -17,7 +17,7 @@ from kamerton_ray.cli.planning import FunctionTask, ProgramTask, Task
 from kamerton_ray.cli.resuming import settled
 from kamerton_ray.cli.saying import mistakes, printable, say
 from kamerton_ray.cli.searching import compare, nothing_on_standard_output
-from kamerton_ray.cli.target import load_function
+from kamerton_ray.cli.target import what_builds
 from kamerton_ray.cli.timing import schedule_of
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.trial.command import CommandOptions
@@ -82,7 +82,11 @@ def _function_task(description: Json, options: SearchOptions) -> FunctionTask:
     seconds = description.get("seconds")
     return FunctionTask(
         target=target,
-        build=load_function(target),
+        build=what_builds(
+            target,
+            batch=description.get("batch"),
+            shapes={name: tuple(sizes) for name, sizes in description.get("shapes", {}).items()},
+        ),
         objective=Objective(
             metric=_said(description, "objective", str),
             at_most=dict(most),

@@ -32,6 +32,7 @@ from kamerton_ray.cli.options import (
     compare_options,
     limit,
     search_options,
+    shape,
     timeout_option,
 )
 from kamerton_ray.cli.planning import (
@@ -45,7 +46,7 @@ from kamerton_ray.cli.planning import (
 )
 from kamerton_ray.cli.saying import mistakes, printable, say
 from kamerton_ray.cli.searching import run
-from kamerton_ray.cli.target import load_function
+from kamerton_ray.cli.target import what_builds
 from kamerton_ray.report.report import report
 from kamerton_ray.trial.command import CommandOptions
 from kamerton_ray.trial.instances import ALONE, Combine
@@ -152,8 +153,21 @@ def execute(
 
 
 @main.command()
-@click.argument("target", metavar="MODULE:FUNCTION")
+@click.argument("target", metavar="MODEL")
 @search_options
+@click.option(
+    "--batch",
+    type=click.IntRange(1),
+    help="How many examples a step of a saved model takes; by default one.",
+)
+@click.option(
+    "--shape",
+    "shapes",
+    type=shape,
+    multiple=True,
+    metavar="INPUT=SIZES",
+    help="The whole shape of a saved model's input of which more than that is open, as ids=8,128.",
+)
 @click.option(
     "--seconds",
     type=click.FloatRange(0, min_open=True),
@@ -197,7 +211,8 @@ def execute(
     model = tf.keras.models.load_model("my_model.keras")
     images = tf.random.uniform((8, 224, 224, 3))
     return lambda: model(images)""",
-    """kamerton-ray tune my_model.py:build
+    """kamerton-ray tune my_model.keras --batch 8 --instances auto
+kamerton-ray tune my_model.py:build
 kamerton-ray tune my_package.models:build --time-budget 120 --export dotenv
 kamerton-ray tune my_model.py:build --objective throughput --at-most seconds_p99=0.02""",
 )
@@ -209,15 +224,21 @@ def tune(
     objective: str,
     most: tuple[Limit, ...],
     least: tuple[Limit, ...],
+    batch: int | None,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
     options: SearchOptions,
 ) -> None:
-    """Tune a function that builds a model and returns a step of it to time.
+    """Tune a model: MODULE:FUNCTION, FILE.py:FUNCTION, or where a saved one lies.
 
-    It runs in each trial's process, its threads already set. Create the model inside of it: one
-    that the module creates on import has the threads of whoever imports it.
+    The function builds the model and returns a step of it to time. It runs in each trial's process,
+    its threads already set. Create the model inside of it: one that the module creates on import
+    has the threads of whoever imports it.
+
+    Of a saved model, a file of Keras's or the folder of a SavedModel, a step is a call with made up
+    numbers.
     """
     with mistakes():
-        build = load_function(target)
+        build = what_builds(target, batch=batch, shapes=dict(shapes))
         judged_by = Objective(
             metric=objective,
             at_most=dict(most),

@@ -173,6 +173,15 @@ def limit(text: str) -> Limit:
         raise click.BadParameter(f"{text!r} is not of the form seconds_p99=0.02") from None
 
 
+def shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """`ids=8,128`."""
+    name, _, sizes = text.partition("=")
+    try:
+        return name, tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not of the form ids=8,128") from None
+
+
 TIME_BUDGET = click.option(
     "--time-budget",
     type=click.FloatRange(0, min_open=True),

@@ -34,6 +34,7 @@ from kamerton_ray.trial.config import INSTANCES_KEY, ONE_PROCESS, PINNED
 from kamerton_ray.trial.instances import Combine
 from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.reading import TIME, Direction
+from kamerton_ray.trial.saved_model import SavedModel
 from kamerton_ray.trial.script import Described, Script, ScriptRunner
 from kamerton_ray.tune.goal import Bounds, Domain, Goal, is_bounds
 from kamerton_ray.tune.hosts import hosted
@@ -147,8 +148,8 @@ class FunctionTask:
     """A function that builds a model and returns a step of it, which every trial times.
 
     Attributes:
-        target: How the user names the function.
-        build: The function.
+        target: How the user names the function, or the saved model.
+        build: The function, or what stands for one.
         objective: What a step is judged by.
         most: The objective's upper limits, as the user has said them.
         least: Its lower ones.
@@ -178,12 +179,14 @@ class FunctionTask:
             "limits": self.most,
             **({"least": self.least} if self.least else {}),
             **({"also": self.knobs} if self.knobs else {}),
+            **(self.build.inputs if isinstance(self.build, SavedModel) else {}),
         }
 
     def plan(self, options: SearchOptions) -> Plan:
         """How to search for its best configuration."""
-        # The trials' processes, maybe on other machines, get the function by value.
-        send_by_value(sys.modules[self.build.__module__])
+        if not isinstance(self.build, SavedModel):
+            # The trials' processes, maybe on other machines, get the function by value.
+            send_by_value(sys.modules[self.build.__module__])
         plain = self.objective.metric == "speedup" and not self.objective.limited
         return Plan(
             goal=_goal(options, "speedup" if plain else "score", "max", pins=True),
