@@ -123,7 +123,7 @@ class SavedModel:
     def _shape(self, name: str, said: Sequence[int | None]) -> tuple[int, ...]:
         if name in self.shapes:
             return tuple(self.shapes[name])
-        is_open = getattr(said, "rank", len) is None  # a TensorShape of which nothing is known
+        is_open = getattr(said, "rank", 0) is None  # a TensorShape of which nothing is known
         sizes = [None, None] if is_open else list(said)
         if None in sizes[1:]:
             raise InvalidInputError(
