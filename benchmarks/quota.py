@@ -104,8 +104,10 @@ def hashing(pool: ThreadPoolExecutor | None = None) -> None:
         pool.submit(work, 20000).result()
 
 
-ONE_THREAD, IN_TURN = "one thread, no model", "two in turn, no model"
-BESIDE = {ONE_THREAD: hashing, IN_TURN: functools.partial(hashing, ThreadPoolExecutor(1))}
+BESIDE = {
+    "one thread, no model": hashing,
+    "two in turn, no model": functools.partial(hashing, ThreadPoolExecutor(1)),
+}
 """What never asks for more than one CPU, by name."""
 
 

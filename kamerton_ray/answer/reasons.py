@@ -15,9 +15,10 @@ from kamerton_ray.answer.two_groups import two_groups
 from kamerton_ray.answer.why import why, work_of
 from kamerton_ray.answer.widening import widening
 from kamerton_ray.machine.cgroups import HELD_BACK
-from kamerton_ray.machine.hardware import VARIABLES, Machine
+from kamerton_ray.machine.hardware import Machine
 from kamerton_ray.machine.knobs import ONEDNN, XLA, warnings
 from kamerton_ray.machine.neighbours import QUIET
+from kamerton_ray.machine.threads import VARIABLES
 from kamerton_ray.process.outcome import Outcome
 from kamerton_ray.trial.command import SECONDS_PER_PROGRAM
 from kamerton_ray.trial.config import Config, in_words, instances_of

@@ -20,7 +20,7 @@ from kamerton_ray.cli.options import SearchOptions
 from kamerton_ray.cli.saying import say
 from kamerton_ray.errors import InvalidInputError
 from kamerton_ray.machine.cpus import usable_cpus
-from kamerton_ray.machine.threads import Threading
+from kamerton_ray.machine.threads import VARIABLES
 from kamerton_ray.trial.instances import environments
 
 POOLS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -47,7 +47,7 @@ def run_capped(argv: Sequence[str], options: SearchOptions) -> NoReturn:
     count = min(most, cpus)
     each = max(1, cpus // count)
     env = {**dict.fromkeys(POOLS, str(each)), **os.environ, **capped(os.environ, each)}
-    counts = " ".join(f"{name}={env[name]}" for name in Threading().environment())
+    counts = " ".join(f"{name}={env[name]}" for name in VARIABLES)
     some = "1 process" if count == 1 else f"{count} processes"
     usable = "1 CPU" if cpus == 1 else f"{cpus} CPUs"
     say(options, f"{some} with {counts}, since {usable} can be used.")
@@ -64,7 +64,7 @@ def capped(env: Mapping[str, str], cpus: int) -> dict[str, str]:
     Raises:
         InvalidInputError: A variable holds no count.
     """
-    return {name: str(min(_said(env, name) or cpus, cpus)) for name in Threading().environment()}
+    return {name: str(min(_said(env, name) or cpus, cpus)) for name in VARIABLES}
 
 
 def _said(env: Mapping[str, str], name: str) -> int:

@@ -14,6 +14,7 @@ from kamerton_ray.machine.cpus import UsableCpus, usable_cpus
 from kamerton_ray.machine.knobs import AARCH64, ONEDNN, onednn_default, wants_onednn
 from kamerton_ray.machine.neighbours import Reading, command_lines, look
 from kamerton_ray.machine.software import version
+from kamerton_ray.machine.threads import default_counts
 from kamerton_ray.machine.topology import topology
 
 VARIABLES = (
@@ -133,9 +134,7 @@ def _topology(root: Path) -> Finding:
 def _tensorflow_default(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
     """TensorFlow counts the affinity mask and knows no quota (tsl/platform/default/port.cc)."""
     affinity = next((limit.cpus for limit in cpus.limits if "affinity" in limit.source), cpus.count)
-    counts = [
-        env.get(f"TF_NUM_{kind}_THREADS") or f"{affinity:g}" for kind in ("INTRAOP", "INTEROP")
-    ]
+    counts = default_counts(env, int(affinity))
     advice = ""
     if cpus.count < affinity:
         advice = (
@@ -143,7 +142,9 @@ def _tensorflow_default(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:
             f"TensorFlow starts {affinity:g} threads, which the quota stops in turn. Set the "
             "counts, or the affinity (a cpuset)."
         )
-    return Finding("TensorFlow's default", f"intra_op={counts[0]} inter_op={counts[1]}", advice)
+    return Finding(
+        "TensorFlow's default", f"intra_op={counts.intra_op} inter_op={counts.inter_op}", advice
+    )
 
 
 def _ray(cpus: UsableCpus, env: Mapping[str, str]) -> Finding:

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kamerton_ray.machine.cpus import affinity, usable_cpus
-from kamerton_ray.machine.threads import Threading
-
-VARIABLES = tuple(Threading().environment())
+from kamerton_ray.machine.threads import default_counts
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -34,7 +32,7 @@ class Machine:
         onednn: Whether TensorFlow's oneDNN kernels are `"on"`; `"unknown"` where it does not say,
             and `"tuned"` where a search tries both.
         default_intra_op: How many intra-op threads TensorFlow's default has, where these are not as
-            many as the usable CPUs: the environment says others, or a quota gives less CPUs than
+            many as the usable CPUs: the environment says others, or a quota gives fewer CPUs than
             there are, which TensorFlow does not know. Else 0.
         default_inter_op: Likewise of inter-op threads.
     """
@@ -86,23 +84,11 @@ def this_machine() -> Machine:
 
 
 def machine_with_default(env: Mapping[str, str]) -> Machine:
-    """This machine, and what TensorFlow's default is there in a process with these variables.
-
-    TensorFlow takes a positive number from its variables, or else counts the CPUs that it may run
-    on, of which a quota takes none away (core/common_runtime/process_util.cc;
-    tsl/platform/default/port.cc, `NumSchedulableCPUs`).
-    """
+    """This machine, and what TensorFlow's default is there in a process with these variables."""
     machine = this_machine()
-    counts = [_said(env.get(name, "")) or affinity() for name in VARIABLES]
+    counts = default_counts(env, affinity())
     intra, inter = (0 if count == machine.usable_cpus else count for count in counts)
     return dataclasses.replace(machine, default_intra_op=intra, default_inter_op=inter)
-
-
-def _said(text: str) -> int:
-    """The number of threads that a variable says; 0 where it says none."""
-    with contextlib.suppress(ValueError):
-        return max(0, int(text))
-    return 0
 
 
 def cpu_model(info: Path = CPU_INFO) -> str:

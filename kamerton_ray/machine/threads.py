@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -75,6 +76,10 @@ class Threading(NamedTuple):
             "TF_NUM_INTRAOP_THREADS": str(self.intra_op),
             "TF_NUM_INTEROP_THREADS": str(self.inter_op),
         }
+
+
+VARIABLES = tuple(Threading().environment())
+"""What says TensorFlow's two counts in an environment, in their order."""
 
 
 def set_threading(config: Threading | Mapping[str, Any] | Sequence[int]) -> Threading:
@@ -166,6 +171,23 @@ def thread_bounds(cpus: int) -> dict[str, tuple[int, int]]:
 def instance_bounds(cpus: int) -> tuple[int, int]:
     """The lowest and highest number of instances that are worth a trial on so many CPUs."""
     return 1, max(LEAST_INSTANCES, cpus)
+
+
+def default_counts(env: Mapping[str, str], cpus: int) -> Threading:
+    """What TensorFlow's default has in a process with these variables, on so many CPUs.
+
+    TensorFlow takes a positive number from its variables, or else counts the CPUs that it may run
+    on, of which a quota takes none away (core/common_runtime/process_util.cc;
+    tsl/platform/default/port.cc, `NumSchedulableCPUs`).
+    """
+    return Threading(*(_said(env.get(name, "")) or cpus for name in VARIABLES))
+
+
+def _said(text: str) -> int:
+    """The number of threads that a variable says; 0 where it says none."""
+    with contextlib.suppress(ValueError):
+        return max(0, int(text))
+    return 0
 
 
 def default_threads(cpus: int) -> dict[str, int]:

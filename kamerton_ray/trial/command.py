@@ -175,17 +175,18 @@ class Runner:
         self._nest.close()
 
     def _measured(self, config: Config) -> Result:
+        env = {**user_environment(), **self._options.env}
         try:
-            found = self._combined(self._runs(config), config)
+            found = self._combined(self._runs(config, env), config)
         except AttemptError as error:
             found = Result(outcome=error.outcome, error=str(error), names=NAMES)
-        return replace(found, machine=machine_with_default(self._env()))
+        return replace(found, machine=machine_with_default(env))
 
-    def _runs(self, config: Config) -> list[Run]:
-        """What each instance comes to."""
+    def _runs(self, config: Config, env: Mapping[str, str]) -> list[Run]:
+        """What each instance comes to; `env` is what it gets that no configuration says."""
         own = {**self._knobs.variables(config), **environment(config)}
         check_preload(own)
-        with self._nest.started(self._commands(config), keep=KEPT) as attempts:
+        with self._nest.started(self._commands(config, env), keep=KEPT) as attempts:
             begin = time.perf_counter()
             seen = {attempt: ThreadsSeen() for attempt in attempts}
 
@@ -221,12 +222,8 @@ class Runner:
             names=(*NAMES, *share, *((UNCHECKED,) if unchecked else ())),
         )
 
-    def _env(self) -> dict[str, str]:
-        """What a program gets that no configuration says."""
-        return {**user_environment(), **self._options.env}
-
-    def _commands(self, config: Config) -> list[StartCommand]:
+    def _commands(self, config: Config, env: Mapping[str, str]) -> list[StartCommand]:
         """The command of each instance."""
-        env = {**self._knobs.applied(self._env(), config), **environment(config)}
+        env = {**self._knobs.applied(env, config), **environment(config)}
         argv = list(self._options.argv)
         return [StartCommand(argv, {**env, **own}, self._cwd) for own in environments(config)]

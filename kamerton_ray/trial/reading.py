@@ -124,7 +124,7 @@ def read(objective: str, seconds: float, attempt: Attempt) -> Reading:
         AttemptError: It printed no such number.
     """
     if objective == TIME:
-        return Reading(seconds, other_lines=_rates(attempt)[-1:])
+        return Reading(seconds, other_lines=_last_rate(attempt))
     pattern = NUMBER if objective == LAST else objective
     for text in attempt.printed, attempt.complained:
         for match in reversed(list(re.finditer(pattern, text, re.MULTILINE))):
@@ -138,12 +138,13 @@ def read(objective: str, seconds: float, attempt: Attempt) -> Reading:
     raise attempt.failed(Outcome.NO_OBJECTIVE, f"no number is matched by '{pattern}'\n{said}")
 
 
-def _rates(attempt: Attempt) -> tuple[str, ...]:
-    """The lines that look like rates, those of stdout last."""
-    lines = [*attempt.complained.splitlines(), *attempt.printed.splitlines()]
-    return tuple(
-        line[: 2 * AROUND] for line in lines if RATE.search(line) and re.search(NUMBER, line)
-    )
+def _last_rate(attempt: Attempt) -> tuple[str, ...]:
+    """The last line that looks like a rate, of stdout's where there is one; or none."""
+    for text in attempt.printed, attempt.complained:
+        for line in reversed(text.splitlines()):
+            if RATE.search(line) and re.search(NUMBER, line):
+                return (line[: 2 * AROUND],)
+    return ()
 
 
 def _place(text: str, begin: int, end: int) -> tuple[str, tuple[str, ...]]:
