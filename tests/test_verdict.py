@@ -661,7 +661,7 @@ def test_what_is_no_number_did_not_work(kind):
 
 def test_the_time_says_how_many_can_be_compared():
     results = trial_results(searched(1.0, time_total_s=2.0))
-    assert affordable(results, None) == 16
+    assert affordable(results, None) == 40
     assert affordable(results, 20.0) == 3
     assert affordable(results, 1.0) == 1
 

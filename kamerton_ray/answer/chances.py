@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kamerton_ray.answer.correlation import Likeness
 from kamerton_ray.search.arrays import Indices, Matrix, Vector
 from kamerton_ray.search.belief import ROUGHNESS_SPREAD, ROUGHNESSES, USUAL_ROUGHNESS
 from kamerton_ray.search.surrogate import (
@@ -82,7 +83,7 @@ class Chances:
         self.expected: Vector = self._levels.mean(axis=0)
         """The level of each."""
         self.alike = posterior.alike
-        """What a configuration's values in neighbouring turns correlate by, as is expected."""
+        """How much a configuration's values in neighbouring turns are alike."""
 
     def best(self) -> Vector:
         """The probability that each is the best."""
@@ -114,13 +115,13 @@ class _Posterior:
         weights: How likely each is; together 1.
         means: The expected levels, a row for each.
         factors: Their covariance is a factor times itself transposed.
-        alike: The likeness of neighbouring turns, in the mean of all.
+        alike: How much neighbouring turns are alike, by all of them.
     """
 
     weights: Vector
     means: Matrix
     factors: Vector
-    alike: float
+    alike: Likeness
 
     def drawn(self) -> Matrix:
         """Levels that may be the true ones, a row for each draw."""
@@ -235,12 +236,13 @@ class _Fit:
         """What they say."""
         weights = np.exp(self._likelihood - self._likelihood.max())
         weights /= weights.sum()
-        size = self._means.shape[-1]
+        size, likely = self._means.shape[-1], weights.sum(axis=(1, 2))
+        alike = float(likely @ ALIKE)
         return _Posterior(
             weights.ravel(),
             self._means.reshape(-1, size),
             self._factors.reshape(-1, size, size),
-            alike=float(weights.sum(axis=(1, 2)) @ ALIKE),
+            alike=Likeness.of(alike, float(likely @ (np.array(ALIKE) - alike) ** 2)),
         )
 
 

@@ -5,6 +5,8 @@ Rounds are alike where a machine's pace changes slowly. Such rounds say less tha
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kamerton_ray.trial.estimate import Floats
@@ -15,12 +17,42 @@ LEAST_ROUNDS = 4
 MOST_CORRELATED = 0.9
 """A correlation above this counts as this."""
 
-SUPPOSED, SUPPOSED_ROUNDS = 0.6, 20
-"""Until the rounds say more, their correlation is supposed to be the first number, or what a race
-has found before them. It weighs as much as so many rounds."""
+MOST_SAID = 20
+"""What was known before weighs as much as so many rounds at the most: the machine's pace may have
+become another."""
 
 LEAST_EFFECTIVE = 2.5
 """Rounds are worth no fewer independent ones than this, however alike they are."""
+
+
+class Likeness(NamedTuple):
+    """How much neighbouring rounds are alike, as far as it is known.
+
+    Attributes:
+        correlation: By how much they correlate.
+        rounds: So many rounds would say it as surely.
+    """
+
+    correlation: float
+    rounds: float
+
+    @classmethod
+    def of(cls, correlation: float, variance: float) -> Likeness:
+        """What is known with a variance.
+
+        An estimate r from n rounds has one of (1 - r^2) / n (Bartlett 1946, "On the theoretical
+        specification and sampling properties of autocorrelated time-series", Supplement to the
+        Journal of the Royal Statistical Society 8:27-41).
+        """
+        information = 1.0 - correlation**2
+        return cls(correlation, information / max(variance, information / MOST_SAID))
+
+
+SUPPOSED = Likeness(0.6, MOST_SAID)
+"""What is supposed before any rounds have said it."""
+
+UNSAID = Likeness(0.0, 0)
+"""Where only the rounds themselves are to say it."""
 
 
 def correlation(values: Floats) -> float:
@@ -42,15 +74,15 @@ def correlation(values: Floats) -> float:
     return (count * found + 1) / (count - 3)
 
 
-def supposed(found: float, said: int, *, before: float = SUPPOSED) -> float:
+def supposed(found: float, said: int, *, before: Likeness = SUPPOSED) -> float:
     """The correlation to reckon with, where few rounds say little of it.
 
     Args:
         found: What they say.
         said: By how many pairs of neighbours.
-        before: What was supposed before them.
+        before: What was known or supposed before them.
     """
-    known = (said * found + SUPPOSED_ROUNDS * before) / (said + SUPPOSED_ROUNDS)
+    known = (said * found + before.rounds * before.correlation) / (said + before.rounds)
     return min(max(known, 0.0), MOST_CORRELATED)
 
 

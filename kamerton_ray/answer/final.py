@@ -20,7 +20,14 @@ from enum import Enum
 
 import numpy as np
 
-from kamerton_ray.answer.correlation import MOST_CORRELATED, SUPPOSED, correlation, supposed
+from kamerton_ray.answer.correlation import (
+    MOST_CORRELATED,
+    SUPPOSED,
+    UNSAID,
+    Likeness,
+    correlation,
+    supposed,
+)
 from kamerton_ray.answer.signed_rank import Interval, signed_rank_interval
 from kamerton_ray.answer.student import student_quantile
 from kamerton_ray.answer.trimmed import Trimmed
@@ -68,16 +75,16 @@ class Final:
 
     Args:
         tolerance: A gain has to exceed this.
-        alike: How much neighbouring rounds are supposed to be alike before any has said so.
+        raced: How much neighbouring rounds are alike, by a race that went before.
     """
 
-    def __init__(self, tolerance: float, *, alike: float = SUPPOSED) -> None:
-        self._tolerance, self._alike = tolerance, alike
+    def __init__(self, tolerance: float, *, raced: Likeness | None = None) -> None:
+        self._tolerance, self._raced = tolerance, raced
         self.gains: list[float] = []
         self.correlation = 0.0
-        """How much neighbouring rounds are alike: half way from what is found by now to the most
-        that was found so far. Chance may hide it by now, and may have made it before."""
-        self._most_alike = 0.0
+        """How much neighbouring rounds are alike: half way from what is known by now to the most
+        that was known so far. Chance may hide it by now, and may have made it before."""
+        self._found = self._most_alike = 0.0
         self.ended: FinalEnd | None = None
 
     def tell(self, gain: float) -> None:
@@ -85,32 +92,40 @@ class Final:
         self.gains.append(gain)
         count = len(self.gains)
         if count >= LEAST_FINAL and count % ORDERS == 0:
-            found = correlation(np.array(self.gains)) * (1 + MARGIN / math.sqrt(count))
-            now = min(max(0.0, found), MOST_CORRELATED)
-            self._most_alike = max(self._most_alike, now)
-            self.correlation = (now + self._most_alike) / 2
+            self._correlate()
             self.ended = self._looked()
 
     def stop(self) -> None:
         """End it as it stands; without two rounds it has found nothing."""
-        if len(self.gains) >= FEWEST:
-            self.ended = self.ended or FinalEnd.STOPPED
+        if len(self.gains) >= FEWEST and not self.ended:
+            self._correlate()
+            self.ended = FinalEnd.STOPPED
 
     def interval(self) -> Interval:
         """What its rounds say."""
         if len(self.gains) >= LEAST_RANKED:
             return signed_rank_interval(self.gains, correlation=self.correlation)
-        found = Trimmed.of(np.array(self.gains), self._supposed(0.0))
+        found = Trimmed.of(np.array(self.gains), self._supposed())
         reach = found.error * float(student_quantile([found.freedom], (1 + COVERAGE) / 2)[0])
         return Interval(found.mean, found.mean - reach, found.mean + reach)
 
-    def _supposed(self, found: float) -> float:
-        return supposed(found, len(self.gains) - 1, before=self._alike)
+    def _correlate(self) -> None:
+        """See how much neighbouring rounds are alike, by themselves and by the race."""
+        count = len(self.gains)
+        self._found = correlation(np.array(self.gains))
+        known = supposed(self._found, count - 1, before=self._raced or UNSAID)
+        now = min(known * (1 + MARGIN / math.sqrt(count)), MOST_CORRELATED)
+        self._most_alike = max(self._most_alike, now)
+        self.correlation = (now + self._most_alike) / 2
+
+    def _supposed(self) -> float:
+        """How much they may be alike, where few rounds may hide it and no race has told."""
+        return supposed(self._found, len(self.gains) - 1, before=self._raced or SUPPOSED)
 
     def _looked(self) -> FinalEnd | None:
         """Whether that was enough, if rounds are as alike as few of them may hide."""
         least, count = self._tolerance, len(self.gains)
-        alike = max(self.correlation, self._supposed(self.correlation))
+        alike = max(self.correlation, self._supposed())
         found = signed_rank_interval(self.gains, correlation=alike)
         if count >= MOST_FINAL or max(found.high - found.middle, found.middle - found.low) <= least:
             return FinalEnd.PRECISE

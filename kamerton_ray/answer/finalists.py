@@ -13,8 +13,9 @@ from kamerton_ray.trial.objective import Objective
 from kamerton_ray.trial.result import Result, median_of
 from kamerton_ray.tune.pace import in_pace
 
-MOST_FINALISTS = 16
-"""So many of the search's best are compared. Fewer would leave the choice to the search's noise."""
+MOST_FINALISTS = 40
+"""So many of the search's best may take part. Fewer would leave the choice to the search's noise;
+whom the search has found far behind is not measured again."""
 
 RACE_ROUNDS, FINAL_ROUNDS = 2, 4
 """Where time is short, a race and a final have so many rounds at the least. The best of the search

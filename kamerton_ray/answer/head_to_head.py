@@ -131,7 +131,7 @@ class HeadToHead:
         choice = self._race.choice
         self.chosen, self.preferred = choice.arm, choice.preferred
         self.undecided = choice.undecided
-        self._final = Final(self._tolerance, alike=self._race.alike)
+        self._final = Final(self._tolerance, raced=self._race.alike)
         self.stage = Stage.FINAL
 
     def _drop(self, arm: int) -> None:

@@ -9,7 +9,7 @@ the highest (the shares are those of Thompson 1933, "On the likelihood that one 
 exceeds another", Biometrika 25:285-294). A belief holds at any time, so it may be looked at after
 every round. A race that is not decided after its most rounds promises nothing, and says so.
 
-Once it is known that there is a gain, the default is left out: it says nothing of who is the best.
+While a gain is likely the default is left out: it says nothing of who is the best.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 
 from kamerton_ray.answer.chances import SEARCHED, Chances, Value
-from kamerton_ray.answer.correlation import SUPPOSED
+from kamerton_ray.answer.correlation import SUPPOSED, Likeness
 from kamerton_ray.search.arrays import Matrix, Vector
 
 DEFAULT = -1
@@ -35,10 +35,14 @@ GOOD_SELECTION = 0.95
 """The promise: in this share of the races the chosen one is slower than the best by no more than
 the tolerance, or the race says that it was not decided."""
 
-ENOUGH, VERY_SURE = 0.98, 0.995
-"""The race ends when one is good with the first probability. Those good with the second are as good
-as the leader, and of these the one with the fewest threads wins. Noise is not quite what is
-believed of it, so the first is a little higher than what is promised (benchmarks/verdict.py)."""
+AT_FIRST, AT_LAST, FALLS = 0.99, 0.97, 20
+"""The race ends when one is good with a probability that falls from the first number to the second
+in so many rounds: every further round says less than the one before. Noise is not quite what is
+believed of it, so even the second is higher than what is promised (benchmarks/verdict.py)."""
+
+VERY_SURE = 0.995
+"""Those good with this probability are as good as the leader, and of these the one with the fewest
+threads wins."""
 
 NEARLY = 0.9
 """A configuration with fewer threads than the leader may still be chosen. While it is good with at
@@ -56,9 +60,14 @@ in memory meanwhile, and what is measured at times far apart cannot be compared.
 FAR = 100.0
 """Those whose places are unknown lie so far from each other that none tells of another."""
 
-FUTILE = 0.01
-"""The race also ends when a gain above the tolerance has less than this probability. When there is
-none with less than this, it is known that there is one."""
+FUTILE, LIKELY = 0.01, 0.8
+"""The race also ends when a gain above the tolerance has less than the first probability. With the
+second or more it is likely, and the default is left out."""
+
+
+def enough(rounds: int) -> float:
+    """The probability of being good that ends a race after so many rounds."""
+    return AT_LAST + (AT_FIRST - AT_LAST) * max(0.0, 1 - rounds / FALLS)
 
 
 @dataclass(frozen=True)
@@ -158,7 +167,7 @@ class Race:
         field = self._field()
         self.left, self.choice, self.alike = field.left, field.choice(), field.alike
         is_early = self.rounds < LEAST_RACE
-        default = [DEFAULT] if is_early or not field.is_gain_known else []
+        default = [DEFAULT] if is_early or not field.is_gain_likely else []
         self.next = [*default, *sorted({*field.threats, *(self._named if is_early else [])})]
         if len(self._in) == 1 or self.rounds >= MOST_RACE:
             return True
@@ -172,6 +181,7 @@ class Race:
             threads=[self._threads[arm] for arm in self._in],
             chances=Chances(values, self._places[self._in]),
             tolerance=self._tolerance,
+            enough=enough(self.rounds),
         )
 
 
@@ -183,13 +193,20 @@ class _Field:
         threads: How many threads each starts.
         chances: What is believed of them.
         tolerance: Gains no farther apart than this count as equal.
+        enough: One is chosen that is good with this probability.
     """
 
     def __init__(
-        self, *, arms: Sequence[int], threads: Sequence[int], chances: Chances, tolerance: float
+        self,
+        *,
+        arms: Sequence[int],
+        threads: Sequence[int],
+        chances: Chances,
+        tolerance: float,
+        enough: float,
     ) -> None:
         self._arms, self._threads = arms, threads
-        self._chances, self._tolerance = chances, tolerance
+        self._chances, self._tolerance, self._enough = chances, tolerance, enough
         self._good: Vector = chances.good(tolerance)
         self._gains = chances.gains(tolerance)
 
@@ -212,19 +229,19 @@ class _Field:
         return [self._arms[row] for row in (focus, *others[:count])]
 
     @property
-    def alike(self) -> float:
+    def alike(self) -> Likeness:
         """How much neighbouring rounds are alike."""
         return self._chances.alike
 
     @property
-    def is_gain_known(self) -> bool:
-        """Whether the best surely beats the default."""
-        return self._gains >= 1 - FUTILE
+    def is_gain_likely(self) -> bool:
+        """Whether the best likely beats the default."""
+        return self._gains >= LIKELY
 
     @property
     def is_decided(self) -> bool:
         """Whether it is known who is good, or that no gain is worth a final."""
-        is_known = bool(self._good.max() >= ENOUGH) and not self._waiting()
+        is_known = bool(self._good.max() >= self._enough) and not self._waiting()
         return is_known or self._gains < FUTILE
 
     def choice(self) -> Choice:
@@ -235,7 +252,7 @@ class _Field:
         return Choice(
             arm=self._arms[chosen],
             preferred=self._threads[chosen] < self._threads[lead],
-            undecided=self._good[chosen] < ENOUGH and self._gains >= FUTILE,
+            undecided=self._good[chosen] < self._enough and self._gains >= FUTILE,
         )
 
     def _lead(self) -> int:
@@ -246,7 +263,7 @@ class _Field:
     def _focus(self) -> int:
         """The row on which it depends whether the race is over."""
         lead, waiting = self._lead(), self._waiting()
-        if self._good[lead] < ENOUGH or not waiting:
+        if self._good[lead] < self._enough or not waiting:
             return lead
         return max(waiting, key=lambda row: self._good[row])
 
