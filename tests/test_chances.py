@@ -114,12 +114,9 @@ def test_how_alike_neighbouring_turns_are_is_told_by_many_of_them(by):
         few.append(Chances(of_rounds(gains[:3]), apart(3)).alike)
         many.append(Chances(of_rounds(gains), apart(3)).alike)
     (said, sure), (at_last, surer) = np.mean(few, axis=0), np.mean(many, axis=0)
-    assert 0.5 < said < 0.7
-    assert surer > sure
-    if by:
-        assert at_last > 0.6
-    else:
-        assert at_last < 0.2
+    assert abs(at_last - by) < abs(said - by)
+    assert surer > 1.5 * sure
+    assert at_last == pytest.approx(by, abs=0.1)
 
 
 @given(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kamerton_ray.answer.correlation import Likeness
+from kamerton_ray.answer.correlation import MOST_SAID, Likeness
 from kamerton_ray.search.arrays import Indices, Matrix, Vector
 from kamerton_ray.search.belief import ROUGHNESS_SPREAD, ROUGHNESSES, USUAL_ROUGHNESS
 from kamerton_ray.search.surrogate import (
@@ -236,14 +236,23 @@ class _Fit:
         """What they say."""
         weights = np.exp(self._likelihood - self._likelihood.max())
         weights /= weights.sum()
-        size, likely = self._means.shape[-1], weights.sum(axis=(1, 2))
-        alike = float(likely @ ALIKE)
+        size = self._means.shape[-1]
         return _Posterior(
             weights.ravel(),
             self._means.reshape(-1, size),
             self._factors.reshape(-1, size, size),
-            alike=Likeness.of(alike, float(likely @ (np.array(ALIKE) - alike) ** 2)),
+            alike=_likeness(weights.sum(axis=(1, 2))),
         )
+
+
+def _likeness(weights: Vector) -> Likeness:
+    """How much turns are alike, by the values alone: what was believed before is taken out.
+
+    It counts for the more rounds the surer it is that they are, or that they are not.
+    """
+    said = weights / ALIKE_PRIOR
+    said /= said.sum()
+    return Likeness(float(said @ ALIKE), MOST_SAID * (2 * float(said.max()) - 1))
 
 
 def _precisions(arms: Indices, turns: Indices) -> list[tuple[Matrix, float]]:

@@ -36,17 +36,6 @@ class Likeness(NamedTuple):
     correlation: float
     rounds: float
 
-    @classmethod
-    def of(cls, correlation: float, variance: float) -> Likeness:
-        """What is known with a variance.
-
-        An estimate r from n rounds has one of (1 - r^2) / n (Bartlett 1946, "On the theoretical
-        specification and sampling properties of autocorrelated time-series", Supplement to the
-        Journal of the Royal Statistical Society 8:27-41).
-        """
-        information = 1.0 - correlation**2
-        return cls(correlation, information / max(variance, information / MOST_SAID))
-
 
 SUPPOSED = Likeness(0.6, MOST_SAID)
 """What is supposed before any rounds have said it."""
