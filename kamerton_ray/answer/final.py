@@ -110,9 +110,9 @@ class Final:
         return Interval(found.mean, found.mean - reach, found.mean + reach)
 
     def _correlate(self) -> None:
-        """See how much neighbouring rounds are alike, by themselves and by the race."""
+        """See how much neighbouring rounds are alike, by the race and by enough of themselves."""
         count = len(self.gains)
-        self._found = correlation(np.array(self.gains))
+        self._found = correlation(np.array(self.gains)) if count >= LEAST_FINAL else 0.0
         known = supposed(self._found, count - 1, before=self._raced or UNSAID)
         now = min(known * (1 + MARGIN / math.sqrt(count)), MOST_CORRELATED)
         self._most_alike = max(self._most_alike, now)
