@@ -715,9 +715,9 @@ tf.keras.Sequential([tf.keras.layers.Input((6,)), tf.keras.layers.Dense(4)]).sav
 )
 """)
     target = str(tmp_path / "model.keras")
-    typed = ("--trials", "2", "--seconds", "0.1", "--no-compare", "--json", target)
+    typed = ("--trials", "2", "--seconds", "0.1", target)
     out, _ = search("tune", "--batch", "3", *typed)
-    assert json.loads(out)["trials"] == 2
+    assert "TensorFlow's default" in out
     folder = folder_of(tmp_path)
     description = json.loads((folder / "session.json").read_text())
     assert (description["target"], description["batch"]) == (target, 3)

@@ -418,7 +418,7 @@ def test_where_all_but_the_best_are_just_beyond_the_tolerance_it_chooses_well_to
 
 
 def test_a_race_that_is_cut_short_is_undecided():
-    assert play([1.03] * 6, noise=0.8).undecided
+    assert play([1.03] * 6, noise=0.4, seed=1).undecided  # some seeds are decided, rightly
     assert not play([1.0, 2.0]).undecided
     head = head_of(1, 1)
     for number in range(HURRIED):
@@ -446,7 +446,7 @@ def test_while_a_gain_is_likely_the_default_takes_no_part():
         for number in range(2 * LEAST_RACE):
             assert (DEFAULT in head.ask()) == (takes_part or number < LEAST_RACE)
             levels = {DEFAULT: 0.0, 0: gain, 1: gain - 0.01}
-            head.tell({arm: levels[arm] + 0.02 * rng.standard_normal() for arm in head.ask()})
+            head.tell({arm: levels[arm] + 0.04 * rng.standard_normal() for arm in head.ask()})
 
 
 def test_the_default_takes_part_again_where_a_gain_seems_likely_no_more():

@@ -84,7 +84,7 @@ class Final:
         self.correlation = 0.0
         """How much neighbouring rounds are alike: half way from what is known by now to the most
         that was known so far. Chance may hide it by now, and may have made it before."""
-        self._found = self._most_alike = 0.0
+        self._most_alike = 0.0
         self.ended: FinalEnd | None = None
 
     def tell(self, gain: float) -> None:
@@ -105,27 +105,26 @@ class Final:
         """What its rounds say."""
         if len(self.gains) >= LEAST_RANKED:
             return signed_rank_interval(self.gains, correlation=self.correlation)
-        found = Trimmed.of(np.array(self.gains), self._supposed())
+        alike = supposed(0.0, len(self.gains) - 1, before=self._raced or SUPPOSED)
+        found = Trimmed.of(np.array(self.gains), alike)
         reach = found.error * float(student_quantile([found.freedom], (1 + COVERAGE) / 2)[0])
         return Interval(found.mean, found.mean - reach, found.mean + reach)
 
     def _correlate(self) -> None:
         """See how much neighbouring rounds are alike, by the race and by enough of themselves."""
         count = len(self.gains)
-        self._found = correlation(np.array(self.gains)) if count >= LEAST_FINAL else 0.0
-        known = supposed(self._found, count - 1, before=self._raced or UNSAID)
+        found = correlation(np.array(self.gains)) if count >= LEAST_FINAL else 0.0
+        known = supposed(found, count - 1, before=self._raced or UNSAID)
         now = min(known * (1 + MARGIN / math.sqrt(count)), MOST_CORRELATED)
         self._most_alike = max(self._most_alike, now)
         self.correlation = (now + self._most_alike) / 2
 
-    def _supposed(self) -> float:
-        """How much they may be alike, where few rounds may hide it and no race has told."""
-        return supposed(self._found, len(self.gains) - 1, before=self._raced or SUPPOSED)
-
     def _looked(self) -> FinalEnd | None:
-        """Whether that was enough, if rounds are as alike as few of them may hide."""
+        """Whether that was enough; few rounds may hide how alike they are, if no race has told."""
         least, count = self._tolerance, len(self.gains)
-        alike = max(self.correlation, self._supposed())
+        alike = self.correlation
+        if self._raced is None:
+            alike = max(alike, supposed(alike, count - 1))
         found = signed_rank_interval(self.gains, correlation=alike)
         if count >= MOST_FINAL or max(found.high - found.middle, found.middle - found.low) <= least:
             return FinalEnd.PRECISE
