@@ -2,8 +2,7 @@
 
     python benchmarks/whole_job.py --models mobilenet bert resnet --times 5 --before d62d5fa
 
-For each model, in turn, in one run, each with a Ray of its own, whose start counts unless
-`--running-ray` starts it beforehand:
+For each model, in turn, in one run, each with a Ray of its own, whose start counts:
 
 * ours: `kamerton-ray tune`, as it is or within `--budget`, to its checked answer;
 * before: the same of an earlier commit, where one is named;
@@ -22,8 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 
 from budgets import answer
@@ -77,13 +75,6 @@ for attempt in kamerton(vertex=[cpus, cpus], bounds=[(1, 2 * cpus)] * 2, iterati
 """
 )
 
-RAY = """
-import ray
-ray.init(log_to_driver=False)
-print(ray.get_runtime_context().gcs_address, flush=True)
-input()
-"""
-
 Job = Callable[[str, str], tuple[list[str], dict[str, str]]]
 
 
@@ -107,40 +98,32 @@ def script(text: str) -> Job:
     )
 
 
-@contextmanager
-def running_ray(env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """A Ray that is up already, and the environment that leads a job to it."""
-    argv = [sys.executable, "-c", RAY]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(argv, env=env, stdin=pipe, stdout=pipe, text=True) as ray:
-        address = next(iter(ray.stdout or ()))
-        yield {**env, "RAY_ADDRESS": address.strip()}
-        ray.communicate("\n")
-
-
-def run(job: Job, model: str, *, is_ray_up: bool) -> tuple[float, str]:
+def run(job: Job, model: str) -> tuple[float, str]:
     """How many seconds a job takes, and the sentence of its answer or the last that it prints."""
     with tempfile.TemporaryDirectory() as folder:
-        argv, more = job(model, folder)
-        env = {**os.environ, "RAY_AIR_NEW_OUTPUT": "0", **more}
-        with running_ray(env) if is_ray_up else nullcontext(env) as env:
-            begin = time.monotonic()
-            done = subprocess.run(
-                argv, cwd=folder, env=env, capture_output=True, text=True, check=False
-            )
-            seconds = time.monotonic() - begin
+        argv, env = job(model, folder)
+        begin = time.monotonic()
+        done = subprocess.run(
+            argv,
+            cwd=folder,
+            env={**os.environ, "RAY_AIR_NEW_OUTPUT": "0", **env},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        seconds = time.monotonic() - begin
     if done.returncode:
         return seconds, f"failed: {done.stderr[-500:]}"
     return seconds, answer(done.stdout) or done.stdout.strip().splitlines()[-1]
 
 
-def compare(jobs: dict[str, Job], models: list[str], times: int, *, is_ray_up: bool) -> None:
+def compare(jobs: dict[str, Job], models: list[str], times: int) -> None:
     """Run all of them in turn, and print what each took."""
     for model in models:
         took: dict[str, list[float]] = {name: [] for name in jobs}
         for _ in range(times):
             for name, job in jobs.items():
-                seconds, line = run(job, model, is_ray_up=is_ray_up)
+                seconds, line = run(job, model)
                 took[name].append(seconds)
                 print(f"{model:<12} {name:<8} {seconds:6.1f} s  {line}", flush=True)
         usual = statistics.median(took["ours"])
@@ -161,7 +144,6 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["mobilenet", "bert", "resnet"])
     parser.add_argument("--times", type=int, default=5, help="of each (%(default)s)")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="ours may take no longer")
-    parser.add_argument("--running-ray", action="store_true", help="start Ray before the clock")
     parser.add_argument("--before", metavar="COMMIT", help="compare with this commit, too")
     parser.add_argument("--ours-only", action="store_true", help="leave the others out")
     arguments = parser.parse_args()
@@ -177,7 +159,7 @@ def main() -> None:
                 jobs["optuna"] = script(OPTUNA)
             jobs["loop"] = script(LOOP)
         try:
-            compare(jobs, arguments.models, arguments.times, is_ray_up=arguments.running_ray)
+            compare(jobs, arguments.models, arguments.times)
         finally:
             if arguments.before:
                 subprocess.run([*git, "remove", "--force", folder], check=True)
